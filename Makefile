@@ -1,0 +1,28 @@
+# make demo: environment, then the whole chain on speech and noise that it makes itself
+# make test: environment, then all tests
+# README.md has the same in plain python and pip lines, for Windows
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+
+$(VENV)/.complete: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+demo: $(VENV)/.complete
+	$(RUN) demo/run.py
+
+test: $(VENV)/.complete
+	$(RUN) -m pytest
+
+lint: $(VENV)/.complete
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean: # removes what the demo and the tests made; data/, cp/, logs/ and enhanced/ are yours
+	rm -rf demo/out .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,200 @@
+"""Reading, writing and resampling of audio; what to do with channels and with clipping.
+
+Conventions:
+    Samples are float32, ``[frames, channels]`` as they lie in a file, ``[samples]`` when mono.
+    Full scale is 1. Nothing here changes a level, except that a format of whole numbers cannot
+    hold more than full scale; writers return how many samples had to be limited.
+"""
+
+import csv
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in "wav wave flac ogg oga opus mp3 aif aiff aifc au snd caf w64 rf64".split()  # noqa: SIM905
+)
+
+# What soxr and resampy look at on both sides of a sample, at the lower of the two rates, with
+# room to spare: longer margins give the same piece to below -120 dB (see tests).
+ROLL_SECONDS = 0.05
+
+
+class AudioError(Exception):
+    """An audio file that cannot be used; the text is the reason, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that was set aside, with the reason."""
+
+    path: str
+    reason: str
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the audio files below a folder, relative to it, in an order that all systems share.
+
+    Symbolic links to folders are not followed, so that a loop of links cannot trap the search.
+    """
+    found = []
+    for where, _, names in os.walk(folder):
+        base = Path(where).relative_to(folder)
+        found += [base / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+    return sorted(found, key=lambda p: p.as_posix())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sf.SoundFile]:
+    """Open an audio file for reading.
+
+    Raises:
+        AudioError: if it is missing, empty, or not audio.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise AudioError("empty file (0 bytes)")
+        file = sf.SoundFile(path)
+    except (sf.LibsndfileError, RuntimeError) as error:
+        reason = getattr(error, "error_string", str(error))
+        raise AudioError(f"not readable as audio: {reason}") from None
+    except OSError as error:
+        raise AudioError(f"not readable: {error.strerror or error}") from None
+    with file:
+        yield file
+
+
+def read(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:
+    """Read a file or a part of it at its own rate.
+
+    Returns:
+        float32 [frames, channels] and the rate in Hz. Fewer frames than asked for at its end.
+
+    Raises:
+        AudioError: if it cannot be read.
+    """
+    with opened(path) as file:
+        try:
+            file.seek(start)
+            samples = file.read(frames, dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
+        return samples, file.samplerate
+
+
+def to_mono(samples: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels: [frames, channels] -> [frames]."""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    # np.add.reduce in channel order: the same bytes on every machine, unlike a BLAS product
+    return np.add.reduce(samples, axis=1) / np.float32(samples.shape[1])
+
+
+def resample(x: np.ndarray, rate_in: int, rate_out: int, resampler: str = "soxr") -> np.ndarray:
+    """Resample [samples] or [samples, channels] from one rate in Hz to another.
+
+    Returns:
+        float32 of ceil(samples * rate_out / rate_in) samples; sample 0 stays sample 0.
+    """
+    if rate_in == rate_out:
+        return x
+    length = resampled_length(len(x), rate_in, rate_out)
+    if resampler == "resampy":
+        import resampy  # compiles on import: only who asks for it pays
+
+        y = resampy.resample(x, rate_in, rate_out, axis=0, filter="kaiser_best")
+    else:
+        y = soxr.resample(x, rate_in, rate_out, quality="HQ")
+    return fit(y.astype(np.float32, copy=False), length)
+
+
+def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
+    """Number of samples after resampling, rounded up so that nothing is lost."""
+    return -(-samples * rate_out // rate_in)
+
+
+def fit(x: np.ndarray, length: int) -> np.ndarray:
+    """Cut or zero-pad the first axis to a length."""
+    if len(x) >= length:
+        return x[:length]
+    return np.concatenate([x, np.zeros((length - len(x), *x.shape[1:]), x.dtype)])
+
+
+def read_piece(
+    path: Path, offset: int, length: int, rate: int, resampler: str = "soxr"
+) -> np.ndarray:
+    """Read a piece of a file as mono at a rate; offset and length are in samples at that rate.
+
+    What comes back depends on the file, offset and length alone, never on what was read before:
+    the source is decoded from a fixed roll-in before the piece to a fixed roll-out after it.
+
+    Returns:
+        float32 [length]; zeros where the file has ended.
+
+    Raises:
+        AudioError: if it cannot be read.
+    """
+    with opened(path) as file:
+        source_rate = file.samplerate
+    if source_rate == rate:
+        return fit(to_mono(read(path, offset, length)[0]), length)
+    # The roll-in starts where an input and an output sample coincide: no fraction of a sample.
+    common = math.gcd(source_rate, rate)
+    step_in, step_out = source_rate // common, rate // common
+    roll = math.ceil(ROLL_SECONDS * max(rate, rate * rate / source_rate))
+    blocks = max(0, (offset - roll) // step_out)
+    stop = resampled_length(offset + length + roll, rate, source_rate)
+    samples = to_mono(read(path, blocks * step_in, stop - blocks * step_in)[0])
+    y = resample(samples, source_rate, rate, resampler)
+    return fit(y[offset - blocks * step_out :], length)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder that becomes ``path`` when the block succeeds.
+
+    A file appears under its final name only when it is complete. The suffix is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".specmask-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Write int16 [samples] as a WAV file, complete or not at all."""
+    with replacing(path) as temporary:
+        sf.write(temporary, samples, rate, subtype="PCM_16", format="WAV")
+
+
+def write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:
+    """Write the list of files that were set aside, or remove an old list when there is none."""
+    if not rejected:
+        path.unlink(missing_ok=True)
+        return None
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "reason"))
+        writer.writerows((r.path, r.reason) for r in rejected)
+    return path

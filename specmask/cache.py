@@ -1,0 +1,226 @@
+"""The STFT cache on disk: clean and noise spectra in memory maps, and batches drawn from them.
+
+Layout of ``Training_STFT/`` (and so for the other splits):
+    clean.npy, noise.npy    float16 [frames of all files, bins, 2] (real, imaginary); beyond
+                            2 GiB more shards follow: clean_1.npy, noise_1.npy, ...
+    index.npy               one record a file: where it lies, its length and its levels
+    cache.json              what the cache was made from; written last, so a cache without it
+                            is not finished
+
+The noisy spectrum is not stored: the transform is linear, so noisy = clean + noise. For the
+same reason a clean file can be met by the noise of another file at any gain.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from specmask import audio, dataset, parallel, spectral
+from specmask.config import Config
+from specmask.errors import UserError
+from specmask.spectral import Stft
+
+FORMAT = 1
+SHARD_BYTES = 2 << 30
+INDEX = np.dtype(
+    [
+        ("shard", "<i4"),
+        ("offset", "<i8"),
+        ("frames", "<i4"),
+        ("samples", "<i8"),
+        ("snr_db", "<f4"),
+        ("clean_level_db", "<f4"),
+        ("noise_level_db", "<f4"),
+        ("additive", "?"),
+    ]
+)
+
+
+def facts(config: Config, split: str) -> dict:
+    """Return what a cache of this configuration must have been made from."""
+    manifest = dataset.manifest_path(config, split).read_bytes()
+    return {
+        "format": FORMAT,
+        "sample_rate": config.data.sample_rate,
+        **asdict(Stft.from_config(config)),
+        "manifest": hashlib.blake2b(manifest, digest_size=12).hexdigest(),
+    }
+
+
+def build(config: Config, split: str) -> tuple[int, int, bool]:
+    """Make the cache of a split, unless it is there and right.
+
+    Returns:
+        number of files, size in bytes, and whether anything had to be done.
+
+    Raises:
+        UserError: if the data set is missing, stale or damaged.
+    """
+    rows = dataset.read_manifest(config, split)
+    folder, wanted = config.stft.cache(split), facts(config, split)
+    if _read_facts(folder) == wanted:
+        return len(rows), _size(folder), False
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cache.json").unlink(missing_ok=True)
+    for old in [
+        *folder.glob("clean*.npy"),
+        *folder.glob("noise*.npy"),
+        *folder.glob(".specmask-*"),
+    ]:
+        old.unlink()
+    stft = Stft.from_config(config)
+    index = _layout(rows, stft)
+    with tqdm(total=len(rows), desc=f"stft {split}", unit="file", disable=None) as bar:
+        for shard in range(index["shard"].max() + 1):
+            _write_shard(config, split, rows, index, shard, stft, bar)
+    with audio.replacing(folder / "index.npy") as temporary:
+        np.save(temporary, index)
+    with audio.replacing(folder / "cache.json") as temporary:
+        temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    return len(rows), _size(folder), True
+
+
+def _layout(rows: list[dict[str, str]], stft: Stft) -> np.ndarray:
+    index = np.zeros(len(rows), INDEX)
+    frames_a_shard = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
+    shard = offset = 0
+    for record, row in zip(index, rows, strict=True):
+        samples = int(row["samples"])
+        frames = stft.frames(samples)
+        if offset and offset + frames > frames_a_shard:
+            shard, offset = shard + 1, 0
+        record["shard"], record["offset"], record["frames"] = shard, offset, frames
+        record["samples"], record["additive"] = samples, row["additive"] == "yes"
+        for name in ("snr_db", "clean_level_db", "noise_level_db"):
+            record[name] = float(row[name])
+        offset += frames
+    return index
+
+
+def _write_shard(
+    config: Config, split: str, rows: list, index: np.ndarray, shard: int, stft: Stft, bar: tqdm
+) -> None:
+    folder = config.stft.cache(split)
+    members = np.flatnonzero(index["shard"] == shard)
+    shape = (int(index["frames"][members].sum()), stft.bins, 2)
+    kinds = {"clean": ("CleanSpeech", "clean_file"), "noise": ("Noise", "noise_file")}
+    paths = {k: folder / f".specmask-{k}-{shard}.npy" for k in kinds}
+    maps = {
+        k: np.lib.format.open_memmap(p, "w+", dtype=np.float16, shape=shape)
+        for k, p in paths.items()
+    }
+
+    def fill(item: int) -> None:
+        record = index[item]
+        place = slice(record["offset"], record["offset"] + record["frames"])
+        for k, (kind, column) in kinds.items():
+            path = config.stft.folder(kind, split) / rows[item][column]
+            maps[k][place] = _spectrum(path, int(record["samples"]), config, stft)
+
+    # Threads: reading and scipy.fft release the interpreter lock, and the map is shared.
+    with ThreadPoolExecutor(parallel.worker_count(config.compute.workers)) as pool:
+        for _ in pool.map(fill, members):
+            bar.update()
+    for k, path in paths.items():
+        maps.pop(k).flush()
+        os.replace(path, folder / _shard_name(k, shard))
+
+
+def _spectrum(path: Path, samples: int, config: Config, stft: Stft) -> np.ndarray:
+    try:
+        x, rate = audio.read(path)
+    except audio.AudioError as error:
+        raise UserError(f"{path}: {error}; run python data/data_prep.py --overwrite") from None
+    if x.shape != (samples, 1) or rate != config.data.sample_rate:
+        raise UserError(
+            f"{path}: {x.shape[0]} samples, {x.shape[1]} channels, {rate} Hz, expected {samples}, "
+            f"1, {config.data.sample_rate} Hz; run python data/data_prep.py --overwrite"
+        )
+    return to_pairs(spectral.forward(x[:, 0], stft)).astype(np.float16)
+
+
+def to_pairs(spectrum: np.ndarray) -> np.ndarray:
+    """complex64 [..., bins] -> float32 [..., bins, 2], without a copy."""
+    return spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+
+
+def to_complex(pairs: np.ndarray) -> np.ndarray:
+    """float32 [..., bins, 2] -> complex64 [..., bins], without a copy where possible."""
+    return np.ascontiguousarray(pairs, np.float32).view(np.complex64)[..., 0]
+
+
+def _shard_name(kind: str, shard: int) -> str:
+    return f"{kind}.npy" if shard == 0 else f"{kind}_{shard}.npy"
+
+
+def _read_facts(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _size(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.glob("*.npy"))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A finished cache: the index and the memory maps of its shards."""
+
+    index: np.ndarray
+    clean: list[np.ndarray]
+    noise: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def gather(self, kind: str, items: np.ndarray) -> np.ndarray:
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``.
+
+        Shorter files are padded with zeros to the longest one.
+        """
+        shards = getattr(self, kind)
+        records = self.index[items]
+        shape = (len(items), int(records["frames"].max()), *shards[0].shape[1:])
+        out = np.zeros(shape, np.float16)
+        for row, r in zip(out, records, strict=True):
+            row[: r["frames"]] = shards[r["shard"]][r["offset"] : r["offset"] + r["frames"]]
+        return out
+
+
+def load(config: Config, split: str) -> Cache:
+    """Open the cache of a split.
+
+    Raises:
+        UserError: if it is missing, or does not fit the configuration or the data set.
+    """
+    folder = config.stft.cache(split)
+    found = _read_facts(folder)
+    if found is None:
+        raise UserError(f"{folder}: no STFT cache; make it with python stft.py")
+    dataset.read_manifest(config, split)
+    changed = dataset.changed_settings(found, facts(config, split))
+    if changed:
+        raise UserError(f"{folder}: stale cache ({changed}); make it again with python stft.py")
+    try:
+        index = np.load(folder / "index.npy", allow_pickle=False)
+        count = int(index["shard"].max()) + 1
+        shards = {
+            kind: [
+                np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False)
+                for s in range(count)
+            ]
+            for kind in ("clean", "noise")
+        }
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise UserError(
+            f"{folder}: damaged cache ({error}); remove cache.json in it and run python stft.py"
+        ) from None
+    return Cache(index, **shards)

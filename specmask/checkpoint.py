@@ -1,0 +1,114 @@
+"""Checkpoints: one file each, complete or not there, readable without TensorFlow.
+
+A checkpoint is an ``.npz`` of plain arrays (never pickled): ``model/...`` the weights,
+``optimizer/...`` and ``seeds/...`` what else a step depends on, and ``state`` a JSON text with
+the counters. A run's folder is ``cp/<run>/``:
+    config.ini      the configuration it was started with, resolved
+    ckpt-*.npz      the last few, by step
+    best.npz        the weights with the lowest validation loss so far
+    history.csv     one row an epoch
+"""
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specmask import audio
+from specmask.errors import UserError
+
+_NUMBER = re.compile(r"^ckpt-(\d+)\.npz$")
+
+
+def save(path: Path, groups: dict[str, Iterable[Any]], state: dict[str, Any]) -> None:
+    """Write variables by group and a JSON state, atomically."""
+    arrays = {
+        f"{group}/{number:04d}": np.asarray(v)
+        for group, variables in groups.items()
+        for number, v in enumerate(variables)
+    }
+    with audio.replacing(path) as temporary:
+        np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
+
+
+def load(path: Path, groups: dict[str, Iterable[Any]]) -> dict[str, Any]:
+    """Assign a checkpoint's arrays to variables and return its state.
+
+    Nothing is assigned unless everything fits.
+
+    Raises:
+        UserError: if the file is damaged or belongs to another network.
+    """
+    arrays, state = read(path)
+    pairs = []
+    for group, variables in groups.items():
+        for number, variable in enumerate(variables):
+            array = arrays.get(f"{group}/{number:04d}")
+            name = getattr(variable, "path", f"{group}/{number}")
+            if array is None or array.shape != tuple(variable.shape):
+                found = "nothing" if array is None else f"shape {array.shape}"
+                raise UserError(
+                    f"{path}: {name}: found {found}, expected shape {tuple(variable.shape)}; the "
+                    "checkpoint is of another network: use the run's own config.ini or --fresh"
+                )
+            pairs.append((variable, array))
+    for variable, array in pairs:
+        variable.assign(array)
+    return state
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the state of a checkpoint.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(str(arrays.pop("state")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path}: damaged checkpoint ({error}); remove it to use an older one"
+        ) from None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the latest first."""
+    found = [(int(m[1]), p) for p in folder.glob("ckpt-*.npz") if (m := _NUMBER.match(p.name))]
+    return [p for _, p in sorted(found, reverse=True)]
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / f"ckpt-{step:08d}.npz"
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the last ``keep`` checkpoints."""
+    for path in newest_first(folder)[keep:]:
+        path.unlink()
+
+
+def runs(root: Path, name: str) -> list[Path]:
+    """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order."""
+    found = []
+    for path in root.glob(f"{name}*") if root.is_dir() else []:
+        match = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name)
+        if match and (path / "config.ini").is_file():
+            found.append((int(match[1] or 1), path))
+    return [p for _, p in sorted(found)]
+
+
+def fresh(root: Path, name: str) -> Path:
+    """Return the folder for a new run beside those that are there."""
+    taken = runs(root, name)
+    if not taken:
+        return root / name
+    last = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", taken[-1].name)
+    return root / f"{name}-{int(last[1] or 1) + 1}"

@@ -1,0 +1,95 @@
+"""What every script shares: options, exit codes, and errors in one line."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from specmask.errors import UserError
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
+
+EXIT_OK = 0
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all scripts have: --config, --set, --help."""
+    p = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument(
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="the INI file (default: config.ini beside the scripts)",
+    )
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one option of the INI file; may be given several times",
+    )
+    return p
+
+
+def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
+    """Call ``action(args)`` and turn what can go wrong for a user into one line and an exit code.
+
+    Returns:
+        The action's own code (0 if it gives none), 2 after an error of the user's input,
+        130 after Ctrl-C.
+    """
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # names of files may not fit a legacy console's encoding
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return action(args) or EXIT_OK
+    except UserError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if os.environ.get("SPECMASK_DEBUG"):
+            raise
+        message = os_error_line(error)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def os_error_line(error: OSError) -> str:
+    """Say in one line what the operating system refused and what to do."""
+    where = error.filename or "a file"
+    if error.errno == errno.ENOSPC:
+        return f"{where}: the disk is full; free some space and run the same command again"
+    advice = {
+        errno.EACCES: "check its permissions or choose another folder",
+        errno.EPERM: "check its permissions or choose another folder",
+        errno.EROFS: "it is read-only; choose another folder",
+        errno.ENOTDIR: "a part of this path is a file; choose another folder",
+    }.get(error.errno, "check the path and run the same command again")
+    return f"{where}: {error.strerror or error}; {advice}"
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the log lines that it prints before its log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,486 @@
+"""The configuration: one typed model a section, the only home of a default.
+
+``config.ini`` in the root of the project is what :func:`render` makes of the defaults, so the
+file that users edit and the code cannot disagree (``python -m specmask.config > config.ini``).
+"""
+
+import configparser
+import difflib
+import math
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from specmask.errors import UserError
+
+SPLITS = ("training", "validation", "testing")
+KINDS = ("CleanSpeech", "Noise", "NoisySpeech")
+FEATURES = ("magnitude", "real", "imaginary")
+
+
+def _split_list(value: Any) -> Any:
+    return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
+
+
+FeatureList = Annotated[
+    list[Literal["magnitude", "real", "imaginary"]], BeforeValidator(_split_list)
+]
+
+
+class Section(BaseModel):
+    """A section of the INI file: unknown keys are errors, values are read strictly."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class Data(Section):
+    """What ``data_prep.py`` makes, and from what."""
+
+    clean_train_path: Path = Field(
+        "data/clean/clean_train",
+        description="folder of clean speech for training (read recursively)",
+    )
+    noise_train_path: Path = Field(
+        "data/noise/noise_train", description="folder of noise for training"
+    )
+    clean_test_path: Path = Field(
+        "data/clean/clean_test",
+        description="folder of clean speech for the test set: other speakers",
+    )
+    noise_test_path: Path = Field(
+        "data/noise/noise_test", description="folder of noise for the test set: other recordings"
+    )
+    data_path: Path = Field(
+        "data", description="folder that receives the generated data set and its manifests"
+    )
+    sample_rate: int = Field(16000, ge=4000, le=192000, description="working sampling rate in Hz")
+    file_length: float = Field(3, ge=0.1, le=600, description="length of a mixture in seconds")
+    total_training_files: int = Field(10000, ge=1, description="number of training mixtures")
+    total_validation_files: int = Field(
+        500,
+        ge=1,
+        description="number of validation mixtures, from training sources set apart for it",
+    )
+    total_testing_files: int = Field(
+        1000, ge=0, description="number of test mixtures; 0: no test set"
+    )
+    snr_lower: float = Field(-6, ge=-100, le=100, description="lowest SNR in dB")
+    snr_upper: float = Field(9, ge=-100, le=100, description="highest SNR in dB")
+    total_snrlevels: int = Field(
+        16, ge=1, le=10000, description="number of SNRs from SNR_lower to SNR_upper, both included"
+    )
+    snr_mode: Literal["random", "all"] = Field(
+        "random",
+        description="random: each file has one SNR of the grid; all: each clip at every SNR",
+    )
+    speech_level_db: float = Field(
+        -25, ge=-70, le=-5, description="level of the speech in dBFS (RMS over active speech)"
+    )
+    silence_length: float = Field(
+        0.2, ge=0, le=10, description="gap between joined short recordings in seconds"
+    )
+    validation_share: float = Field(
+        0.1, gt=0, lt=0.9, description="share of the training sources set apart for validation"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every draw of the data set")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        if self.snr_lower > self.snr_upper:
+            raise ValueError(
+                f"SNR_lower = {self.snr_lower:g} is above SNR_upper = {self.snr_upper:g}; swap them"
+            )
+        if self.total_snrlevels == 1 and self.snr_lower != self.snr_upper:
+            raise ValueError(
+                "total_snrlevels = 1 with two different ends: expected 2 or more levels, "
+                "or SNR_lower equal to SNR_upper"
+            )
+        return self
+
+
+class Audio(Section):
+    """How audio files are read."""
+
+    resampler: Literal["soxr", "resampy"] = Field(
+        "soxr", description="soxr (HQ; fast, flat to 7 kHz at 16 kHz) or resampy (kaiser_best)"
+    )
+
+
+class STFT(Section):
+    """The short-time Fourier transform and where its inputs and outputs lie."""
+
+    window_type: Literal["hann", "hamming", "blackman", "cosine", "boxcar"] = Field(
+        "hann", description="window, periodic; cosine is the square root of hann"
+    )
+    window_length: float = Field(0.025, gt=0, le=1, description="window length in seconds")
+    hop_size: float = Field(0.01, gt=0, le=1, description="hop between frames in seconds")
+    n_fft: int = Field(
+        512, ge=2, le=65536, description="FFT length in samples; n_fft // 2 + 1 bins"
+    )
+    cleanspeech_training_dir: Path = Field("", description="clean training files")
+    noise_training_dir: Path = Field("", description="noise of the training files")
+    noisyspeech_training_dir: Path = Field("", description="noisy training files")
+    cleanspeech_validation_dir: Path = Field("", description="clean validation files")
+    noise_validation_dir: Path = Field("", description="noise of the validation files")
+    noisyspeech_validation_dir: Path = Field("", description="noisy validation files")
+    cleanspeech_testing_dir: Path = Field("", description="clean test files")
+    noise_testing_dir: Path = Field("", description="noise of the test files")
+    noisyspeech_testing_dir: Path = Field("", description="noisy test files")
+    training_stft_dir: Path = Field("", description="STFT cache of the training files")
+    validation_stft_dir: Path = Field("", description="STFT cache of the validation files")
+    testing_stft_dir: Path = Field("", description="STFT cache of the test files")
+
+    @model_validator(mode="after")
+    def _check(self) -> "STFT":
+        if self.hop_size > self.window_length:
+            raise ValueError(
+                f"hop_size = {self.hop_size:g} s is longer than window_length = "
+                f"{self.window_length:g} s: samples between windows would be lost; lower hop_size"
+            )
+        return self
+
+    def folder(self, kind: str, split: str) -> Path:
+        """Return the folder of one kind of file (CleanSpeech, Noise, NoisySpeech) and split."""
+        return getattr(self, f"{kind}_{split}_dir".lower())
+
+    def cache(self, split: str) -> Path:
+        """Return the folder of the STFT cache of a split."""
+        return getattr(self, f"{split}_stft_dir")
+
+
+class Model(Section):
+    """The network and the mask that it estimates."""
+
+    network: Literal["conv_lstm"] = Field(
+        "conv_lstm", description="conv_lstm: Wilson et al. 2018 (arXiv 1811.07030)"
+    )
+    features: FeatureList = Field(
+        list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
+    )
+    compression: float = Field(
+        0.3, gt=0, le=1, description="power of the compressed spectrum, for features and loss"
+    )
+    mask_bound: float = Field(
+        2, gt=0, le=100, description="largest real and imaginary part of the complex mask"
+    )
+    conv_channels: int = Field(
+        8, ge=1, le=4096, description="channels of the seven convolutions (published: 32)"
+    )
+    squeeze_channels: int = Field(
+        4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
+    )
+    recurrent_layers: int = Field(1, ge=1, le=16, description="number of LSTM layers")
+    recurrent_units: int = Field(
+        256, ge=1, le=16384, description="units of an LSTM layer and direction (published: 1023)"
+    )
+    bidirectional: bool = Field(
+        False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
+    )
+    dense_units: int = Field(
+        256, ge=1, le=16384, description="units of the dense layer before the mask (published: 873)"
+    )
+
+
+class Train(Section):
+    """How the network is trained."""
+
+    run_name: str = Field(
+        "run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="name of the run, a folder in cp/ and logs/; --fresh appends -2, -3, ...",
+    )
+    checkpoint_path: Path = Field("cp", description="folder of the checkpoints, one folder a run")
+    log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
+    epochs: int = Field(20, ge=1, description="number of passes over the training files")
+    batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="(highest) learning rate of Adam")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine",
+        description="learning rate after the warm-up: constant, or cosine to 1 % at the end",
+    )
+    warmup_steps: int = Field(200, ge=0, description="steps of linear warm-up")
+    gradient_clip: float = Field(
+        1.0, ge=0, description="largest global norm of the gradient; 0: no limit"
+    )
+    complex_weight: float = Field(
+        0.113, ge=0, description="weight of the complex part of the compressed loss (lambda)"
+    )
+    si_sdr_weight: float = Field(
+        0.0, ge=0, description="weight of the negative SI-SDR in dB, added to the loss"
+    )
+    remix: bool = Field(
+        False,
+        description="yes: each step pairs its clean files with other noise at new SNRs and levels",
+    )
+    remix_gain_db: float = Field(
+        10,
+        ge=0,
+        le=60,
+        description="with remix: the level of a mixture varies by up to +- this, in dB",
+    )
+    checkpoint_minutes: float = Field(
+        5, gt=0, description="also save inside an epoch, every so many minutes"
+    )
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="number of last checkpoints kept")
+    metric_files: int = Field(
+        40, ge=1, description="validation files scored by SDR, STOI and PESQ after each epoch"
+    )
+    recompute: bool = Field(
+        False,
+        description="yes: convolutions are computed again going backwards: less memory, slower",
+    )
+    jit_compile: bool = Field(False, description="compile the training step with XLA")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
+
+
+class Enhance(Section):
+    """How recordings are enhanced."""
+
+    input_path: Path = Field(
+        "", description="folder or file to enhance; empty: the noisy files of the test set"
+    )
+    output_path: Path = Field("enhanced", description="folder that receives the enhanced files")
+    checkpoint: Path = Field(
+        "", description="run in cp/ to use; empty: the newest run of [train] run_name"
+    )
+    channels: Literal["linked", "separate"] = Field(
+        "linked",
+        description="linked: one mask for all channels keeps the stereo image; separate: one each",
+    )
+    block_seconds: float = Field(
+        10, ge=0.1, le=600, description="audio held in memory at a time, in seconds"
+    )
+
+
+class Compute(Section):
+    """Where the work is done."""
+
+    workers: int = Field(
+        0, ge=0, le=1024, description="processes for data, cache and scores; 0: one a core"
+    )
+
+
+class Config(Section):
+    """The whole configuration; paths are absolute."""
+
+    data: Data = Field(default_factory=Data)
+    audio: Audio = Field(default_factory=Audio)
+    stft: STFT = Field(default_factory=STFT)
+    model: Model = Field(default_factory=Model)
+    train: Train = Field(default_factory=Train)
+    enhance: Enhance = Field(default_factory=Enhance)
+    compute: Compute = Field(default_factory=Compute)
+
+    @property
+    def window_length(self) -> int:
+        """Window length in samples."""
+        return round(self.stft.window_length * self.data.sample_rate)
+
+    @property
+    def hop_length(self) -> int:
+        """Hop in samples."""
+        return round(self.stft.hop_size * self.data.sample_rate)
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins of a frame."""
+        return self.stft.n_fft // 2 + 1
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.hop_length < 1 or self.window_length < 2:
+            raise ValueError(
+                f"[STFT] window_length and hop_size are {self.window_length} and {self.hop_length} "
+                f"samples at {self.data.sample_rate} Hz, expected 2 and 1 or more; make them longer"
+            )
+        if self.stft.n_fft < self.window_length:
+            raise ValueError(
+                f"[STFT] n_fft = {self.stft.n_fft} is shorter than the window of "
+                f"{self.window_length} samples; raise n_fft or shorten window_length"
+            )
+        return self
+
+
+# Names as the reference project writes them; keys are compared without case.
+_SPELLING = {"snr_lower": "SNR_lower", "snr_upper": "SNR_upper", "stft": "STFT"} | {
+    f"{kind}_{split}_dir".lower(): f"{kind}_{split}_dir" for kind in KINDS for split in SPLITS
+}
+_SPELLING |= {f"{split}_stft_dir": f"{split.capitalize()}_STFT_dir" for split in SPLITS}
+
+
+def spelling(name: str) -> str:
+    """Return a section's or key's name as it is written in the INI file."""
+    return _SPELLING.get(name, name)
+
+
+def section_models() -> dict[str, type[Section]]:
+    """Return the model of every section by its field name."""
+    return {name: field.annotation for name, field in Config.model_fields.items()}
+
+
+def load(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read an INI file and overrides of the form ``section.key=value``.
+
+    Paths in the file are relative to the file, paths in overrides to the working directory.
+
+    Raises:
+        UserError: for anything that is unknown, of the wrong type or out of range.
+    """
+    path = Path(path)
+    values: dict[str, dict[str, Any]] = {}
+    for section, key, text in _read(path):
+        _put(values, section, key, text, base=path.resolve().parent, source=str(path))
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not equals or not dot:
+            raise UserError(f"--set {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
+        _put(values, section, key, text.strip(), base=Path.cwd(), source="--set")
+    return _build(values, str(path), path.resolve().parent)
+
+
+def _read(path: Path) -> list[tuple[str, str, str]]:
+    parser = configparser.ConfigParser(interpolation=None, default_section="\0none")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            parser.read_file(file, source=str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; name an INI file with --config") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    except configparser.Error as error:
+        raise UserError(
+            f"{' '.join(str(error).split())}; expected [section] and key = value"
+        ) from None
+    return [(s, key, value) for s in parser.sections() for key, value in parser.items(s)]
+
+
+def _put(values: dict, section: str, key: str, text: str, base: Path, source: str) -> None:
+    models = section_models()
+    model = models.get(section.strip().lower())
+    if model is None:
+        raise UserError(f"{source}: unknown section [{section}]{_nearest(section, models)}")
+    key = key.strip().lower()
+    field = model.model_fields.get(key)
+    if field is None:
+        raise UserError(
+            f"{source}: [{section}] {key}: unknown option{_nearest(key, model.model_fields)}"
+        )
+    if "\0" in text:
+        raise UserError(f"{source}: [{section}] {key}: holds a NUL character; remove it")
+    if field.annotation is Path and text:
+        text = _resolve(text, base)
+    values.setdefault(section.strip().lower(), {})[key] = text
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {spelling(close[0])}?"
+    return f"; known are {', '.join(spelling(k) for k in known)}"
+
+
+def _resolve(text: str, base: Path) -> Path:
+    if text.startswith((".\\", "..\\")):  # the reference project's INI was written on Windows
+        text = PureWindowsPath(text).as_posix()
+    return (base / Path(text).expanduser()).resolve()
+
+
+def _build(values: dict, source: str, base: Path) -> Config:
+    sections = {}
+    for name, model in section_models().items():
+        given = dict(values.get(name, {}))
+        if name == "stft":
+            data_path = sections["data"].data_path
+            for key in model.model_fields:
+                if key.endswith("_dir") and not given.get(key):
+                    given[key] = data_path / spelling(key).removesuffix("_dir")
+        if name == "enhance" and not given.get("input_path"):
+            given["input_path"] = sections["stft"].folder("NoisySpeech", "testing")
+        for key, field in model.model_fields.items():
+            if field.annotation is Path and key not in given and field.default:
+                given[key] = _resolve(field.default, base)
+        try:
+            sections[name] = model.model_validate(given)
+        except ValidationError as error:
+            raise UserError(f"{source}: {_explain(name, model, error)}") from None
+    try:
+        return Config(**sections)
+    except ValidationError as error:
+        raise UserError(
+            f"{source}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+        ) from None
+
+
+def _explain(section: str, model: type[Section], error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"[{spelling(section)}] {message}"
+    key = first["loc"][0]
+    field = model.model_fields[key]
+    return (
+        f"[{spelling(section)}] {spelling(key)} = {first['input']}: "
+        f"{message[0].lower()}{message[1:]} ({field.description}); correct the value"
+    )
+
+
+def render(config: Config | None = None) -> str:
+    """Write a configuration as INI text; without one, the defaults with every option explained."""
+    lines = []
+    for name, model in section_models().items():
+        if config is None:
+            lines += [f"# {(model.__doc__ or '').strip()}"]
+        lines += [f"[{spelling(name)}]"]
+        for key, field in model.model_fields.items():
+            if config is None:
+                lines += [f"# {_describe(name, key, field)}"]
+            value = field.default if config is None else getattr(getattr(config, name), key)
+            lines += [f"{spelling(key)} = {_text(value)}".rstrip()]
+        lines += [""]
+    header = (
+        []
+        if config
+        else [
+            "# Specmask: every option with its default. Paths are relative to this file.",
+            "# Keys are compared without case; comments stand on lines of their own.",
+            "",
+        ]
+    )
+    return "\n".join(header + lines)
+
+
+def _describe(section: str, key: str, field: Any) -> str:
+    limits = {}
+    for constraint in field.metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if getattr(constraint, name, None) is not None:
+                limits[name] = getattr(constraint, name)
+    words = {"ge": "from {:g}", "gt": "above {:g}", "le": "to {:g}", "lt": "below {:g}"}
+    bounds = " ".join(words[k].format(v) for k, v in limits.items() if abs(v) < 2**31 - 1)
+    choices = get_args(field.annotation) if key not in ("features",) else ()
+    if choices and all(isinstance(c, str) for c in choices):
+        bounds = " | ".join(choices)
+    elif field.annotation is bool:
+        bounds = "yes | no"
+    text = field.description
+    if section == "stft" and key.endswith("_dir"):
+        text += f"; empty: {spelling(key).removesuffix('_dir')} in data_path"
+    return text + (f"  [{bounds}]" if bounds else "")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}" if math.isclose(value, float(f"{value:g}"), rel_tol=0) else repr(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value == Path() else str(value)
+
+
+if __name__ == "__main__":
+    print(render(), end="")

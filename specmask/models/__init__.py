@@ -1,0 +1,67 @@
+"""Networks: one file each. Adding one is a build function and a line in :data:`NETWORKS`."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from specmask import masks
+from specmask.config import Config
+from specmask.models import conv_lstm
+
+# name -> (config, bins, spectrum input) -> (raw mask, state inputs, state outputs)
+NETWORKS = {"conv_lstm": conv_lstm.build}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One function ``(noisy spectrum, state) -> (mask, state)`` for whole files and for streams.
+
+    The spectrum is float32 [batch, frames, bins, 2] with any number of frames from 1 on, the
+    mask has its shape; the state is a list of float32 tensors [batch, ...], all zero at the
+    start. A network that is not causal has no state and sees what it is given as the whole.
+    """
+
+    model: keras.Model
+    causal: bool
+
+    def zero_state(self, batch: int) -> list[Any]:
+        """Return the state before the first frame."""
+        return [ops.zeros((batch, *x.shape[1:])) for x in self.model.inputs[1:]]
+
+    def __call__(self, noisy: Any, state: list[Any], training: bool = False) -> tuple[Any, list]:
+        """Return the mask of these frames and the state after them."""
+        inputs = [ops.convert_to_tensor(x) for x in (noisy, *state)]
+        mask, *state = _as_list(self.model(inputs, training=training))
+        return mask, state
+
+    def enhance(self, noisy: Any, training: bool = False) -> Any:
+        """Return the enhanced spectra of whole clips [batch, frames, bins, 2]."""
+        mask, _ = self(noisy, self.zero_state(ops.shape(noisy)[0]), training)
+        return masks.apply_complex(mask, noisy)
+
+
+def build(config: Config) -> Network:
+    """Build the network of a configuration, with weights drawn by Keras's current seed."""
+    spectrum = keras.Input((None, config.bins, 2), name="noisy")
+    with _recomputed(config):
+        raw, inputs, outputs = NETWORKS[config.model.network](config, spectrum)
+    mask = masks.bound(raw, config.model.mask_bound)
+    return Network(
+        keras.Model([spectrum, *inputs], [mask, *outputs], name=config.model.network),
+        causal=not config.model.bidirectional,
+    )
+
+
+def _recomputed(config: Config) -> Any:
+    """Within this, convolutions keep only their inputs for the backward pass, if so configured."""
+    if not config.train.recompute:
+        return contextlib.nullcontext()
+    names = [f"conv{n}" for n in range(1, 1 + len(conv_lstm.KERNELS))]
+    return keras.RematScope(mode="list_of_layers", layer_names=names)
+
+
+def _as_list(x: Any) -> list:
+    return list(x) if isinstance(x, list | tuple) else [x]

@@ -1,0 +1,144 @@
+"""Building blocks that carry state: fed block by block they give what they give on the whole.
+
+Each causal layer is called as ``layer(x, state) -> (y, state)`` with x [batch, frames, ...].
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
+LEVEL_FLOOR = 1e-6
+
+
+class LevelNormaliser(keras.layers.Layer):
+    """Divide a spectrum by the running RMS of its frames, so that the level does not matter.
+
+    p[t] = α p[t−1] + (1 − α) mean_k |Y[t,k]|²,  n[t] = α n[t−1] + 1 − α,
+    Y'[t] = Y[t] / √(p[t] / n[t] + ε), with α = exp(−1 / frames of the time constant).
+
+    n corrects for the start at zero. All frames of a block at once: p = L · power + αᵗ⁺¹ p₀ with
+    the lower triangular matrix L[t,s] = (1 − α) αᵗ⁻ˢ.
+
+    Args:
+        frames: time constant in frames.
+    """
+
+    def __init__(self, frames: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.decay = float(np.exp(-1 / frames))
+
+    def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
+        """Return the normalised spectrum and the state [batch, 2] of (p, n)."""
+        powers = ops.mean(ops.sum(ops.square(spectrum), axis=-1), axis=-1)  # [batch, frames]
+        both = ops.stack([powers, ops.ones_like(powers)], axis=-1)  # [batch, frames, 2]
+        steps = ops.arange(ops.shape(spectrum)[1], dtype="float32")
+        distance = steps[:, None] - steps[None, :]
+        weights = ops.where(
+            distance >= 0, (1 - self.decay) * self.decay ** ops.maximum(distance, 0.0), 0.0
+        )
+        running = ops.matmul(weights, both)
+        running += (self.decay ** (steps + 1))[None, :, None] * state[:, None, :]
+        scale = ops.rsqrt(running[..., 0] / running[..., 1] + LEVEL_FLOOR)
+        return spectrum * scale[..., None, None], running[:, -1]
+
+
+class CausalConv2D(keras.layers.Layer):
+    """Convolution over [time, frequency] that sees no later frame; same size, ReLU or none.
+
+    The state holds the last (kernel − 1) · dilation frames. Without a state the kernel is
+    centred in time instead.
+
+    Args:
+        filters: output channels.
+        kernel: (frames, bins).
+        dilation: in time.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: tuple[int, int],
+        dilation: int = 1,
+        activation: str | None = "relu",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.dilation = filters, kernel, dilation
+        self.activation = keras.activations.get(activation)
+        self.context = (kernel[0] - 1) * dilation
+
+    def build(self, x_shape: tuple, state_shape: tuple | None = None) -> None:
+        """Create the kernel and the bias."""
+        shape = (*self.kernel_size, x_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer="he_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, x: Any, state: Any = None) -> Any:
+        """Return y [batch, frames, bins, filters], or (y, state) where there is a state.
+
+        The state is [batch, context, bins, channels].
+        """
+        bins, before = self.kernel_size[1] - 1, self.context // 2
+        time = (0, 0) if state is not None else (before, self.context - before)
+        if state is not None:
+            x = ops.concatenate([state, x], axis=1)
+            state = x[:, -self.context :]
+        x = ops.pad(x, ((0, 0), time, (bins // 2, bins - bins // 2), (0, 0)))
+        y = ops.conv(x, self.kernel, padding="valid", dilation_rate=(self.dilation, 1))
+        y = self.activation(y + self.bias)
+        return y if state is None else (y, state)
+
+
+class LSTMCell(keras.layers.Layer):
+    """An LSTM cell whose input is already multiplied by its kernel.
+
+    The product over all frames at once is one large matrix product instead of one small one a
+    frame. Hochreiter and Schmidhuber 1997 with forget gate; gates in the order of Keras (i, f,
+    c, o).
+    """
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = units
+        self.state_size = [units, units]
+        self.output_size = units
+
+    def build(self, shape: tuple) -> None:
+        """Create the recurrent kernel."""
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, 4 * self.units), initializer="orthogonal", name="recurrent_kernel"
+        )
+
+    def call(self, x: Any, states: list[Any], training: bool | None = None) -> tuple[Any, list]:
+        """Take x [batch, 4 units] and (h, c); return h and (h, c)."""
+        hidden, cell = states
+        gates = x + ops.matmul(hidden, self.recurrent_kernel)
+        update, forget, candidate, output = ops.split(gates, 4, axis=-1)
+        cell = ops.sigmoid(forget) * cell + ops.sigmoid(update) * ops.tanh(candidate)
+        hidden = ops.sigmoid(output) * ops.tanh(cell)
+        return hidden, [hidden, cell]
+
+
+def lstm(x: Any, units: int, name: str, state: list[Any] | None = None, backwards: bool = False):
+    """An LSTM over [batch, frames, features], the products with its input done for all frames.
+
+    Returns:
+        [batch, frames, units] and the new state (h, c).
+    """
+    bias = np.zeros(4 * units, np.float32)
+    bias[units : 2 * units] = 1  # an open forget gate: Jozefowicz et al. 2015
+    projected = keras.layers.Dense(
+        4 * units, bias_initializer=keras.initializers.Constant(bias), name=f"{name}_input"
+    )(x)
+    rnn = keras.layers.RNN(
+        LSTMCell(units, name=f"{name}_cell"),
+        return_sequences=True,
+        return_state=True,
+        go_backwards=backwards,
+        name=name,
+    )
+    y, *state = rnn(projected, initial_state=state)
+    return (ops.flip(y, axis=1) if backwards else y), state

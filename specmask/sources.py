@@ -1,0 +1,239 @@
+"""The recordings that a data set is made of: what they hold, who speaks, and who may use them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from specmask import audio, parallel
+from specmask.audio import Rejected
+from specmask.config import Config
+from specmask.errors import UserError
+from specmask.mixing import FULL_SCALE, decibel
+
+SHORTEST_SECONDS = 0.25
+SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
+BLOCK_FRAMES = 1 << 20
+GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
+
+_LIBRISPEECH = re.compile(r"^(\d+)-\d+-\d+$")  # speaker-chapter-utterance
+_ESC = re.compile(r"^\d-(\d+)-[A-Z]")  # fold-recording-take
+
+
+@dataclass(frozen=True)
+class Source:
+    """A usable recording, or a part of one.
+
+    Attributes:
+        path: relative to its root folder, with forward slashes.
+        rate: in Hz, as stored.
+        channels: as stored.
+        digest: of the decoded samples, so that a copy in another format without loss is found.
+        level_db: RMS in dBFS.
+        group: the speaker, or the recording that a noise clip was taken from.
+        label: the speaker's name or the noise type.
+        start, stop: the part that may be used, in samples at the working rate.
+    """
+
+    path: str
+    rate: int
+    channels: int
+    digest: str
+    level_db: float
+    group: str
+    label: str
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Usable length in samples at the working rate."""
+        return self.stop - self.start
+
+
+def speaker_of(path: PurePosixPath) -> tuple[str, str]:
+    """Return (group, label) of a speech file: its folder, or the number in a LibriSpeech name.
+
+    A file in no folder is a group of its own, with no label: its speaker is not known.
+    """
+    match = _LIBRISPEECH.match(path.stem)
+    if match:
+        return match[1], match[1]
+    if path.parent == PurePosixPath("."):
+        return f"file:{path}", ""
+    return str(path.parent), str(path.parent)
+
+
+def recording_of(path: PurePosixPath) -> tuple[str, str]:
+    """Return (group, label) of a noise file: its recording, and its folder as the noise type.
+
+    Clips of ESC-50 are named fold-recording-take-class: takes of one recording stay together.
+    In no folder, the type is the name without its trailing number (AirConditioner_3).
+    """
+    match = _ESC.match(path.stem)
+    group = f"esc:{match[1]}" if match else str(path)
+    if path.parent != PurePosixPath("."):
+        return group, str(path.parent)
+    return group, re.sub(r"[\s_-]*\d+$", "", path.stem) or path.stem
+
+
+def scan(
+    root: Path, name_of: Callable[[PurePosixPath], tuple[str, str]], config: Config, option: str
+) -> tuple[list[Source], list[Rejected]]:
+    """Read every file below a folder once and tell the usable ones from the others.
+
+    Returns:
+        sources sorted by path, without copies of the same content, and what was set aside.
+
+    Raises:
+        UserError: if the folder is missing or holds nothing usable.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"[data] {option} = {root}: no such folder; create it with audio files in it, or "
+            "correct the path (make demo runs on speech and noise that it makes itself)"
+        )
+    names = audio.files(root)
+    if not names:
+        raise UserError(
+            f"[data] {option} = {root}: no audio files; put recordings there (wav, flac, ogg, mp3, "
+            "aiff; folders are read recursively, one folder a speaker or noise type), or run "
+            "make demo, which makes its own"
+        )
+    rate = config.data.sample_rate
+    found = parallel.map_chunks(
+        inspect, [root / name for name in names], config.compute.workers, f"scan {root.name}"
+    )
+    sources, rejected, seen = [], [], {}
+    for name, facts in zip(names, found, strict=True):
+        path = name.as_posix()
+        if isinstance(facts, str):
+            rejected.append(Rejected(path, facts))
+        elif facts["digest"] in seen:
+            rejected.append(Rejected(path, f"same content as {seen[facts['digest']]}"))
+        else:
+            seen[facts["digest"]] = path
+            group, label = name_of(PurePosixPath(path))
+            frames = facts.pop("frames")
+            stop = audio.resampled_length(frames, facts["rate"], rate)
+            sources.append(Source(path=path, group=group, label=label, start=0, stop=stop, **facts))
+    if not sources:
+        raise UserError(
+            f"[data] {option} = {root}: none of {len(names)} files can be used, the first: "
+            f"{rejected[0].path}: {rejected[0].reason}; add usable recordings"
+        )
+    return sources, rejected
+
+
+def inspect(path: Path) -> dict | str:
+    """Decode a file block by block and return its facts, or the reason why it cannot be used."""
+    digest = hashlib.blake2b(digest_size=12)
+    frames, energy, peak = 0, 0.0, 0.0
+    try:
+        with audio.opened(path) as file:
+            rate, channels, claimed = file.samplerate, file.channels, file.frames
+            digest.update(f"{rate} {channels}".encode())
+            while True:
+                try:
+                    block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                except (RuntimeError, ValueError) as error:
+                    return f"damaged after {frames / rate:.2f} s: {error}"
+                if not len(block):
+                    break
+                if not np.isfinite(block).all():
+                    return "holds NaN or infinite samples"
+                digest.update(np.round(block * FULL_SCALE).astype("<i4").tobytes())
+                frames += len(block)
+                energy += float(np.sum(np.square(block, dtype=np.float64)))
+                peak = max(peak, float(np.abs(block).max()))
+    except audio.AudioError as error:
+        return str(error)
+    if frames < SHORTEST_SECONDS * rate:
+        return f"too short: {frames / rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
+    if frames < claimed:
+        return f"truncated: {frames} frames of {claimed}"
+    if peak == 0 or decibel(peak**2) < SILENCE_DBFS:
+        return f"silent: peak below {SILENCE_DBFS} dBFS"
+    return {
+        "rate": rate,
+        "channels": channels,
+        "frames": frames,
+        "digest": digest.hexdigest(),
+        "level_db": round(decibel(energy / (frames * channels)), 2),
+    }
+
+
+def carve(
+    sources: list[Source], share: float, rate: int, rng: np.random.Generator
+) -> tuple[list[Source], list[Source], list[str]]:
+    """Split sources into training and validation, with no group in both.
+
+    Whole groups go to validation in random order until they hold ``share`` of the time; one
+    that would bring it beyond 1.5 times that is passed over. A single group is split by file,
+    a single file by time with a gap of 2 s.
+
+    Returns:
+        training sources, validation sources, warnings.
+    """
+    warnings = []
+    groups = {s.group for s in sources}
+    if len(groups) == 1 and len(sources) > 1:
+        sources = [replace(s, group=f"file:{s.path}") for s in sources]
+        warnings.append(f"all {len(sources)} files are of one group; validation is split by file")
+    if len(sources) == 1:
+        return *_carve_time(sources[0], share, rate), [
+            f"only one file ({sources[0].path}); validation is its last part"
+        ]
+    unknown = [s for s in sources if s.group == f"file:{s.path}" and not s.label]
+    if unknown:
+        warnings.append(
+            f"{len(unknown)} files lie in no folder that names their speaker; "
+            "for them validation is split by file"
+        )
+    lengths: dict[str, int] = {}
+    for source in sources:
+        lengths[source.group] = lengths.get(source.group, 0) + source.length
+    names = sorted(lengths)
+    target = share * sum(lengths.values())
+    chosen, total = set(), 0
+    for name in (names[i] for i in rng.permutation(len(names))):
+        if total < target and total + lengths[name] <= 1.5 * target:
+            chosen.add(name)
+            total += lengths[name]
+    if not chosen:  # every group is large: the smallest one
+        chosen = {min(names, key=lambda n: (lengths[n], n))}
+    training = [s for s in sources if s.group not in chosen]
+    return training, [s for s in sources if s.group in chosen], warnings
+
+
+def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], list[Source]]:
+    gap = round(GAP_SECONDS * rate)
+    if source.length < 4 * gap:
+        raise UserError(
+            f"{source.path}: the only file, {source.length / rate:.1f} s; expected at least "
+            f"{4 * GAP_SECONDS:g} s to take training and validation from it; add recordings"
+        )
+    cut = source.stop - max(gap, round(share * source.length))
+    return [replace(source, stop=cut - gap)], [replace(source, start=cut)]
+
+
+def refuse_leaks(training: Iterable[Source], testing: Iterable[Source], what: str) -> None:
+    """Raise a UserError if a recording for testing has the same content as one for training."""
+    known = {s.digest: s.path for s in training}
+    leaks = [(s.path, known[s.digest]) for s in testing if s.digest in known]
+    if leaks:
+        test, train = leaks[0]
+        raise UserError(
+            f"{what} for testing {test} is the same recording as {train} for training "
+            f"({len(leaks)} such files); remove them from one of the folders"
+        )
+
+
+def digest(sources: list[Source]) -> str:
+    """Return a digest of a list of sources, for telling whether it has changed."""
+    text = json.dumps([asdict(s) for s in sources], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

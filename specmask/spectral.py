@@ -1,0 +1,159 @@
+"""Windows, padding, frame counts and the STFT with its exact inverse, in NumPy.
+
+Conventions:
+    A waveform is ``[..., samples]`` float32, a spectrum ``[..., frames, bins]`` complex64.
+    The signal is padded with ``window_length - hop_length`` zeros on both sides and with zeros
+    up to a whole hop at the end. So every sample lies in as many windows as every other, and
+    the inverse is exact for all of them, the first and the last too. Frame t ends with sample
+    (t + 1) * hop_length - 1: it needs no audio later than that.
+    The window stands at the left of its n_fft frame.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+from specmask.config import Config
+from specmask.errors import UserError
+
+# Below this ratio of the smallest to the largest sum of squared windows, the inverse would
+# amplify what a mask or rounding did to a frame by more than 20 dB at some samples.
+SMALLEST_OVERLAP = 1e-2
+
+
+@dataclass(frozen=True)
+class Stft:
+    """The settings of a short-time Fourier transform; all lengths in samples."""
+
+    window_type: str
+    window_length: int
+    hop_length: int
+    n_fft: int
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Stft":
+        """Return the transform of a configuration.
+
+        Raises:
+            UserError: if the windows overlap too little to be inverted.
+        """
+        stft = cls(
+            config.stft.window_type, config.window_length, config.hop_length, config.stft.n_fft
+        )
+        if not stft.is_invertible():
+            largest = next(
+                hop
+                for hop in range(stft.hop_length, 0, -1)
+                if Stft(stft.window_type, stft.window_length, hop, stft.n_fft).is_invertible()
+            )
+            raise UserError(
+                f"[STFT] hop_size = {config.stft.hop_size:g} with a {stft.window_type} window of "
+                f"{stft.window_length} samples cannot be inverted; the largest hop that works is "
+                f"{largest} samples, hop_size = {largest / config.data.sample_rate:.6g}"
+            )
+        return stft
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def pad(self) -> int:
+        """Number of zeros before the first sample, and how far the output lags in a stream."""
+        return self.window_length - self.hop_length
+
+    @cached_property
+    def window(self) -> np.ndarray:
+        """The periodic analysis window, float32 [window_length]."""
+        return scipy.signal.get_window(self.window_type, self.window_length).astype(np.float32)
+
+    @cached_property
+    def overlap(self) -> np.ndarray:
+        """Sum of the squared windows that meet at each place of a hop, float64 [hop_length]."""
+        squared = np.zeros(-(-self.window_length // self.hop_length) * self.hop_length)
+        squared[: self.window_length] = self.window.astype(np.float64) ** 2
+        return squared.reshape(-1, self.hop_length).sum(0)
+
+    @cached_property
+    def synthesis_window(self) -> np.ndarray:
+        """w / Σw² over the hops, float32 [window_length]: makes overlap-add exact."""
+        places = np.arange(self.window_length) % self.hop_length
+        return (self.window / self.overlap[places]).astype(np.float32)
+
+    def is_invertible(self) -> bool:
+        """Tell whether the windows overlap enough for the inverse."""
+        return self.overlap.min() >= SMALLEST_OVERLAP * self.overlap.max()
+
+    def frames(self, samples: int) -> int:
+        """Number of frames of a signal of so many samples."""
+        return -(-(samples + self.pad) // self.hop_length)
+
+
+def analyse(padded: np.ndarray, stft: Stft) -> np.ndarray:
+    """Return the spectrum of every whole window in a signal that is already padded.
+
+    Args:
+        padded: float32 [..., samples].
+
+    Returns:
+        complex64 [..., frames, bins].
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(padded, stft.window_length, axis=-1)
+    return scipy.fft.rfft(windows[..., :: stft.hop_length, :] * stft.window, stft.n_fft)
+
+
+def overlap_add(spectrum: np.ndarray, stft: Stft) -> np.ndarray:
+    """Add up the inverse transforms of the frames, each weighted by the synthesis window.
+
+    Args:
+        spectrum: complex64 [..., frames, bins].
+
+    Returns:
+        float32 [..., (frames - 1) * hop_length + window_length]. All but the first and the last
+        ``stft.pad`` samples have met all their windows.
+    """
+    frames = scipy.fft.irfft(spectrum, stft.n_fft)[..., : stft.window_length]
+    frames = frames * stft.synthesis_window
+    count, hop = frames.shape[-2], stft.hop_length
+    out = np.zeros((*frames.shape[:-2], (count - 1) * hop + stft.window_length), np.float32)
+    for start in range(0, stft.window_length, hop):  # the k-th hop of every window at once
+        piece = frames[..., start : start + hop]
+        width = piece.shape[-1]
+        places = np.lib.stride_tricks.sliding_window_view(
+            out[..., start:], width, axis=-1, writeable=True
+        )
+        places[..., : (count - 1) * hop + 1 : hop, :] += piece
+    return out
+
+
+def forward(x: np.ndarray, stft: Stft) -> np.ndarray:
+    """Return the STFT of a whole signal.
+
+    Args:
+        x: float32 [..., samples], at least one sample.
+
+    Returns:
+        complex64 [..., stft.frames(samples), bins].
+    """
+    samples = x.shape[-1]
+    total = (stft.frames(samples) - 1) * stft.hop_length + stft.window_length
+    padded = np.zeros((*x.shape[:-1], total), np.float32)
+    padded[..., stft.pad : stft.pad + samples] = x
+    return analyse(padded, stft)
+
+
+def inverse(spectrum: np.ndarray, samples: int, stft: Stft) -> np.ndarray:
+    """Return the signal of a spectrum, cut to ``samples``: inverse(forward(x), len(x)) = x.
+
+    Args:
+        spectrum: complex64 [..., frames, bins] as :func:`forward` makes it.
+        samples: length of the signal.
+
+    Returns:
+        float32 [..., samples].
+    """
+    return overlap_add(spectrum, stft)[..., stft.pad : stft.pad + samples]

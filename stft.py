@@ -1,0 +1,32 @@
+"""Cache the short-time Fourier transforms of the data set on disk, for training.
+
+Reads what data_prep.py made and writes Training_STFT, Validation_STFT and Testing_STFT. A cache
+that fits is left alone; one that does not is made again.
+
+example:
+  python stft.py --config recipes/bench.ini
+"""
+
+import sys
+
+from specmask import cli
+
+
+def transform(args) -> None:
+    from specmask import cache, config
+
+    cfg = config.load(args.config, args.set)
+    for split in config.SPLITS:
+        if not getattr(cfg.data, f"total_{split}_files"):
+            continue
+        files, size, made = cache.build(cfg, split)
+        state = "made" if made else "already there and right"
+        print(f"{split}: {files} files, {size / 1e6:.0f} MB, {state} -> {cfg.stft.cache(split)}")
+
+
+def main(argv=None) -> int:
+    return cli.run(transform, cli.parser(__doc__).parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Checkpoints: round trip, damage, order, names of runs."""
+
+import numpy as np
+import pytest
+
+from specmask import checkpoint
+from specmask.errors import UserError
+
+
+class Variable:
+    def __init__(self, value):
+        self.value = np.asarray(value)
+        self.shape = self.value.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self.value
+
+    def assign(self, value):
+        self.value = value
+
+
+def test_round_trip_is_exact(tmp_path):
+    kept = [np.random.default_rng(0).standard_normal((3, 4)).astype("f"), np.int64(7)]
+    path = checkpoint.path_of(tmp_path, 12)
+    checkpoint.save(path, {"model": kept}, {"loss": 0.1, "history": [{"a": float("inf")}]})
+    fresh = [Variable(np.zeros((3, 4), "f")), Variable(np.int64(0))]
+    state = checkpoint.load(path, {"model": fresh})
+    assert state == {"loss": 0.1, "history": [{"a": float("inf")}]}
+    for a, b in zip(kept, fresh, strict=True):
+        np.testing.assert_array_equal(a, b.value)
+
+
+def test_other_network_is_refused_and_nothing_assigned(tmp_path):
+    path = tmp_path / "ckpt-00000001.npz"
+    checkpoint.save(path, {"model": [np.ones(3), np.ones(4)]}, {})
+    fresh = [Variable(np.zeros(3)), Variable(np.zeros(5))]
+    with pytest.raises(UserError, match="another network"):
+        checkpoint.load(path, {"model": fresh})
+    assert (fresh[0].value == 0).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "text", "empty"])
+def test_damage_is_told(tmp_path, damage):
+    path = tmp_path / "ckpt-00000001.npz"
+    checkpoint.save(path, {"model": [np.arange(1000.0)]}, {})
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 255
+    content = {"cut": raw[:3000], "flip": raw, "text": b"hello", "empty": b""}[damage]
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(path, {"model": [Variable(np.zeros(1000))]})
+
+
+def test_pickles_are_not_read(tmp_path):
+    path = tmp_path / "ckpt-00000001.npz"
+    np.savez(path, state=np.array("{}"), **{"model/0000": np.array([{}], object)})
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(path, {"model": [Variable(np.zeros(1))]})
+
+
+def test_order_and_pruning(tmp_path):
+    for step in (5, 100, 20, 3):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {}, {"step": step})
+    (tmp_path / "ckpt-x.npz").write_bytes(b"")
+    checkpoint.prune(tmp_path, 2)
+    steps = [checkpoint.read(p)[1]["step"] for p in checkpoint.newest_first(tmp_path)]
+    assert steps == [100, 20]
+
+
+def test_fresh_runs_count_on(tmp_path):
+    for name in ("run", "run-2", "run-10", "runner", "run-x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.ini").write_text("")
+    assert [p.name for p in checkpoint.runs(tmp_path, "run")] == ["run", "run-2", "run-10"]
+    assert checkpoint.fresh(tmp_path, "run").name == "run-11"
+    assert checkpoint.fresh(tmp_path, "new").name == "new"

@@ -1,0 +1,134 @@
+"""Options, exit codes and one-line errors that all scripts share."""
+
+import errno
+import subprocess
+import sys
+from argparse import Namespace
+
+import pytest
+from conftest import ROOT
+
+from specmask import cli
+from specmask.errors import UserError
+
+SCRIPTS = sorted(
+    p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.py"), *ROOT.glob("data/*.py")]
+)
+
+# Runs a script and tells afterwards which of the slow packages it has imported.
+HELP = """
+import runpy, sys
+script = sys.argv[1]
+sys.argv = [script, "--help"]
+try:
+    runpy.run_path(script, run_name="__main__")
+except SystemExit as end:
+    slow = {"tensorflow", "keras", "resampy", "numba", "scipy", "tensorboard", "pesq"}
+    print(end.code, sorted(slow.intersection(sys.modules)), file=sys.stderr)
+"""
+
+
+def outcome(capsys, error: BaseException | None = None, code: int | None = None) -> tuple[int, str]:
+    """Run an action that ends like this; return the exit code and what was said on stderr."""
+
+    def action(args: Namespace) -> int | None:
+        if error:
+            raise error
+        return code
+
+    result = cli.run(action, Namespace())
+    return result, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (143, 143)])
+def test_codes_of_the_action(capsys, code, expected):
+    assert outcome(capsys, code=code) == (expected, "")
+
+
+def test_user_errors_are_one_line_and_code_2(capsys):
+    assert outcome(capsys, UserError("x.wav:\n  is   bad")) == (2, "error: x.wav: is bad\n")
+
+
+def test_interruption(capsys):
+    code, text = outcome(capsys, KeyboardInterrupt())
+    assert code == 130
+    assert "the same command goes on" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EACCES, "permissions"),
+        (errno.EPERM, "permissions"),
+        (errno.EROFS, "read-only"),
+        (errno.ENOTDIR, "choose another folder"),
+        (errno.EISDIR, "check the path"),
+    ],
+)
+def test_what_the_system_refuses(capsys, number, word):
+    code, text = outcome(capsys, OSError(number, "refused", "/some/where.wav"))
+    assert code == 2
+    assert text.startswith("error: /some/where.wav: ") and word in text
+    assert text.count("\n") == 1
+
+
+def test_system_error_without_a_name(capsys):
+    code, text = outcome(capsys, OSError("odd"))
+    assert code == 2 and "odd" in text
+
+
+def test_faults_of_the_program_are_not_hidden(capsys, monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        outcome(capsys, ZeroDivisionError())
+    monkeypatch.setenv("SPECMASK_DEBUG", "1")
+    with pytest.raises(OSError, match="odd"):
+        outcome(capsys, OSError("odd"))
+
+
+def test_names_that_the_console_cannot_show():
+    program = (
+        "from specmask import cli, errors\n"
+        "def act(args): raise errors.UserError('caf\\udce9 \\u4e2d.wav: bad')\n"
+        "raise SystemExit(cli.run(act, None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", program],
+        cwd=ROOT,
+        env={"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: caf\\udce9 \\u4e2d.wav: bad\n"
+
+
+def test_options():
+    args = cli.parser("what it does").parse_args(["--set", "a.b=1", "--set", "c.d=2"])
+    assert args.set == ["a.b=1", "c.d=2"]
+    assert args.config == ROOT / "config.ini"
+    assert cli.parser("").parse_args([]).set == []  # not shared between parsers
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_quick_and_complete(script, tmp_path):
+    """Quick means without importing what takes seconds to import."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, str(ROOT / script)],
+        cwd=ROOT / script.rpartition("/")[0],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == "0 []\n"
+    for word in ("--config FILE", "--set SECTION.KEY=VALUE", "--help"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_unknown_options_end_with_code_2(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), "--qqq"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "--qqq" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

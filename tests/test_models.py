@@ -1,0 +1,177 @@
+"""Every network: shape, state, causality, gradients, published sizes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from specmask import config, models
+from specmask.models import layers
+
+SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
+SMALL += ["model.dense_units=5", "model.recurrent_layers=2"]
+PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
+PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
+
+
+def build(*options: str) -> models.Network:
+    keras.utils.set_random_seed(1)
+    path = config.Path(__file__).parents[1] / "config.ini"
+    return models.build(config.load(path, [*SMALL, *options]))
+
+
+def spectra(frames: int, bins: int = 257, batch: int = 2, seed: int = 0) -> np.ndarray:
+    shape = batch, frames, bins, 2
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=sorted(models.NETWORKS))
+def network(request) -> models.Network:
+    return build(f"model.network={request.param}")
+
+
+@pytest.mark.parametrize("n_fft, bins, frames", [(512, 257, 7), (401, 201, 1), (400, 201, 40)])
+def test_mask_has_the_shape_of_the_spectrum(n_fft, bins, frames):
+    net = build(f"stft.n_fft={n_fft}")
+    mask, _ = net(spectra(frames, bins), net.zero_state(2))
+    assert tuple(mask.shape) == (2, frames, bins, 2)
+
+
+@pytest.mark.parametrize("rate, n_fft", [(8000, 255), (48000, 2048)])
+def test_nothing_depends_on_16_khz(rate, n_fft):
+    net = build(f"data.sample_rate={rate}", f"stft.n_fft={n_fft}")
+    x = spectra(5, n_fft // 2 + 1)
+    assert tuple(net.enhance(x).shape) == x.shape
+
+
+def test_stream_equals_whole(network):
+    x = spectra(60)
+    whole, _ = network(x, network.zero_state(2))
+    state, parts, at = network.zero_state(2), [], 0
+    for size in (1, 1, 2, 5, 1, 17, 3, 30):
+        part, state = network(x[:, at : at + size], state)
+        parts.append(ops.convert_to_numpy(part))
+        at += size
+    assert at == 60
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-5)
+
+
+def test_a_frame_changes_nothing_before_it(network):
+    x = spectra(30)
+    other = x.copy()
+    other[:, 20] += 3
+    a, _ = network(x, network.zero_state(2))
+    b, _ = network(other, network.zero_state(2))
+    difference = np.abs(ops.convert_to_numpy(a - b)).max(axis=(0, 2, 3))
+    assert (difference[:20] == 0).all()
+    assert (difference[20:] > 0).all()
+
+
+def test_bidirectional_network_sees_the_future_and_has_no_state():
+    net = build("model.bidirectional=yes")
+    assert not net.causal
+    assert net.zero_state(2) == []
+    x = spectra(30)
+    other = x.copy()
+    other[:, 20] += 3
+    difference = np.abs(ops.convert_to_numpy(net.enhance(x) - net.enhance(other)))
+    assert difference.max(axis=(0, 2, 3))[10] > 0
+
+
+@pytest.mark.parametrize("options", [(), ("model.bidirectional=yes",), ("train.recompute=yes",)])
+def test_gradient_reaches_every_weight(options):
+    import tensorflow as tf
+
+    net = build(*options)
+    x = spectra(20)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(net.enhance(x, training=True)))
+    weights = net.model.trainable_variables
+    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+def test_recomputing_changes_no_gradient():
+    import tensorflow as tf
+
+    def gradients(*options: str) -> list:
+        net = build(*options)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(net.enhance(spectra(9), training=True)))
+        return tape.gradient(loss, net.model.trainable_variables)
+
+    for a, b in zip(gradients(), gradients("train.recompute=yes"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(a).max())
+
+
+def test_published_parameter_count():
+    """The reference project's network has 27,579,091 parameters."""
+    assert build(*PUBLISHED, "model.recurrent_layers=1").model.count_params() == 27_579_091
+
+
+def test_mask_is_bounded():
+    net = build("model.mask_bound=1.5")
+    for weight in net.model.trainable_variables:
+        weight.assign(weight * 100)
+    mask, _ = net(spectra(10), net.zero_state(2))
+    assert np.abs(mask).max() <= 1.5
+
+
+@pytest.mark.parametrize("gain_db", [-40, -20, 15])
+def test_level_does_not_matter(network, gain_db):
+    """The normaliser makes the mask the same at every level, but for its floor."""
+    x = spectra(40)
+    a, _ = network(x, network.zero_state(2))
+    b, _ = network(x * np.float32(10 ** (gain_db / 20)), network.zero_state(2))
+    np.testing.assert_allclose(a, b, atol=2e-2)
+
+
+def test_level_normaliser_against_its_recursion():
+    layer = layers.LevelNormaliser(10.0)
+    x = spectra(50, bins=4, batch=1)
+    got, state = layer(x, np.zeros((1, 2), np.float32))
+    p = n = 0.0
+    decay = np.exp(-0.1)
+    for t in range(50):
+        p = decay * p + (1 - decay) * np.mean(np.sum(x[0, t] ** 2, -1))
+        n = decay * n + 1 - decay
+        wanted = x[0, t] / np.sqrt(p / n + layers.LEVEL_FLOOR)
+        np.testing.assert_allclose(got[0, t], wanted, rtol=1e-4)
+    np.testing.assert_allclose(state[0], [p, n], rtol=1e-4)
+
+
+def test_causal_convolution_against_its_definition():
+    keras.utils.set_random_seed(0)
+    conv = layers.CausalConv2D(3, (3, 5), dilation=2, activation=None)
+    x = np.random.default_rng(0).standard_normal((1, 9, 7, 2)).astype(np.float32)
+    got, state = conv(x, np.zeros((1, conv.context, 7, 2), np.float32))
+    kernel = ops.convert_to_numpy(conv.kernel)
+    wanted = np.zeros((9, 7, 3))
+    for t in range(9):
+        for f in range(7):
+            for i in range(3):
+                for j in range(5):
+                    s, g = t - (2 - i) * 2, f + j - 2
+                    if s >= 0 and 0 <= g < 7:
+                        wanted[t, f] += x[0, s, g] @ kernel[i, j]
+    np.testing.assert_allclose(got[0], wanted, atol=1e-5)
+    np.testing.assert_array_equal(state, x[:, -4:])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_lstm_equals_keras_lstm(backwards):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((None, 5))
+    y, _ = layers.lstm(x, 4, "own", backwards=backwards)
+    own = keras.Model(x, y)
+    theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
+    data = np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32)
+    theirs(data)
+    kernel, recurrent, bias = theirs.get_weights()
+    by_shape = {(5, 16): kernel, (4, 16): recurrent, (16,): bias}
+    for weight in own.trainable_variables:
+        weight.assign(by_shape[tuple(weight.shape)])
+    wanted = ops.convert_to_numpy(theirs(data))
+    np.testing.assert_allclose(own(data), wanted[:, ::-1] if backwards else wanted, atol=1e-6)
