@@ -82,7 +82,7 @@ def evaluate(args: Namespace) -> None:
     out = args.out or args.config.resolve().parent / "report"
     report.write(out, rows, args.command)
     print(report.table(rows))
-    print(f"\nscores of {len(rows)} files -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
+    print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
 

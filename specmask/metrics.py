@@ -11,18 +11,15 @@ Conventions:
     by which a silent output for speech has 0 dB.
 
 Metrics:
-    ===============  ======================================================================
-    snr              10 log10 of the clean energy over that of the difference
-    snr_improvement  SNR of the enhanced minus SNR of the noisy signal, as the reference
-                     project reports it; it rewards the right level, SI-SDRi does not see it
-    si_sdr           scale-invariant SDR of signals without their means [1]
-    si_sdr_improvement  SI-SDR of the enhanced minus SI-SDR of the noisy signal
-    sdr              SDR in the BSS-eval sense: what a filter of 512 taps makes of the clean
-                     signal counts as target [2], computed by fast_bss_eval [3]
-    pesq             MOS-LQO by package pesq: wideband P.862.2 [5] from 16 kHz, narrowband
-                     P.862 with the mapping of P.862.1 [4] below; see :func:`pesq`
-    stoi, estoi      intelligibility by package pystoi [6], [7]
-    ===============  ======================================================================
+    snr: 10 log10 of the energy of the clean signal over that of the difference.
+    snr_improvement: SNR of the enhanced minus that of the noisy signal, as the reference project
+        reports it. It rewards the right level, which the next ones do not look at.
+    si_sdr: scale-invariant SDR of signals without their means [1].
+    si_sdr_improvement: SI-SDR of the enhanced minus that of the noisy signal.
+    sdr: SDR in the BSS-eval sense: what a filter of 512 taps can make of the clean signal counts
+        as target [2]; computed by package fast_bss_eval [3].
+    pesq: MOS-LQO by package pesq, wideband [5] from 16 kHz on, narrowband [4] below.
+    stoi, estoi: intelligibility by package pystoi [6], [7].
 
 References:
     [1] Le Roux, Wisdom, Erdogan, Hershey: SDR - half-baked or well done? ICASSP 2019.

@@ -26,13 +26,13 @@ settings.load_profile("specmask")
 
 
 def speechlike(rng: np.random.Generator, seconds: float, rate: int = RATE) -> np.ndarray:
-    """Bursts of harmonics and hiss with pauses between them, float32, peak about 0.3."""
+    """Bursts of harmonics and hiss with pauses between them, float32, peak 0.3."""
     n = round(seconds * rate)
     t = np.arange(n) / rate
     pitch = rng.uniform(90, 250)
     phase = 2 * np.pi * pitch * t + 3 * np.sin(2 * np.pi * rng.uniform(2, 5) * t)
     voice = sum(np.sin(k * phase + rng.uniform(0, 6)) / k for k in range(1, 12))
-    rhythm = np.clip(np.sin(2 * np.pi * rng.uniform(2, 4) * t + rng.uniform(0, 6)) + 0.4, 0, None)
+    rhythm = np.clip(np.sin(2 * np.pi * rng.uniform(2, 4) * t + rng.uniform(0, 1)) + 0.4, 0, None)
     x = rhythm * (voice + 0.2 * rng.standard_normal(n))
     return (0.3 * x / np.abs(x).max()).astype(np.float32)
 

@@ -100,13 +100,11 @@ def signals(draw: st.DrawFn, longest: int = 3000) -> np.ndarray:
 def test_windows_are_those_of_the_textbook(window, length, n_fft):
     found = Stft(window, length, 1, n_fft).window
     assert found.dtype == np.float32
-    # hamming is 0.54 - 0.46 cos or its nearest textbook variant; scipy's cosine is a half sine
-    expected = slow_window(window, length)
-    assert_allclose(found, expected, atol=1e-6)
+    assert_allclose(found, slow_window(window, length), atol=1e-6)
 
 
-@settings(max_examples=40)
-@given(stft=transforms(longest=80), x=signals(longest=300))
+@settings(max_examples=30)
+@given(stft=transforms(longest=48), x=signals(longest=150))
 def test_forward_is_the_dft_of_windowed_frames(stft, x):
     found = spectral.forward(x, stft)
     expected = slow_forward(x.astype(np.float64), stft)
@@ -124,7 +122,7 @@ def test_forward_of_the_default_transform():
 
 
 @settings(max_examples=25)
-@given(stft=transforms(longest=60), frames=st.integers(1, 12), seed=st.integers(0, 99))
+@given(stft=transforms(longest=40), frames=st.integers(1, 8), seed=st.integers(0, 99))
 def test_overlap_add_is_the_loop(stft, frames, seed):
     rng = np.random.default_rng(seed)
     shape = (frames, stft.bins)
@@ -142,11 +140,12 @@ def test_overlap_add_is_the_loop(stft, frames, seed):
 # ---------------------------------------------------------------- there and back
 
 
-@settings(max_examples=200)
-@given(stft=transforms(), x=signals())
+@settings(max_examples=150)
+@given(stft=transforms(), x=signals(longest=1500))
 @example(DEFAULT, np.ones(1, np.float32))
 @example(Stft("boxcar", 400, 400, 512), np.ones(1, np.float32))
 @example(Stft("blackman", 2, 1, 2), np.ones(1, np.float32))
+@example(Stft("boxcar", 612, 1, 847), np.ones(1, np.float32))
 @example(Stft("hann", 4096, 1000, 65536), np.linspace(-1, 1, 5000).astype(np.float32))
 def test_inverse_of_forward_is_the_signal(stft, x):
     y = spectral.inverse(spectral.forward(x, stft), len(x), stft)
@@ -235,16 +234,16 @@ def configured(window: str, length: int, hop: int, rate: int, ini: Path = ROOT /
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(
     window=st.sampled_from(WINDOWS),
     rate=st.sampled_from((8000, 16000, 44100, 192000)),
-    length=st.integers(2, 4000),
+    length=st.integers(2, 1200),
     part=st.floats(0.01, 1),
 )
 @example("hann", 16000, 400, 1.0)
 @example("blackman", 16000, 400, 0.7)
-@example("hann", 192000, 40000, 1.0)
+@example("hann", 192000, 6000, 1.0)
 def test_pairs_without_an_inverse_are_refused_with_the_largest_hop(window, rate, length, part):
     hop = max(1, round(part * length))
     squared = slow_window(window, length) ** 2
