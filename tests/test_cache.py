@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,22 @@ def test_a_build_that_is_stopped_leaves_no_cache_that_looks_finished(copied, mon
     monkeypatch.undo()
     refused(copied)
     rebuilt(copied)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to know the blocks of a file")
+def test_the_space_is_taken_before_it_is_written(copied, monkeypatch):
+    """Else a full disk ends the process by a bus error, without a word."""
+    folder = copied.stft.cache("training")
+    shutil.rmtree(folder)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "_spectrum", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cache.build(copied, "training")
+    for path in folder.glob(".specmask-*"):
+        assert path.stat().st_blocks * 512 >= path.stat().st_size > 300_000
 
 
 def cut(path: Path) -> None:

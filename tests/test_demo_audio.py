@@ -23,6 +23,7 @@ import synthesize  # noqa: E402
 
 RATE = 16000
 SECONDS = 12
+SHORT_SECONDS = (3.0, 4.0)  # of the noise files made here, to be quick
 WHOLE = synthesize.jobs
 
 needs_espeak = pytest.mark.skipif(
@@ -38,8 +39,15 @@ def part(seed: int) -> list:
     return speakers[9::8] + [job for job in noises if job.args[1] == first[job.args[2]]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthesize, "NOISE_SECONDS", SHORT_SECONDS)
+        yield
+
+
 @pytest.fixture(scope="module")
-def out(tmp_path_factory) -> Path:
+def out(short, tmp_path_factory) -> Path:
     """A folder in which the command has made a part of the whole."""
     folder = tmp_path_factory.mktemp("audio")
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +105,7 @@ def test_levels_lengths_and_formats(out):
             assert max(loudness_db) > -40, path
         else:
             assert (rate, x.shape[1]) == ((44100, 2) if "noise_test" in path.parts else (RATE, 1))
-            assert 10 <= len(x) / rate <= 15, path
+            assert SHORT_SECONDS[0] <= len(x) / rate <= SHORT_SECONDS[1], path
             assert min(loudness_db) > -60, path  # every second of noise is of use
 
 
@@ -136,6 +144,13 @@ def test_user_errors_are_one_line(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --seed -1: expected a whole number from 0\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_gain_gives_the_level_unless_it_would_clip():
+    steady, click = np.full(1000, -0.5), np.zeros(1000)
+    click[7] = -0.25
+    assert mixing.level_db(steady * synthesize.gain_to(steady, -26)) == pytest.approx(-26)
+    assert synthesize.gain_to(click, -20) == pytest.approx(synthesize.LARGEST_PEAK / 0.25)
 
 
 # --- the plan -----------------------------------------------------------------------------------
