@@ -196,12 +196,12 @@ class Train(Section):
     log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
     epochs: int = Field(20, ge=1, description="number of passes over the training files")
     batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="(highest) learning rate of Adam")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine",
         description="learning rate after the warm-up: constant, or cosine to 1 % at the end",
     )
-    warmup_steps: int = Field(200, ge=0, description="steps of linear warm-up")
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
     gradient_clip: float = Field(
         1.0, ge=0, description="largest global norm of the gradient; 0: no limit"
     )

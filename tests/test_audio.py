@@ -278,6 +278,7 @@ def test_loops_of_links(tmp_path):
 # ---------------------------------------------------------------- writing
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=300))
 def test_sixteen_bits_come_back_exactly(tmp_path_factory, values):
     path = tmp_path_factory.getbasetemp() / "exact.wav"

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from conftest import ROOT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specmask import config
@@ -151,6 +151,7 @@ def test_every_option_survives_the_way_through_a_file(tmp_path):
     assert load_text(elsewhere, config.render(found)) == found  # paths are absolute
 
 
+@settings(max_examples=40)
 @given(rate=st.floats(1e-300, 10), level=st.floats(-70, -5), seed=st.integers(0, 2**63 - 1))
 def test_numbers_survive_the_way_through_a_file(tmp_path_factory, rate, level, seed):
     folder = tmp_path_factory.getbasetemp()
@@ -406,6 +407,7 @@ def test_a_configuration_cannot_be_changed(tmp_path):
         found.data.seed = 3
 
 
+@settings(max_examples=40)
 @given(st.integers(4000, 192000), st.floats(1e-4, 0.3), st.floats(0.05, 1))
 def test_lengths_in_samples_are_the_nearest(tmp_path_factory, rate, window, part):
     folder = tmp_path_factory.getbasetemp()

@@ -6,7 +6,7 @@ order here: one frame and seven bins, then seven frames and one bin), five of 5x
 published size: 32 channels, 8 after the 1x1, BLSTM 1023, dense 873.
 
 Differs from the paper: a bounded complex mask in place of two sigmoids on the compressed
-spectrum; levels are normalised first.
+spectrum; levels are normalised first; layer normalisation without weights before the LSTM.
 """
 
 from typing import Any
@@ -51,6 +51,8 @@ def build(config: Config, spectrum: Any) -> tuple[Any, list[Any], list[Any]]:
             x = conv(x)
     x = layers.CausalConv2D(c.squeeze_channels, (1, 1), name="squeeze")(x)
     x = keras.layers.Reshape((-1, bins * c.squeeze_channels))(x)
+    # Without it the gates saturate: after 500 steps 1.8 dB instead of 4.1 dB SI-SDRi (README).
+    x = keras.layers.LayerNormalization(center=False, scale=False, name="norm")(x)
 
     for number in range(1, c.recurrent_layers + 1):
         name, units = f"lstm{number}", c.recurrent_units
