@@ -53,6 +53,14 @@ COLUMNS = {
     "stoi": Column("STOI", 4, "Taal et al. 2011", "pystoi"),
     "estoi": Column("ESTOI", 4, "Jensen and Taal 2016", "pystoi"),
     "snr_improvement": Column("SNRi dB", 2, "SNR over that of the noisy file; sees the level"),
+    "segmental_snr": Column("segSNR dB", 2, "frames of 30 ms every 10 ms, within -10 and 35 dB"),
+    "log_spectral_distance": Column("LSD dB", 2, "log-spectral distance; less is better"),
+    "csig": Column("CSIG", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
+    "cbak": Column("CBAK", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
+    "covl": Column("COVL", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
+    "dnsmos_sig": Column("DNSMOS-SIG", 3, "DNSMOS P.835", "speechmos"),
+    "dnsmos_bak": Column("DNSMOS-BAK", 3, "DNSMOS P.835", "speechmos"),
+    "dnsmos_ovrl": Column("DNSMOS-OVRL", 3, "DNSMOS P.835", "speechmos"),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from specmask import audio, metrics
+from specmask import audio, metrics, perceptual
 from specmask.metrics import MetricError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -220,7 +220,7 @@ def test_stoi_says_when_there_is_too_little_speech():
 
 
 def test_shortest_signal_for_stoi():
-    n = math.ceil(metrics.STOI_SECONDS * RATE)
+    n = math.ceil(perceptual.STOI_SECONDS * RATE)
     noise = np.random.default_rng(7).standard_normal(n)
     assert_allclose(metrics.stoi(noise, noise, RATE), 1)
     with pytest.raises(MetricError, match=r"too short for STOI: 0\.41 s"):
@@ -249,6 +249,8 @@ DEFINED = {
     ("short", "si_sdr_improvement"),
     ("short", "snr_improvement"),
     ("silent enhanced", "snr_improvement"),
+    ("silent enhanced", "segmental_snr"),
+    ("silent enhanced", "log_spectral_distance"),
 }
 
 
