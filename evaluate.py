@@ -1,10 +1,17 @@
 #!/usr/bin/env python3
-"""Score enhanced files against the clean ones: SI-SDR, SDR, PESQ, STOI, ESTOI, SNR improvement.
+"""Score enhanced files against the clean ones and write the report.
 
     python evaluate.py                     the test set of the config and [enhance] output_path
     python evaluate.py CLEAN ENHANCED      two folders; files belong together by their names
+    python evaluate.py --gate              also checks that the model does no harm
+    python evaluate.py --check report/summary.json      makes a report's figures again
 
-Prints a table and writes scores.csv (a row a file) and summary.json into the report folder.
+Prints tables with 95 % intervals and paired tests, and writes scores.csv (a row a file),
+summary.json and index.html (a page to listen to) into the report folder. What has been scored
+already is not scored again.
+
+exit codes: 0 all is well; 1 --gate found a broken bound, or --check another figure; 2 the input
+is wrong
 """
 
 import shlex
@@ -41,26 +48,51 @@ def main(argv: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="also score a classical method, run on the noisy files: wiener",
+        help="also score a method run on the noisy files: wiener, spectral_subtraction, or with "
+        "the clean speech at hand oracle_irm, oracle_magnitude, oracle_complex",
     )
     p.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder of the report (default: report beside the INI file)",
+        "--out", type=Path, metavar="DIR", help="report folder instead of [evaluate] report_path"
+    )
+    p.add_argument(
+        "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is broken"
+    )
+    p.add_argument(
+        "--check", type=Path, metavar="SUMMARY", help="score again what a summary.json tells"
     )
     args = p.parse_args(argv)
     args.command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
-    return cli.run(evaluate, args)
+    return cli.run(check if args.check else evaluate, args)
 
 
-def evaluate(args: Namespace) -> None:
-    """Score what the arguments name and write the report."""
+def evaluate(args: Namespace) -> int:
+    """Score what the arguments name, write the report, and return the exit code."""
     if args.clean and not args.enhanced:
         raise UserError(f"{args.clean}: one folder given, expected two: CLEAN ENHANCED")
-    from specmask import config, evaluation, report  # only now: --help answers at once
+    from specmask import config, evaluation, provenance, report  # only now: --help answers at once
 
     settings = config.load(args.config, args.set)
+    inputs = _inputs(args, settings)
+    out = args.out or settings.evaluate.report_path
+    rows = evaluation.evaluate(**inputs, workers=settings.compute.workers, folder=out)
+    facts = provenance.facts(settings, inputs, out)
+    broken = []
+    if args.gate:
+        facts["harm"], broken = _gate(settings, inputs["clean_dir"], rows)
+    content = report.summary(rows, args.command, facts)
+    report.write(out, rows, content)
+    print(report.table(rows))
+    print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
+    if not any(report.mean(rows, name).scored for name in report.columns(rows)):
+        raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
+    for line in broken:
+        print(f"gate: {line}", file=sys.stderr)
+    return cli.EXIT_BROKEN_BOUND if broken else cli.EXIT_OK
+
+
+def _inputs(args: Namespace, settings) -> dict:
+    from specmask import metrics
+
     clean, enhanced, noisy = args.clean, args.enhanced, args.noisy
     if clean is None:
         clean = settings.stft.folder("CleanSpeech", "testing")
@@ -76,15 +108,50 @@ def evaluate(args: Namespace) -> None:
         if not (name and equals and folder) or name in systems:
             raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
         systems[name] = Path(folder)
-    rows = evaluation.evaluate(
-        clean, systems, noisy, args.baseline, args.by, settings.compute.workers
+    return {
+        "clean_dir": clean,
+        "systems": systems,
+        "noisy_dir": noisy,
+        "baseline_names": args.baseline,
+        "by": args.by,
+        "names": [*metrics.METRICS, *(metrics.DNSMOS if settings.evaluate.dnsmos else ())],
+    }
+
+
+def _gate(settings, clean_dir: Path, rows: list[dict]) -> tuple[dict, list[str]]:
+    """Pass speech, silence and music through the model; return the figures and broken bounds."""
+    cli.import_tensorflow()
+    from functools import partial
+
+    from specmask import audio, enhancer, harm, report
+
+    model = enhancer.load(enhancer.find(settings), settings.enhance.channels)
+    count, music = settings.evaluate.harm_files, settings.evaluate.music_path
+    speech, music = (
+        [folder / name for name in audio.files(folder)[:count]] if folder != Path() else []
+        for folder in (clean_dir, music)
     )
-    out = args.out or args.config.resolve().parent / "report"
-    report.write(out, rows, args.command)
-    print(report.table(rows))
-    print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
-    if not any(report.mean(rows, name).scored for name in report.columns(rows)):
-        raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
+    found = harm.check(partial(enhancer.enhance, model=model), speech, music, model.rate)
+    print(harm.table(found), end="\n\n")
+    own = [row for row in rows if row["system"] == "enhanced"]
+    mean = report.mean(own, "si_sdr_improvement")
+    return harm.means(found), harm.broken(found, mean.mean if mean.scored else None, settings)
+
+
+def check(args: Namespace) -> int:
+    """Score again what a summary.json tells, and return 1 if a figure is another one."""
+    from specmask import config, evaluation, provenance, report
+
+    settings = config.load(args.config, args.set)
+    old, inputs = provenance.read(args.check)
+    rows = evaluation.evaluate(**inputs, workers=settings.compute.workers)
+    new = report.summary(rows, args.command, provenance.facts(settings, inputs, args.check.parent))
+    differences = provenance.differences(old, new)
+    for line in differences:
+        print(f"different: {line}", file=sys.stderr)
+    if not differences:
+        print(f"{args.check}: {len(rows)} rows scored again, all figures are the same")
+    return cli.EXIT_BROKEN_BOUND if differences else cli.EXIT_OK
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Classical enhancers to compare with: no training, no look-ahead, known for decades.
+"""Enhancers to compare with: classical ones, and oracles that are given the clean speech.
 
 Conventions:
-    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz, transform)
-    and returns a signal of the same length, aligned with its input.
+    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz, transform),
+    an oracle a function (noisy, clean, rate in Hz, transform); both return a signal of the same
+    length, aligned with its input. An oracle is no enhancer: it tells how far a mask of its kind
+    could go.
 
 References:
     [1] Ephraim, Malah: Speech enhancement using a minimum mean-square error short-time spectral
@@ -11,9 +13,15 @@ References:
         low tracking delay. IEEE TASLP 20(4), 2012.
     [3] Scalart, Filho: Speech enhancement based on a priori signal to noise estimation.
         ICASSP 1996.
+    [4] Berouti, Schwartz, Makhoul: Enhancement of speech corrupted by acoustic noise.
+        ICASSP 1979.
+    [5] Wang, Narayanan, Wang: On training targets for supervised speech separation.
+        IEEE/ACM TASLP 22(12), 2014.
+    [6] Williamson, Wang, Wang: Complex ratio masking for monaural speech separation.
+        IEEE/ACM TASLP 24(3), 2016.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.special import expit
@@ -33,6 +41,13 @@ SMALLEST_GAIN = 10 ** (-25 / 20)
 # with speech, so the first frames alone would pass speech for noise.
 START_SECONDS = 1.0
 START_QUANTILE = 0.1
+
+OVERSUBTRACTION, SUBTRACTION_SLOPE = 4, 3 / 20  # [4]
+SUBTRACTION_RANGE_DB = (-5, 20)  # [4]
+NOISE_FLOOR = 0.01  # β of [4]
+
+MASK_BOUND = 2  # of the oracle with a complex mask
+TINY = np.finfo(np.float32).tiny
 
 
 def analysis(rate: int) -> Stft:
@@ -129,4 +144,103 @@ def _first_noise_power(powers: np.ndarray, stft: Stft, rate: int) -> np.ndarray:
     return np.quantile(start, START_QUANTILE, axis=0) / -np.log1p(-START_QUANTILE)
 
 
-BASELINES = {"wiener": wiener}
+def spectral_subtraction(noisy: np.ndarray, rate: int, stft: Stft | None = None) -> np.ndarray:
+    """Subtract the tracked noise power, more of it the lower the SNR, and keep a noise floor [4].
+
+        D = |Y|² − α σ²,  |Ŝ|² = D where D > β σ², else β σ²
+        α = 4 − 3/20 · SNR of the frame in dB, held within −5 and 20 dB
+        β = 0.01
+
+    with σ² from :func:`noise_powers`; the phase stays that of the noisy signal.
+
+    Args:
+        noisy: [samples], at least one.
+        rate: in Hz.
+        stft: another transform than :func:`analysis`.
+
+    Returns:
+        float32 [samples].
+    """
+    stft = stft or analysis(rate)
+    spectrum = spectral.forward(np.asarray(noisy, np.float32), stft)  # [frames, bins]
+    powers = np.square(np.abs(spectrum, dtype=np.float64))
+    powers += 1e-12 * powers.mean() + np.finfo(float).tiny
+    noise = np.array(list(noise_powers(powers, stft, rate)))
+    snr = 10 * np.log10(powers.sum(axis=1) / noise.sum(axis=1))[:, None]
+    over = OVERSUBTRACTION - SUBTRACTION_SLOPE * np.clip(snr, *SUBTRACTION_RANGE_DB)
+    wanted = np.maximum(powers - over * noise, NOISE_FLOOR * noise)
+    gains = np.sqrt(np.minimum(wanted / powers, 1)).astype(np.float32)
+    return spectral.inverse(spectrum * gains, len(noisy), stft)
+
+
+def oracle_irm(
+    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
+) -> np.ndarray:
+    """Apply the ideal ratio mask √(|S|² / (|S|² + |N|²)) of [5]."""
+    return _masked(noisy, clean, rate, stft, _ratio_mask)
+
+
+def oracle_magnitude(
+    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
+) -> np.ndarray:
+    """Apply the ideal mask |S| / |Y| within 0 and 1: the right magnitude with the noisy phase."""
+    return _masked(noisy, clean, rate, stft, _magnitude_mask)
+
+
+def oracle_complex(
+    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
+) -> np.ndarray:
+    """Apply the ideal complex mask S / Y of [6], real and imaginary part within ±2.
+
+    The bound is that of the networks (``[model] mask_bound``): without one, nothing but the clean
+    speech would come out.
+    """
+    return _masked(noisy, clean, rate, stft, _complex_mask)
+
+
+def _ratio_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    speech, noise = np.square(np.abs(clean)), np.square(np.abs(noisy - clean))
+    return np.sqrt(speech / np.maximum(speech + noise, TINY))
+
+
+def _magnitude_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    return np.minimum(np.abs(clean) / np.maximum(np.abs(noisy), TINY), 1)
+
+
+def _complex_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    mask = clean * np.conj(noisy) / np.maximum(np.square(np.abs(noisy)), TINY)
+    real, imaginary = (np.clip(part, -MASK_BOUND, MASK_BOUND) for part in (mask.real, mask.imag))
+    return real + 1j * imaginary
+
+
+def _masked(
+    noisy: np.ndarray,
+    clean: np.ndarray,
+    rate: int,
+    stft: Stft | None,
+    mask: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    stft = stft or mask_transform(rate)
+    s, y = (spectral.forward(np.asarray(x, np.float32), stft) for x in (clean, noisy))
+    return spectral.inverse((mask(s, y) * y).astype(np.complex64), len(noisy), stft)
+
+
+def mask_transform(rate: int) -> Stft:
+    """Return the transform of the oracles at a rate in Hz: that of the networks, 25 and 10 ms."""
+    window = max(2, round(0.025 * rate))
+    return Stft("hann", window, max(1, round(0.01 * rate)), 1 << (window - 1).bit_length())
+
+
+BASELINES = {"wiener": wiener, "spectral_subtraction": spectral_subtraction}
+ORACLES = {
+    "oracle_irm": oracle_irm,
+    "oracle_magnitude": oracle_magnitude,
+    "oracle_complex": oracle_complex,
+}
+
+
+def apply(name: str, noisy: np.ndarray, clean: np.ndarray, rate: int) -> np.ndarray:
+    """Run a baseline or an oracle by its name: [samples] -> float32 [samples]."""
+    if name in ORACLES:
+        return ORACLES[name](noisy, clean, rate)
+    return BASELINES[name](noisy, rate)

@@ -12,6 +12,7 @@ from specmask.errors import UserError
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
 
 EXIT_OK = 0
+EXIT_BROKEN_BOUND = 1  # evaluate.py --gate and --check
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM

@@ -11,7 +11,7 @@ Metrics:
     llr: log-likelihood ratio of the linear predictors of the frames [4]; 0 for equal spectra.
     wss: weighted spectral slope distance over 25 critical bands [5]; 0 for equal spectra.
     composite: regressions on subjective ratings of signal (csig), background (cbak) and the
-        whole (covl) from 1 to 5, Table III of [1].
+        whole (covl) from 1 to 5 [1].
 
 References:
     [1] Hu, Loizou: Evaluation of objective quality measures for speech enhancement.
@@ -61,7 +61,7 @@ GLOBAL_SLOPE_WEIGHT, LOCAL_SLOPE_WEIGHT = 20.0, 1.0  # K_max and K_locmax of [5]
 
 
 def segmental_snr(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
-    """Mean over frames of 10 log10(Σ s² / Σ (s − ŝ)²), each within −10 and 35 dB, (1) of [1].
+    """Mean over frames of 10 log10(Σ s² / Σ (s − ŝ)²), each within −10 and 35 dB [1], [2].
 
     Pauses count: with any noise in them they have −10 dB. Frames where both signals are digital
     silence are 0/0 and left out.
@@ -118,7 +118,7 @@ def llr(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
     """Log-likelihood ratio, mean over the 95 % of frames where it is smallest.
 
     log(âᵀ R â / aᵀ R a), with the predictors a of the clean and â of the enhanced frame and the
-    autocorrelation matrix R of the clean one: (2) of [1]. The order is 10 below 10 kHz, else 16.
+    autocorrelation matrix R of the clean one [1], [4]. The order is 10 below 10 kHz, else 16.
     Frames without any signal in one of the two have no predictor, it is taken as 1.
 
     Args:
@@ -169,7 +169,7 @@ def wss(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
     """Weighted spectral slope distance, mean over the 95 % of frames where it is smallest.
 
     Σ W (slope − slopê)² / Σ W over the 24 differences in dB between neighbours of 25 critical
-    bands, (4) of [1]. W is the mean of the weights of both frames, each
+    bands [1]. W is the mean of the weights of both frames, each
     K_max / (K_max + E_max − E) · K_loc / (K_loc + E_peak − E): bands near the loudest one and
     near their next peak count most [5]. As in the published program [6], the peak above a rising
     slope is read one band before its top, so that figures can be compared.

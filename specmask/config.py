@@ -255,6 +255,37 @@ class Enhance(Section):
     )
 
 
+class Evaluate(Section):
+    """How enhanced files are scored, and the bounds of ``evaluate.py --gate``."""
+
+    report_path: Path = Field("report", description="folder that receives scores and report")
+    dnsmos: bool = Field(
+        False,
+        description="yes: also predict ratings by DNSMOS P.835 (extra dnsmos; 0.5 s a file)",
+    )
+    music_path: Path = Field(
+        "", description="folder of music for the do-no-harm check; empty: a chord that it makes"
+    )
+    harm_files: int = Field(
+        20, ge=1, description="clean files and pieces of music that the do-no-harm check takes"
+    )
+    gate_si_sdr_improvement: float = Field(
+        0, ge=-100, le=100, description="gate: lowest mean SI-SDR improvement of the test set, dB"
+    )
+    gate_speech_si_sdr: float = Field(
+        12, ge=-100, le=100, description="gate: lowest mean SI-SDR of clean speech to itself, dB"
+    )
+    gate_speech_level: float = Field(
+        1.5, ge=0, le=100, description="gate: largest mean level change of clean speech, dB"
+    )
+    gate_silence_level: float = Field(
+        -80, ge=-200, le=0, description="gate: highest level that comes out of silence, dBFS"
+    )
+    gate_music_gain: float = Field(
+        1, ge=0, le=100, description="gate: highest gain of music, dB (it may become softer)"
+    )
+
+
 class Compute(Section):
     """Where the work is done."""
 
@@ -272,6 +303,7 @@ class Config(Section):
     model: Model = Field(default_factory=Model)
     train: Train = Field(default_factory=Train)
     enhance: Enhance = Field(default_factory=Enhance)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
     compute: Compute = Field(default_factory=Compute)
 
     @property

@@ -8,22 +8,34 @@ Conventions:
 """
 
 import csv
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import scipy.fft
 
-from specmask import audio, baselines, metrics, parallel
+from specmask import audio, baselines, metrics, parallel, scores
 from specmask.config import SPLITS
 from specmask.errors import UserError
 
 NOISY = "noisy"
+BUILT_IN = (NOISY, *baselines.BASELINES, *baselines.ORACLES)
 FILES_A_TASK = 4  # a file takes about 0.3 s, most of it for PESQ and STOI
+LAG_SECONDS = 0.1  # delays are looked for up to this long,
+ALIGNED_SECONDS = 30  # in the first part of a file
+
+# what scores depend on
+PACKAGES = (
+    *("specmask", "numpy", "scipy", "soundfile", "soxr"),
+    *("pesq", "pystoi", "fast_bss_eval", "speechmos", "onnxruntime"),
+)
 
 # noisy12_SNRdb_-3.00_clnsp12, as data_prep and MS-SNSD name their files
 _OUR_NAME = re.compile(r"^noisy.*_SNRdb_(?P<snr>-?(?:[\d.]+|inf))_(?P<clean>clnsp.+)$")
@@ -82,7 +94,13 @@ class Task:
 
 
 class _Unusable(Exception):
-    """A pair of files that cannot be compared; the text is the reason."""
+    """A pair of files that cannot be compared; the text is the reason.
+
+    Attributes:
+        rate: of the clean file in Hz, 0 if not even that is known.
+    """
+
+    rate = 0
 
 
 def pair(clean_dir: Path, enhanced_dir: Path) -> list[Pair]:
@@ -171,6 +189,7 @@ def evaluate(
     by: Path | None = None,
     workers: int = 0,
     names: Sequence[str] = metrics.METRICS,
+    folder: Path | None = None,
 ) -> list[dict]:
     """Score every file of every system.
 
@@ -179,15 +198,21 @@ def evaluate(
         systems: folder of enhanced files by name of the system.
         noisy_dir: the noisy files: scored as the system ``noisy``, and what improvements are
             measured from. Without it there are no improvements and no baselines.
-        baseline_names: of :data:`specmask.baselines.BASELINES`, applied to the noisy files.
+        baseline_names: of :data:`specmask.baselines.BASELINES` and
+            :data:`specmask.baselines.ORACLES`, applied to the noisy files.
         by: manifest with the condition of every file; without one it is the manifest that
             data_prep wrote beside the data, or else the names tell what they can.
         workers: number of processes; 0: one a core.
         names: of the metrics.
 
+        folder: where rows of an earlier run are kept. What has been scored there already, of
+            the same files with the same packages, is not scored again; new rows are added.
+
     Returns:
-        rows: system, file, clean_file, snr_db (None if not known), noise_type, a column a
-        metric (``pesq`` becomes ``pesq_wb`` or ``pesq_nb``), and reason (empty if all is well).
+        rows: system, file, clean_file, snr_db (None if not known), noise_type, lag (samples by
+        which the file lags behind the clean one, None if not known), a column a metric (``pesq``
+        becomes ``pesq_wb`` or ``pesq_nb``), reason (empty if all is well), and a digest of what
+        the row was made from.
         A row has no key ``pesq_nb`` where wideband is measured, and the other way round.
 
     Raises:
@@ -195,9 +220,18 @@ def evaluate(
     """
     if noisy_dir is None:
         names = [n for n in names if n not in metrics.NEED_NOISY]
-    tasks = _tasks(clean_dir, systems, noisy_dir, baseline_names, by)
+    all_tasks = tasks(clean_dir, systems, noisy_dir, baseline_names, by)
+    digests = [digest(task, names) for task in all_tasks]
+    known = scores.read(folder) if folder else {}
+    todo = [t for t, made_from in zip(all_tasks, digests, strict=True) if made_from not in known]
     function = partial(score_files, names=tuple(names))
-    rows = list(parallel.map_chunks(function, tasks, workers, "score", FILES_A_TASK))
+    with scores.appending(folder) as keep:
+        for row in parallel.map_chunks(function, todo, workers, "score", FILES_A_TASK):
+            keep(row)
+            known[row["digest"]] = row
+    rows = [
+        known[made_from] | _about(task) for task, made_from in zip(all_tasks, digests, strict=True)
+    ]
     # A file of unknown rate counts as one that is missing in every column of PESQ.
     seen = {key: None for row in rows for key in row if key.startswith("pesq_")} or ["pesq_wb"]
     for row in rows:
@@ -206,19 +240,82 @@ def evaluate(
     return rows
 
 
-def score_files(task: Task, names: Sequence[str] = metrics.METRICS) -> dict:
-    """Make one row of the table; see :func:`evaluate`."""
-    row = {
+def digest(task: Task, names: Sequence[str]) -> str:
+    """Return what a row depends on, as a short text: files, their size and time, metrics, packages.
+
+    A file that is written again has another time, and is scored again.
+    """
+    facts: list = [task.system, task.name, task.baseline, *names]
+    for path in (task.clean, task.noisy, task.enhanced):
+        status = path.stat() if path else None
+        facts.append((str(path), status and (status.st_size, status.st_mtime_ns)))
+    facts.append(versions())
+    return hashlib.blake2b(repr(facts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the version of every package that scores depend on."""
+    return {package: _version(package) for package in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _about(task: Task) -> dict:
+    return {
         "system": task.system,
         "file": task.name,
         "clean_file": task.clean_file,
         "snr_db": task.condition.snr_db,
         "noise_type": task.condition.noise_type,
     }
-    values, reasons, rate = dict.fromkeys(names, math.nan), {}, 0
+
+
+def score_files(task: Task, names: Sequence[str] = metrics.METRICS) -> dict:
+    """Make one row of the table; see :func:`evaluate`."""
+    values, reasons, rate, lag = dict.fromkeys(names, math.nan), {}, 0, None
     try:
-        clean, rate = _read(task.clean, "clean")
-        noisy, noisy_reason = None, ""
+        heard = signals(task)
+        rate = heard.rate
+        lag = best_lag(audio.to_mono(heard.clean), audio.to_mono(heard.enhanced), rate)
+        values, reasons = _mean_score(heard.clean, heard.noisy, heard.enhanced, rate, names)
+        if heard.noisy_reason:
+            reasons |= {n: heard.noisy_reason for n in names if n in metrics.NEED_NOISY}
+    except _Unusable as error:
+        reasons = dict.fromkeys(names, str(error))
+        rate = error.rate
+    columns = {name: _column(name, rate) for name in names}
+    row = _about(task) | {"lag": lag} | {columns[name]: values[name] for name in names}
+    row["reason"] = _join({columns[name]: reason for name, reason in reasons.items()}, len(names))
+    row["digest"] = digest(task, names)
+    return row
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The audio of a task: float32 [frames, channels] at a rate in Hz.
+
+    Attributes:
+        noisy: None where there is none, or where it cannot be used: noisy_reason tells why.
+    """
+
+    clean: np.ndarray
+    noisy: np.ndarray | None
+    enhanced: np.ndarray
+    rate: int
+    noisy_reason: str = ""
+
+
+def signals(task: Task) -> Heard:
+    """Read the files of a task and apply its baseline, if it has one."""
+    clean, rate = _read(task.clean, "clean")
+    noisy, noisy_reason = None, ""
+    try:
         if task.noisy:
             try:
                 noisy = _read_like(task.noisy, "noisy", clean, rate)
@@ -229,51 +326,73 @@ def score_files(task: Task, names: Sequence[str] = metrics.METRICS) -> dict:
         elif noisy is None:
             raise _Unusable(noisy_reason)
         elif task.baseline:
-            function = baselines.BASELINES[task.baseline]
-            enhanced = np.stack([function(channel, rate) for channel in noisy.T], axis=1)
+            channels = zip(noisy.T, clean.T, strict=True)
+            function = partial(baselines.apply, task.baseline)
+            enhanced = np.stack([function(n, c, rate) for n, c in channels], axis=1)
         else:
             enhanced = noisy
-        values, reasons = _mean_score(clean, noisy, enhanced, rate, names)
-        if noisy_reason:
-            reasons |= {n: noisy_reason for n in names if n in metrics.NEED_NOISY}
     except _Unusable as error:
-        reasons = dict.fromkeys(names, str(error))
-    columns = {name: _column(name, rate) for name in names}
-    row |= {columns[name]: values[name] for name in names}
-    row["reason"] = _join({columns[name]: reason for name, reason in reasons.items()}, len(names))
-    return row
+        error.rate = rate
+        raise
+    return Heard(clean, noisy, enhanced, rate, noisy_reason)
 
 
-def _tasks(
+def best_lag(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> int | None:
+    """Return by how many samples the enhanced signal lags behind the clean one.
+
+    It is where their cross-correlation is largest, within ±0.1 s, in the first 30 s; 0 where it
+    is no larger than without a lag.
+
+    Args:
+        clean, enhanced: [samples].
+        rate: in Hz.
+
+    Returns:
+        samples, negative if the enhanced signal comes first; None if one of the two is silent.
+    """
+    s, e = (np.asarray(x[: ALIGNED_SECONDS * rate], np.float64) for x in (clean, enhanced))
+    furthest = min(len(s) - 1, round(LAG_SECONDS * rate))
+    if furthest < 1 or not s.any() or not e.any():
+        return None
+    size = scipy.fft.next_fast_len(len(s) + furthest, real=True)
+    spectrum = np.conj(scipy.fft.rfft(s, size)) * scipy.fft.rfft(e, size)
+    correlation = scipy.fft.irfft(spectrum, size)
+    lags = np.r_[0, np.arange(1, furthest + 1), -np.arange(1, furthest + 1)]
+    found = correlation[lags]
+    best = int(np.argmax(found))
+    clearly = found[best] > found[0] + 1e-9 * np.abs(found).max()
+    return int(lags[best]) if clearly else 0
+
+
+def tasks(
     clean_dir: Path,
     systems: Mapping[str, Path],
-    noisy_dir: Path | None,
-    baseline_names: Sequence[str],
-    by: Path | None,
+    noisy_dir: Path | None = None,
+    baseline_names: Sequence[str] = (),
+    by: Path | None = None,
 ) -> list[Task]:
+    """Return what is to be scored, system by system; see :func:`evaluate` for the arguments."""
     noisy = pair(clean_dir, noisy_dir) if noisy_dir else []
     folders = {NOISY: noisy_dir} if noisy_dir else {}
     for name in baseline_names:
-        if name not in baselines.BASELINES:
-            raise UserError(
-                f"--baseline {name}: unknown; known are {', '.join(baselines.BASELINES)}"
-            )
+        if name not in BUILT_IN[1:]:
+            raise UserError(f"--baseline {name}: unknown; known are {', '.join(BUILT_IN[1:])}")
         if noisy_dir is None:
             raise UserError(f"--baseline {name}: no noisy files to run it on; add --noisy DIR")
         folders[name] = noisy_dir
-    taken = folders.keys() & systems.keys()
+    taken = {*BUILT_IN, *folders} & systems.keys()
     if taken:
         raise UserError(f"--system {min(taken)}=...: this name is taken; choose another")
     manifest = by or manifest_beside(noisy_dir or clean_dir)
     conditions = read_manifest(manifest) if manifest else {}
-    tasks = []
+    found = []
     for system, folder in {**folders, **systems}.items():
         pairs = noisy if folder == noisy_dir else pair(clean_dir, folder)
         match = _noisy_of(pairs, noisy, noisy_dir) if noisy_dir else dict.fromkeys(pairs)
         for p in pairs:
             origin = match[p]
             name = origin.name if origin else p.name
-            tasks.append(
+            found.append(
                 Task(
                     system=system,
                     name=name,
@@ -285,13 +404,13 @@ def _tasks(
                     condition=conditions.get(_stem(name)) or condition_of(_stem(name)),
                 )
             )
-    unknown = sorted({t.name for t in tasks if _stem(t.name) not in conditions})
+    unknown = sorted({t.name for t in found if _stem(t.name) not in conditions})
     if by and unknown:
         raise UserError(
             f"--by {by}: no entry for {unknown[0]} ({len(unknown)} files have none); "
             "name the manifest of these files"
         )
-    return tasks
+    return found
 
 
 def _noisy_of(pairs: Sequence[Pair], noisy: Sequence[Pair], noisy_dir: Path) -> dict[Pair, Pair]:

@@ -1,29 +1,27 @@
-"""What scores come to: means with their counts, as text, CSV and JSON.
+"""What scores come to: means with their counts and intervals, as text, CSV and JSON.
 
 Conventions:
     Rows are what :func:`specmask.evaluation.evaluate` returns. A mean is over the files that
-    could be scored, and stands nowhere without their number.
+    could be scored, and stands nowhere without their number. Its 95 % interval is a bootstrap
+    over files, see :mod:`specmask.stats`.
 """
 
-import csv
 import json
 import math
-import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from specmask import audio
+from specmask import audio, evaluation, scores, stats
 
-# what scores depend on
-PACKAGES = (
-    *("specmask", "numpy", "scipy", "soundfile", "soxr"),
-    *("pesq", "pystoi", "fast_bss_eval"),
-)
 MOST_SNRS = 24  # more different ones are put together in steps of 5 dB
 SNR_STEP = 5
+COLUMNS_A_TABLE = 7  # more would not fit beside each other
+PAIRED_TEST = (
+    "Wilcoxon signed-rank test on files, two-sided, corrected by Holm for all in the table"
+)
+COMPARED = ("si_sdr", "pesq_wb", "pesq_nb", "stoi", "estoi")
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,14 @@ class Mean:
         mean: NaN if nothing could be scored.
         scored: number of files in the mean.
         missing: number of files that could not be scored.
+        low, high: ends of the 95 % interval, NaN for fewer than two files.
     """
 
     mean: float
     scored: int
     missing: int
+    low: float = math.nan
+    high: float = math.nan
 
 
 def columns(rows: Sequence[Mapping]) -> list[str]:
@@ -89,7 +90,7 @@ def mean(rows: Sequence[Mapping], name: str) -> Mean:
     values = [row[name] for row in rows if name in row]
     scored = [v for v in values if not math.isnan(v)]
     value = math.fsum(scored) / len(scored) if scored else math.nan
-    return Mean(value, len(scored), len(values) - len(scored))
+    return Mean(value, len(scored), len(values) - len(scored), *stats.interval(scored))
 
 
 def groups(rows: Sequence[Mapping]) -> dict[str, dict[str, list[Mapping]]]:
@@ -128,9 +129,16 @@ def _snr_key(rows: Sequence[Mapping]) -> Callable[[Mapping], tuple]:
 def table(rows: Sequence[Mapping]) -> str:
     """Return the scores as text: overall, per SNR, per noise type, and what is missing.
 
-    ``n`` is the number of files. A mean over fewer of them has their number behind it.
+    ``n`` is the number of files. A mean over fewer of them has their number behind it. ``±`` is
+    half the width of the 95 % interval.
     """
     names = columns(rows)
+    shares = [names[i : i + COLUMNS_A_TABLE] for i in range(0, len(names), COLUMNS_A_TABLE)]
+    tables = [line for share in shares for line in (*_table(rows, share), "")]
+    return "\n".join([*tables, *_comparison_lines(rows), *notes(rows)])
+
+
+def _table(rows: Sequence[Mapping], names: Sequence[str]) -> list[str]:
     sections = {"overall": {"": list(rows)}} | groups(rows)
     titles = {"overall": "overall", "by_snr": "by SNR", "by_noise": "by noise type"}
     lines = [["", "system", "n", *(COLUMNS[name].label for name in names)]]
@@ -140,7 +148,58 @@ def table(rows: Sequence[Mapping]) -> str:
             for system, own in _by_system(members).items():
                 cells = [_cell(own, name) for name in names]
                 lines.append([f"  {label}".rstrip(), system, str(len(own)), *cells])
-    return "\n".join([*_aligned(lines), "", *notes(rows)])
+    return _aligned(lines)
+
+
+def comparisons(rows: Sequence[Mapping]) -> list[dict]:
+    """Compare the first system that is no baseline with every other, on the same files.
+
+    Returns:
+        system, other, metric, mean difference, its 95 % interval, number of files, p of the
+        Wilcoxon signed-rank test, and the same corrected by Holm for all tests in the list.
+    """
+    systems = _by_system(rows)
+    others = [name for name in systems if name not in evaluation.BUILT_IN]
+    if not others or len(systems) < 2:
+        return []
+    ours = {row["file"]: row for row in systems.pop(others[0])}
+    found = []
+    for name in (n for n in COMPARED if n in columns(rows)):
+        for other, members in systems.items():
+            theirs = {row["file"]: row for row in members}
+            both = [file for file in ours if file in theirs]
+            pair = [[s[file].get(name, math.nan) for file in both] for s in (ours, theirs)]
+            result = stats.compare(*pair)
+            if result.files:
+                found.append(
+                    {"system": others[0], "other": other, "metric": name}
+                    | {key: _finite(getattr(result, key)) for key in ("mean", "low", "high", "p")}
+                    | {"files": result.files}
+                )
+    for entry, p in zip(found, stats.holm([e["p"] for e in found]), strict=True):
+        entry["p_holm"] = p
+    return found
+
+
+def _comparison_lines(rows: Sequence[Mapping]) -> list[str]:
+    entries = comparisons(rows)
+    if not entries:
+        return []
+    lines = [["", "over", "n", "difference", "95 % interval", "p (Holm)"]]
+    for metric in dict.fromkeys(e["metric"] for e in entries):
+        lines.append([f"{COLUMNS[metric].label} of {entries[0]['system']}"])
+        digits = COLUMNS[metric].digits
+        for e in (e for e in entries if e["metric"] == metric):
+            low, high = (
+                f"{e[k]:+.{digits}f}" if e[k] is not None else "-" for k in ("low", "high")
+            )
+            cells = [f"{e['mean']:+.{digits}f}", f"{low} to {high}", f"{e['p_holm']:.2g}"]
+            lines.append(["", e["other"], str(e["files"]), *cells])
+    return [*_aligned(lines), "", f"p: {PAIRED_TEST}"]
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def notes(rows: Sequence[Mapping]) -> list[str]:
@@ -148,7 +207,8 @@ def notes(rows: Sequence[Mapping]) -> list[str]:
     lines = []
     for name in columns(rows):
         column = COLUMNS[name]
-        package = f", package {column.package} {_version(column.package)}" if column.package else ""
+        number = evaluation.versions().get(column.package)
+        package = f", package {column.package} {number}" if column.package else ""
         lines.append(f"{column.label}: {column.definition}{package}")
     for system, own in _by_system(rows).items():
         failed = [row for row in own if row["reason"]]
@@ -159,11 +219,24 @@ def notes(rows: Sequence[Mapping]) -> list[str]:
                 f"{system}: {len(failed)} of {len(own)} files lack scores, {count} because "
                 f"({example}) {reason}"
             )
+        late = [row for row in own if row.get("lag")]
+        if late:
+            worst = max(late, key=lambda row: abs(row["lag"]))
+            lines.append(
+                f"warning: {system}: {len(late)} of {len(own)} files do not lie on the clean ones, "
+                f"at most by {worst['lag']} samples ({worst['file']}); scores suffer from a delay"
+            )
     return lines
 
 
-def summary(rows: Sequence[Mapping], command: str) -> dict:
-    """Return the means and counts as JSON can hold them (null for NaN), and how they were made."""
+def summary(rows: Sequence[Mapping], command: str, facts: Mapping) -> dict:
+    """Return means, counts, intervals and comparisons as JSON can hold them (null for NaN).
+
+    Args:
+        rows: the scores.
+        command: that made them.
+        facts: of :func:`specmask.provenance.facts`, and whatever else belongs into the file.
+    """
 
     def means(members: Sequence[Mapping]) -> dict:
         found = {name: mean(members, name) for name in columns(members)}
@@ -171,7 +244,9 @@ def summary(rows: Sequence[Mapping], command: str) -> dict:
             "files": len(members),
             "metrics": {
                 name: {
-                    "mean": None if math.isnan(m.mean) else m.mean,
+                    "mean": _finite(m.mean),
+                    "low": _finite(m.low),
+                    "high": _finite(m.high),
                     "scored": m.scored,
                     "missing": m.missing,
                 }
@@ -185,33 +260,26 @@ def summary(rows: Sequence[Mapping], command: str) -> dict:
             section: {label: means(members) for label, members in labelled.items()}
             for section, labelled in groups(own).items()
         }
+        systems[system]["misaligned"] = sum(1 for row in own if row.get("lag"))
     return {
         "command": command,
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        **facts,
         "metrics": {
             name: {"label": COLUMNS[name].label, "definition": COLUMNS[name].definition}
             for name in columns(rows)
         },
+        "intervals": f"{stats.CONFIDENCE:.0%} percentile bootstrap, {stats.RESAMPLES} resamples",
+        "test": PAIRED_TEST,
+        "comparisons": comparisons(rows),
         "systems": systems,
     }
 
 
-def write(folder: Path, rows: Sequence[Mapping], command: str) -> None:
+def write(folder: Path, rows: Sequence[Mapping], content: Mapping) -> None:
     """Write scores.csv, a row a file and system, and summary.json, each complete or not at all."""
-    fields = [
-        *("system", "file", "clean_file", "snr_db", "noise_type"),
-        *columns(rows),
-        "reason",
-    ]
-    with (
-        audio.replacing(folder / "scores.csv") as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    scores.write(folder, rows, columns(rows))
     with audio.replacing(folder / "summary.json") as path:
-        text = json.dumps(summary(rows, command), indent=2, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -226,7 +294,10 @@ def _cell(rows: Sequence[Mapping], name: str) -> str:
     m = mean(rows, name)
     if not m.scored + m.missing:
         return "-"
-    text = f"{m.mean:.{COLUMNS[name].digits}f}"
+    digits = COLUMNS[name].digits
+    text = f"{m.mean:.{digits}f}"
+    if not math.isnan(m.low):
+        text += f"±{(m.high - m.low) / 2:.{digits}f}"
     return text if m.scored == len(rows) else f"{text} ({m.scored})"
 
 
@@ -241,10 +312,3 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -184,7 +184,7 @@ def test_long_signals_in_blocks(monkeypatch):
 
 
 def test_composite_by_hand():
-    # each coefficient of Table III of Hu and Loizou 2008 at work
+    # each coefficient of Hu and Loizou 2008 at work
     assert_allclose(composite.csig(1, 2, 30), 3.093 - 1.029 + 1.206 - 0.27)
     assert_allclose(composite.cbak(2, 30, 10), 1.634 + 0.956 - 0.21 + 0.63)
     assert_allclose(composite.covl(1, 2, 30), 1.594 + 1.61 - 0.512 - 0.21)

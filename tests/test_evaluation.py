@@ -329,14 +329,18 @@ def test_bandwidths_of_pesq_do_not_mix(tmp_path):
     lost, narrow, wide = rows
     assert "pesq_wb" not in narrow and "pesq_nb" not in wide
     assert math.isnan(lost["pesq_wb"]) and math.isnan(lost["pesq_nb"])
-    assert report.mean(rows, "pesq_wb") == report.Mean(wide["pesq_wb"], 1, 1)
-    assert report.mean(rows, "pesq_nb") == report.Mean(narrow["pesq_nb"], 1, 1)
+    for name, value in (("pesq_wb", wide["pesq_wb"]), ("pesq_nb", narrow["pesq_nb"])):
+        m = report.mean(rows, name)
+        assert (m.mean, m.scored, m.missing) == (value, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"baseline_names": ["magic"]}, "--baseline magic: unknown; known are wiener"),
+        (
+            {"baseline_names": ["magic"]},
+            "magic: unknown; known are wiener, spectral",
+        ),
         ({"baseline_names": ["wiener"], "noisy_dir": None}, "no noisy files to run it on"),
         ({"systems": {"noisy": Path("x")}}, "--system noisy=...: this name is taken"),
     ],
@@ -384,8 +388,10 @@ ROWS = [
 
 
 def test_means_say_what_they_are_over():
-    assert report.mean(ROWS[:3], "si_sdr") == report.Mean(4.0, 3, 0)
-    assert report.mean(ROWS[:3], "stoi") == report.Mean(0.625, 2, 1)
+    for name, expected in (("si_sdr", (4.0, 3, 0)), ("stoi", (0.625, 2, 1))):
+        m = report.mean(ROWS[:3], name)
+        assert (m.mean, m.scored, m.missing) == expected
+        assert m.low < m.mean < m.high
     empty = report.mean(ROWS[1:2], "stoi")
     assert math.isnan(empty.mean) and (empty.scored, empty.missing) == (0, 1)
 
@@ -395,10 +401,10 @@ def test_table():
     assert lines[0] == ["system", "n", "SI-SDR", "dB", "STOI"]
     assert lines[1:4] == [
         ["overall"],
-        ["s", "3", "4.00", "0.6250", "(2)"],
+        ["s", "3", "4.00±3.50", "0.6250±0.1250", "(2)"],
         ["t", "1", "-2.00", "0.2500"],
     ]
-    assert ["0", "dB", "s", "2", "4.50", "0.6250"] in lines
+    assert ["0", "dB", "s", "2", "4.50±3.50", "0.6250±0.1250"] in lines
     assert ["6", "dB", "s", "1", "3.00", "nan", "(0)"] in lines
     assert ["dogs", "s", "1", "8.00", "0.7500"] in lines
     text = report.table(ROWS)
@@ -430,7 +436,8 @@ def test_many_snrs_are_put_together():
 
 
 def test_files_of_the_report(tmp_path):
-    report.write(tmp_path / "new", ROWS, "evaluate.py a b")
+    content = report.summary(ROWS, "evaluate.py a b", {"versions": evaluation.versions()})
+    report.write(tmp_path / "new", ROWS, content)
     with (tmp_path / "new" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [r["file"] for r in rows] == ["a", "b", "c", "a"]
@@ -440,8 +447,10 @@ def test_files_of_the_report(tmp_path):
     assert re.match(r"\d+\.\d+", summary["versions"]["pesq"])
     s = summary["systems"]["s"]
     assert s["files"] == 3
-    assert s["metrics"]["stoi"] == {"mean": 0.625, "scored": 2, "missing": 1}
-    assert s["by_snr"]["6 dB"]["metrics"]["stoi"] == {"mean": None, "scored": 0, "missing": 1}
+    expected = {"mean": 0.625, "low": 0.5, "high": 0.75, "scored": 2, "missing": 1}
+    assert s["metrics"]["stoi"] == expected
+    nothing = dict.fromkeys(["mean", "low", "high"])
+    assert s["by_snr"]["6 dB"]["metrics"]["stoi"] == nothing | {"scored": 0, "missing": 1}
     assert s["by_noise"]["dogs"]["metrics"]["si_sdr"]["mean"] == 8
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["scores.csv", "summary.json"]
 
@@ -471,7 +480,7 @@ def test_script_on_the_test_set_of_the_config(data, capsys, monkeypatch):
     summary = json.loads((data / "report" / "summary.json").read_text())
     assert summary["command"].endswith(" ".join(more))
     enhanced, again = summary["systems"]["enhanced"], summary["systems"]["again"]
-    assert enhanced == again
+    assert enhanced == again and not enhanced["misaligned"]
     assert enhanced["by_noise"]["rain"]["files"] == 2
 
 
@@ -523,6 +532,157 @@ def test_help_imports_nothing_heavy():
     assert "--baseline" in result.stdout
 
 
+# ---------------------------------------------------------------- going on where it stopped
+
+
+def count_scored(monkeypatch) -> list:
+    """Return a list that grows with every file that is really scored."""
+    scored, real = [], evaluation.score_files
+
+    def counting(task, names):
+        scored.append((task.system, task.name))
+        return real(task, names)
+
+    monkeypatch.setattr(evaluation, "score_files", counting)
+    return scored
+
+
+def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
+    arguments = ["--config", str(data / "config.ini")]
+    assert script().main(arguments) == 0
+    table = (data / "report" / "scores.csv").read_bytes()
+    assert not (data / "report" / "scores.partial.jsonl").exists()
+    scored = count_scored(monkeypatch)
+    assert script().main(arguments) == 0
+    assert scored == [] and (data / "report" / "scores.csv").read_bytes() == table
+    path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
+    write(path, noisy_speech(2, 0.005))
+    assert script().main([*arguments, "--baseline", "wiener"]) == 0
+    wiener = [s for s in scored if s[0] == "wiener"]
+    assert len(wiener) == 3 and sorted(set(scored) - set(wiener)) == [("enhanced", path.stem)]
+    assert (data / "report" / "scores.csv").read_bytes() != table
+
+
+def test_rows_with_gaps_are_made_again(data, monkeypatch):
+    damage(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", "silent")
+    run_evaluation(data, folder=data / "r")
+    scored = count_scored(monkeypatch)
+    run_evaluation(data, folder=data / "r")
+    assert scored == [("enhanced", "noisy2_SNRdb_0.00_clnsp2")]
+
+
+def test_a_killed_run_goes_on(data, monkeypatch):
+    real = evaluation.score_files
+
+    def killed(task, names):
+        if task.name.startswith("noisy3"):
+            raise KeyboardInterrupt
+        return real(task, names)
+
+    monkeypatch.setattr(evaluation, "FILES_A_TASK", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "score_files", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_evaluation(data, folder=data / "r")
+    partial = data / "r" / "scores.partial.jsonl"
+    with partial.open("a") as file:
+        file.write('\n{"system": "noi')  # the disk was full in the middle of a line
+    scored = count_scored(monkeypatch)
+    rows = run_evaluation(data, folder=data / "r")
+    assert ("noisy", "noisy1_SNRdb_-3.00_clnsp1") not in scored and len(scored) == 4
+    assert rows == run_evaluation(data)
+
+
+@pytest.mark.parametrize("text", ["", "system\n", "a,b\n1\n", "\0\0", "si_sdr,digest\nx,y\n"])
+def test_a_damaged_table_is_made_again(data, text):
+    (data / "r").mkdir()
+    (data / "r" / "scores.csv").write_text(text)
+    assert run_evaluation(data, folder=data / "r") == run_evaluation(data)
+
+
+# ---------------------------------------------------------------- alignment
+
+
+@given(lag=st.integers(-1600, 1600), seed=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_best_lag_is_the_delay(lag, seed):
+    x = np.r_[np.zeros(2000), speech(seed), np.zeros(2000)]
+    noise = 0.02 * np.random.default_rng(seed + 50).standard_normal(len(x))
+    assert evaluation.best_lag(x, np.roll(-0.0 + x, lag) + noise, RATE) == lag
+
+
+def test_lag_of_silence_and_of_very_short_files():
+    assert evaluation.best_lag(np.zeros(100), np.ones(100), RATE) is None
+    assert evaluation.best_lag(np.ones(1), np.ones(1), RATE) is None
+    assert evaluation.best_lag(np.r_[0.0, 1.0], np.r_[0.0, 1.0], RATE) == 0
+
+
+def test_a_late_file_is_told(data):
+    path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
+    x = sf.read(path)[0]
+    write(path, np.r_[np.zeros(80), x[:-80]])
+    rows = run_evaluation(data)
+    assert [row["lag"] for row in rows] == [0, 0, 0, 0, 80, 0]
+    text = report.table(rows)
+    assert "warning: enhanced: 1 of 3 files do not lie on the clean ones, at most by 80" in text
+    assert report.summary(rows, "", {})["systems"]["enhanced"]["misaligned"] == 1
+
+
+# ---------------------------------------------------------------- comparisons and reproduction
+
+
+def test_comparisons_are_paired_by_file():
+    ours = [make_row(system="new", file=f"f{i}", si_sdr=float(i + 2)) for i in range(9)]
+    theirs = [make_row(system="old", file=f"f{i}", si_sdr=float(i)) for i in reversed(range(8))]
+    (entry,) = report.comparisons(ours + theirs)
+    assert (entry["system"], entry["other"], entry["files"]) == ("new", "old", 8)
+    assert (entry["mean"], entry["low"], entry["high"]) == (2, 2, 2)
+    assert entry["p"] == entry["p_holm"] == 2 / 2**8  # all eight signs alike, two-sided
+    text = report.table(ours + theirs)
+    assert "SI-SDR dB of new" in text and "+2.00 to +2.00" in text
+
+
+def test_baselines_are_not_what_is_compared():
+    rows = [make_row(system=s, si_sdr=v) for s, v in (("noisy", 0.0), ("wiener", 1.0), ("me", 3.0))]
+    found = [(e["system"], e["other"], e["mean"]) for e in report.comparisons(rows)]
+    assert found == [("me", "noisy", 3), ("me", "wiener", 2)]
+    assert report.comparisons(rows[:2]) == report.comparisons(rows[2:]) == []
+
+
+def test_check_makes_the_figures_again(data, capsys, monkeypatch):
+    (data / "enhanced" / "enhanced.json").write_text('{"model": "abc"}')
+    arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
+    assert script().main(arguments) == 0
+    path = data / "report" / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["checkpoints"] == {"enhanced": "abc"}
+    assert summary["manifest"]["name"] == "manifest_testing.csv"
+    assert summary["inputs"]["clean_dir"] == "../CleanSpeech_testing"
+    assert "[evaluate]" in summary["config"] and summary["versions"]["numpy"] == np.__version__
+    monkeypatch.chdir("/")
+    arguments = ["--config", str(data / "config.ini"), "--check", str(path)]
+    capsys.readouterr()
+    assert script().main(arguments) == 0
+    assert "9 rows scored again, all figures are the same" in capsys.readouterr().out
+    write(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", noisy_speech(2, 0.02))
+    (data / "enhanced" / "enhanced.json").write_text('{"model": "abd"}')
+    assert script().main(arguments) == 1
+    err = capsys.readouterr().err
+    assert "different: checkpoints/enhanced: was abc, is abd" in err
+    assert re.search(r"different: systems/enhanced/metrics/si_sdr/mean: was \S+, is \S+", err)
+    assert "systems/noisy" not in err
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"inputs": {}}'])
+def test_check_of_what_is_no_summary(data, capsys, text):
+    path = data / "s.json"
+    if text is not None:
+        path.write_text(text)
+    assert script().main(["--config", str(data / "config.ini"), "--check", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert str(path) in err and err.count("\n") == 1
+
+
 # ---------------------------------------------------------------- the independent scorer
 
 
@@ -552,5 +712,6 @@ def test_means_are_those_of_score_py(tmp_path, monkeypatch, capsys, bench, clean
     cells = dict(zip(re.split(r"\s{2,}", ours[0].strip()), ours[2].split(), strict=True))
     form = rf"n +(\d+) +{label} (\S+) +STOI (\S+) +ESTOI (\S+) +SI-SDR (\S+)"
     expected = re.search(form, printed).groups()
-    assert tuple(cells[k] for k in ("n", label, "STOI", "ESTOI", "SI-SDR dB")) == expected
+    found = [cells[k].split("±")[0] for k in ("n", label, "STOI", "ESTOI", "SI-SDR dB")]
+    assert tuple(found) == expected
     assert len(rows) == 4

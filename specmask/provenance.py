@@ -1,0 +1,126 @@
+"""What a summary was made from, so that somebody else can make it again.
+
+Conventions:
+    Paths in a summary are relative to its folder where that is possible, so that a project can
+    be moved. Digests are of the bytes of files, 24 hexadecimal digits.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from specmask import config as configuration
+from specmask import evaluation
+from specmask.config import Config
+from specmask.errors import UserError
+
+LOG = "enhanced.json"  # enhance.py writes it beside its files
+PATH_KEYS = ("clean_dir", "noisy_dir", "by")
+
+
+def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
+    """Return config, checkpoints, manifest, git revision, versions and inputs of an evaluation.
+
+    Args:
+        settings: the configuration in use.
+        inputs: clean_dir, systems, noisy_dir, baseline_names, by and names: the arguments of
+            :func:`specmask.evaluation.evaluate`.
+        folder: of the summary.
+    """
+    manifest = inputs["by"] or evaluation.manifest_beside(
+        inputs["noisy_dir"] or inputs["clean_dir"]
+    )
+    return {
+        "inputs": dict(inputs)
+        | {key: inputs[key] and _relative(inputs[key], folder) for key in PATH_KEYS}
+        | {"systems": {n: _relative(path, folder) for n, path in inputs["systems"].items()}},
+        "config": configuration.render(settings),
+        "checkpoints": {name: checkpoint(path) for name, path in inputs["systems"].items()},
+        "manifest": manifest and {"name": manifest.name, "digest": file_digest(manifest)},
+        "git": git_revision(),
+        "versions": {"python": platform.python_version()} | evaluation.versions(),
+    }
+
+
+def read(summary: Path) -> tuple[dict, dict]:
+    """Read a summary: its content, and the arguments that it was made with, paths resolved.
+
+    Raises:
+        UserError: if it is none, or an older one without its inputs.
+    """
+    try:
+        content = json.loads(summary.read_text(encoding="utf-8"))
+        inputs = dict(content["inputs"])
+        base = summary.resolve().parent
+        for key in PATH_KEYS:
+            inputs[key] = inputs[key] and (base / inputs[key]).resolve()
+        inputs["systems"] = {n: (base / p).resolve() for n, p in inputs["systems"].items()}
+    except FileNotFoundError:
+        raise UserError(f"{summary}: no such file; name the summary.json of a report") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{summary}: not the summary of an evaluation ({type(error).__name__}: {error}); "
+            "make one with evaluate.py"
+        ) from None
+    return content, inputs
+
+
+def checkpoint(folder: Path) -> str | None:
+    """Return the digest of the weights that made the files of a folder, if enhance.py noted it."""
+    try:
+        return json.loads((folder / LOG).read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def file_digest(path: Path) -> str:
+    """Return the digest of a file's bytes."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+
+
+def git_revision() -> str | None:
+    """Return the commit of this source tree, with ``-dirty`` if it was changed, or None."""
+    root = Path(__file__).resolve().parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def differences(old: Mapping, new: Mapping, tolerance: float = 1e-6) -> list[str]:
+    """Return in words where two summaries of one evaluation differ; nothing if they agree.
+
+    Means and intervals may differ by the tolerance, counts may not. Other packages, another
+    revision or command are no difference as long as the figures stand.
+    """
+    lines = []
+    for key in ("manifest", "checkpoints", "systems", "comparisons"):
+        lines += _differences(old.get(key), new.get(key), key, tolerance)
+    return lines
+
+
+def _differences(old: object, new: object, where: str, tolerance: float) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys([*old, *new])
+        found = [_differences(old.get(k), new.get(k), f"{where}/{k}", tolerance) for k in keys]
+        return [line for lines in found for line in lines]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        found = [_differences(a, b, f"{where}/{i}", tolerance) for i, (a, b) in pairs]
+        return [line for lines in found for line in lines]
+    if isinstance(old, float) and isinstance(new, float) and abs(old - new) <= tolerance:
+        return []
+    return [] if old == new else [f"{where}: was {old}, is {new}"]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive on Windows
+        return path.resolve().as_posix()
