@@ -55,6 +55,13 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, metavar="DIR", help="report folder instead of [evaluate] report_path"
     )
     p.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also put this file on the page, by its name in scores.csv",
+    )
+    p.add_argument(
         "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is broken"
     )
     p.add_argument(
@@ -69,7 +76,7 @@ def evaluate(args: Namespace) -> int:
     """Score what the arguments name, write the report, and return the exit code."""
     if args.clean and not args.enhanced:
         raise UserError(f"{args.clean}: one folder given, expected two: CLEAN ENHANCED")
-    from specmask import config, evaluation, provenance, report  # only now: --help answers at once
+    from specmask import config, evaluation, page, provenance, report  # now: --help is fast
 
     settings = config.load(args.config, args.set)
     inputs = _inputs(args, settings)
@@ -85,6 +92,9 @@ def evaluate(args: Namespace) -> int:
     print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
+    tasks = evaluation.tasks(**{k: v for k, v in inputs.items() if k != "names"})
+    index = page.write(out, rows, content, tasks, settings.evaluate.page_files, args.listen)
+    print(f"listen -> {index}")
     for line in broken:
         print(f"gate: {line}", file=sys.stderr)
     return cli.EXIT_BROKEN_BOUND if broken else cli.EXIT_OK

@@ -263,6 +263,9 @@ class Evaluate(Section):
         False,
         description="yes: also predict ratings by DNSMOS P.835 (extra dnsmos; 0.5 s a file)",
     )
+    page_files: int = Field(
+        12, ge=0, le=1000, description="files on the listening page: worst, median, best"
+    )
     music_path: Path = Field(
         "", description="folder of music for the do-no-harm check; empty: a chord that it makes"
     )

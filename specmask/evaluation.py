@@ -49,11 +49,12 @@ class Condition:
 
     Attributes:
         snr_db: None if not known.
-        noise_type: empty if not known.
+        noise_type, speaker: empty if not known.
     """
 
     snr_db: float | None = None
     noise_type: str = ""
+    speaker: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def read_manifest(path: Path) -> dict[str, Condition]:
 
     Args:
         path: a manifest of data_prep (CSV with noisy_file, snr_db, noise_type), or a JSON list
-            of objects with id, snr_db and noise.
+            of objects with id, snr_db and noise; a speaker is read where there is one.
 
     Raises:
         UserError: if it is neither.
@@ -154,15 +155,17 @@ def read_manifest(path: Path) -> dict[str, Condition]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            rows = [(r["id"], r["snr_db"], r["noise"]) for r in json.loads(text)]
+            rows = [(r["id"], r["snr_db"], r["noise"], r.get("speaker")) for r in json.loads(text)]
         else:
             rows = [
-                (r["noisy_file"], r["snr_db"], r["noise_type"])
+                (r["noisy_file"], r["snr_db"], r["noise_type"], r.get("speaker"))
                 for r in csv.DictReader(text.splitlines())
             ]
         return {
-            _stem(_without_suffix(str(name))): Condition(_number(snr), str(noise or ""))
-            for name, snr, noise in rows
+            _stem(_without_suffix(str(name))): Condition(
+                _number(snr), str(noise or ""), str(speaker or "")
+            )
+            for name, snr, noise, speaker in rows
         }
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name a manifest with --by") from None
@@ -209,10 +212,10 @@ def evaluate(
             the same files with the same packages, is not scored again; new rows are added.
 
     Returns:
-        rows: system, file, clean_file, snr_db (None if not known), noise_type, lag (samples by
-        which the file lags behind the clean one, None if not known), a column a metric (``pesq``
-        becomes ``pesq_wb`` or ``pesq_nb``), reason (empty if all is well), and a digest of what
-        the row was made from.
+        rows: system, file, clean_file, snr_db (None if not known), noise_type, speaker, lag (by
+        how many samples the file lags behind the clean one, None if not known), a column a
+        metric (``pesq`` becomes ``pesq_wb`` or ``pesq_nb``), reason (empty if all is well), and
+        a digest of what the row was made from.
         A row has no key ``pesq_nb`` where wideband is measured, and the other way round.
 
     Raises:
@@ -273,6 +276,7 @@ def _about(task: Task) -> dict:
         "clean_file": task.clean_file,
         "snr_db": task.condition.snr_db,
         "noise_type": task.condition.noise_type,
+        "speaker": task.condition.speaker,
     }
 
 

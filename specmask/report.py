@@ -33,12 +33,14 @@ class Column:
         digits: behind the point.
         definition: what it is, without the package that computes it.
         package: distribution whose version is part of the figure, or empty.
+        less_is_better: as with a distance.
     """
 
     label: str
     digits: int
     definition: str
     package: str = ""
+    less_is_better: bool = False
 
 
 COLUMNS = {
@@ -52,7 +54,9 @@ COLUMNS = {
     "estoi": Column("ESTOI", 4, "Jensen and Taal 2016", "pystoi"),
     "snr_improvement": Column("SNRi dB", 2, "SNR over that of the noisy file; sees the level"),
     "segmental_snr": Column("segSNR dB", 2, "frames of 30 ms every 10 ms, within -10 and 35 dB"),
-    "log_spectral_distance": Column("LSD dB", 2, "log-spectral distance; less is better"),
+    "log_spectral_distance": Column(
+        "LSD dB", 2, "log-spectral distance; less is better", less_is_better=True
+    ),
     "csig": Column("CSIG", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
     "cbak": Column("CBAK", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
     "covl": Column("COVL", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
@@ -173,7 +177,7 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
             if result.files:
                 found.append(
                     {"system": others[0], "other": other, "metric": name}
-                    | {key: _finite(getattr(result, key)) for key in ("mean", "low", "high", "p")}
+                    | {key: finite(getattr(result, key)) for key in ("mean", "low", "high", "p")}
                     | {"files": result.files}
                 )
     for entry, p in zip(found, stats.holm([e["p"] for e in found]), strict=True):
@@ -198,7 +202,8 @@ def _comparison_lines(rows: Sequence[Mapping]) -> list[str]:
     return [*_aligned(lines), "", f"p: {PAIRED_TEST}"]
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for NaN."""
     return None if math.isnan(value) else value
 
 
@@ -244,9 +249,9 @@ def summary(rows: Sequence[Mapping], command: str, facts: Mapping) -> dict:
             "files": len(members),
             "metrics": {
                 name: {
-                    "mean": _finite(m.mean),
-                    "low": _finite(m.low),
-                    "high": _finite(m.high),
+                    "mean": finite(m.mean),
+                    "low": finite(m.low),
+                    "high": finite(m.high),
                     "scored": m.scored,
                     "missing": m.missing,
                 }

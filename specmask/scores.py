@@ -1,9 +1,9 @@
 """scores.csv, a row a file and system: written, read back, and written on while scores are made.
 
 Conventions:
-    A row is a dict: system, file, clean_file, snr_db (None if not known), noise_type, lag (None
-    if not known), a float a metric (NaN if it could not be measured; no key where the metric does
-    not apply), reason, digest. While scoring, finished rows are appended to
+    A row is a dict: system, file, clean_file, snr_db (None if not known), noise_type, speaker, lag
+    (None if not known), a float a metric (NaN if it could not be measured; no key where the
+    metric does not apply), reason, digest. While scoring, finished rows are appended to
     ``scores.partial.jsonl``, so that an interrupted run loses at most one of them.
 """
 
@@ -18,7 +18,7 @@ from specmask import audio
 
 FILE = "scores.csv"
 PARTIAL = "scores.partial.jsonl"
-KEYS = ("system", "file", "clean_file", "snr_db", "noise_type", "lag")
+KEYS = ("system", "file", "clean_file", "snr_db", "noise_type", "speaker", "lag")
 LAST_KEYS = ("reason", "digest")
 
 

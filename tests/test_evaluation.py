@@ -163,7 +163,9 @@ def test_conditions_from_names():
 def test_manifest_of_data_prep(data):
     path = evaluation.manifest_beside(data / "NoisySpeech_testing")
     assert path == data / "manifest_testing.csv"
-    assert evaluation.read_manifest(path)["noisy1_SNRdb_-3.00_clnsp1"] == Condition(-3, "rain")
+    assert evaluation.read_manifest(path)["noisy1_SNRdb_-3.00_clnsp1"] == Condition(
+        -3, "rain", "anna"
+    )
     assert evaluation.manifest_beside(data / "enhanced") is None
 
 
@@ -374,6 +376,7 @@ def make_row(system="s", file="f", snr=0.0, noise="rain", reason="", **scores) -
         "clean_file": "c.wav",
         "snr_db": snr,
         "noise_type": noise,
+        "speaker": "",
         **scores,
         "reason": reason,
     }
