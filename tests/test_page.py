@@ -166,6 +166,8 @@ def test_page_in_a_browser(data, browser):
     assert script().main(["--config", str(data / "config.ini")]) == 0
     browser.get((data / "report" / "index.html").as_uri())
 
+    from selenium.webdriver.common.keys import Keys
+
     def all_of(selector):
         return browser.find_elements("css selector", selector)
 
@@ -193,6 +195,15 @@ def test_page_in_a_browser(data, browser):
     assert [n.split("_")[2] for n in shown()] == ["6.00", "0.00", "-3.00"]
     browser.execute_script(f"{select}.falling.checked = false; {select}.noise{change}")
 
+    # a place chosen before anything was loaded survives a switch
+    browser.execute_script("document.querySelector('article').focus()")
+    body = browser.find_element("tag name", "body")
+    for key in (Keys.ARROW_RIGHT, "2", "3", "1"):
+        body.send_keys(key)
+    until(lambda: seconds() == 1)
+    body.send_keys(Keys.ARROW_LEFT)
+    until(lambda: seconds() == 0)
+
     # play, switch at the same position, pause
     browser.execute_script(
         "document.querySelector('article').scrollIntoView({behavior: 'instant', block: 'center'})"
@@ -202,7 +213,6 @@ def test_page_in_a_browser(data, browser):
     until(lambda: seconds() > 0.5)
     before, image = seconds(), all_of("article .view img")[0].get_attribute("src")
     browser.execute_script("document.activeElement.blur()")
-    body = browser.find_element("tag name", "body")
     body.send_keys("2")
     pressed = [
         b.get_attribute("aria-pressed") for b in all_of("article:first-child .controls button")

@@ -59,7 +59,12 @@ function curves(metric) {
       chart.append(dot);
     }
   });
-  return chart;
+  const legend = make("div", { className: "legend" }, ...lines.map(([system]) => {
+    const dot = make("i", { className: "dot" });
+    dot.style.setProperty("--c", colour(system));
+    return make("span", {}, dot, system.replaceAll("_", " "));
+  }));
+  return make("div", {}, chart, legend);
 }
 
 function boxes(metric) {
@@ -99,7 +104,7 @@ const cards = data.files.map(card);
 function card(file) {
   const names = file.signals.map((s) => s.name);
   const audios = file.signals.map((s) => make("audio", { src: s.audio, preload: "none" }));
-  const state = { file, heard: Math.max(0, names.indexOf("noisy")), masks: false };
+  const state = { heard: Math.max(0, names.indexOf("noisy")), masks: false, waiting: null };
   const image = make("img", { alt: "", draggable: false }), head = make("div", { className: "head" });
   const wave = svg("svg", { class: "wave", viewBox: "0 -1 400 2", preserveAspectRatio: "none" });
   const line = svg("path", { fill: "currentColor" });
@@ -107,7 +112,7 @@ function card(file) {
   const play = make("button", { type: "button", className: "play", textContent: "▶", ariaLabel: "play" });
   const time = make("span", { className: "time" }), about = make("span");
   const box = make("input", { type: "checkbox" });
-  const maskLabel = make("label", {}, box, " what was taken away");
+  const maskLabel = make("label", {}, box, " gain: what was taken away");
   const buttons = names.map((name, i) => make("button", { type: "button", textContent: name.replaceAll("_", " "), title: `key ${i + 1}`, onclick: () => hear(i) }));
   const view = make("div", { className: "view" }, wave, image, head);
 
@@ -120,8 +125,9 @@ function card(file) {
     about.textContent = mask ? `gain from −30 dB (dark) to 0 dB (light), 0 to ${file.khz} kHz` : `0 to ${file.khz} kHz, 80 dB from dark to light`;
     maskLabel.hidden = !signal.mask;
   }
+  const position = () => state.waiting ?? audios[state.heard].currentTime;
   function tick() {
-    const at = audios[state.heard].currentTime, playing = !audios[state.heard].paused;
+    const at = position(), playing = !audios[state.heard].paused;
     head.style.left = `${100 * Math.min(1, at / file.seconds)}%`;
     time.textContent = `${at.toFixed(1)} / ${file.seconds.toFixed(1)} s`;
     play.textContent = playing ? "❚❚" : "▶";
@@ -138,7 +144,7 @@ function card(file) {
   function hear(i) {
     if (i >= audios.length) return;
     focus();
-    const before = audios[state.heard], playing = !before.paused && !before.ended, at = before.currentTime;
+    const before = audios[state.heard], playing = !before.paused && !before.ended, at = position();
     before.pause();
     state.heard = i;
     move(at);
@@ -147,8 +153,9 @@ function card(file) {
   }
   function move(seconds) {
     const a = audios[state.heard], at = Math.max(0, Math.min(seconds, file.seconds));
+    state.waiting = a.readyState ? null : at;
     if (a.readyState) a.currentTime = at;
-    else { a.preload = "auto"; a.addEventListener("loadedmetadata", () => { a.currentTime = at; tick(); }, { once: true }); a.load(); }
+    else { a.preload = "auto"; a.load(); }
     tick();
   }
   function focus() {
@@ -160,10 +167,15 @@ function card(file) {
   play.onclick = () => (audios[state.heard].paused ? start() : pause());
   box.onchange = () => { state.masks = box.checked; draw(); };
   view.onclick = (event) => { focus(); const r = view.getBoundingClientRect(); move(file.seconds * (event.clientX - r.left) / r.width); };
-  for (const a of audios) for (const event of ["ended", "seeked"]) a.addEventListener(event, tick);
+  for (const a of audios) {
+    for (const event of ["ended", "seeked", "playing"]) a.addEventListener(event, tick);
+    a.addEventListener("loadedmetadata", () => {
+      if (a === audios[state.heard] && state.waiting !== null) move(state.waiting);
+    });
+  }
 
   const title = make("h3", {}, file.name);
-  for (const text of [file.label, file.noise, file.speaker && `speaker ${file.speaker}`]) if (text) title.append(make("span", { className: "chip", textContent: text }));
+  for (const text of [file.label, file.noise.replaceAll("_", " "), file.speaker && `speaker ${file.speaker}`]) if (text) title.append(make("span", { className: "chip", textContent: text }));
   if (file.why) title.append(make("span", { className: "chip why", textContent: file.why }));
   const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { textContent: "" }), ...metrics.map((m) => make("th", { textContent: data.metrics[m].label })))));
   table.append(make("tbody", {}, ...Object.entries(file.scores).map(([system, row]) => {
@@ -174,7 +186,7 @@ function card(file) {
   const element = make("article", { tabIndex: -1 }, title,
     make("div", { className: "controls" }, play, ...buttons, time), view,
     make("div", { className: "below" }, about, maskLabel), make("div", { className: "wide" }, table));
-  const self = { file, element, play: start, pause, hear, focus, toggle: () => play.onclick(), skip: (s) => move(audios[state.heard].currentTime + s) };
+  const self = { file, element, play: start, pause, hear, focus, toggle: () => play.onclick(), skip: (s) => move(position() + s) };
   draw();
   tick();
   return self;
