@@ -52,6 +52,12 @@ def main(argv: list[str] | None = None) -> int:
         "the clean speech at hand oracle_irm, oracle_magnitude, oracle_complex",
     )
     p.add_argument(
+        "--transcripts",
+        type=Path,
+        metavar="FILE",
+        help="lines of clean file, tab, words: also count the word errors of a recogniser",
+    )
+    p.add_argument(
         "--out", type=Path, metavar="DIR", help="report folder instead of [evaluate] report_path"
     )
     p.add_argument(
@@ -86,13 +92,15 @@ def evaluate(args: Namespace) -> int:
     broken = []
     if args.gate:
         facts["harm"], broken = _gate(settings, inputs["clean_dir"], rows)
+    tasks = evaluation.tasks(**{k: v for k, v in inputs.items() if k != "names"})
+    if args.transcripts:
+        facts["words"] = _words(args.transcripts, tasks)
     content = report.summary(rows, args.command, facts)
     report.write(out, rows, content)
     print(report.table(rows))
     print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
-    tasks = evaluation.tasks(**{k: v for k, v in inputs.items() if k != "names"})
     index = page.write(out, rows, content, tasks, settings.evaluate.page_files, args.listen)
     print(f"listen -> {index}")
     for line in broken:
@@ -146,6 +154,17 @@ def _gate(settings, clean_dir: Path, rows: list[dict]) -> tuple[dict, list[str]]
     own = [row for row in rows if row["system"] == "enhanced"]
     mean = report.mean(own, "si_sdr_improvement")
     return harm.means(found), harm.broken(found, mean.mean if mean.scored else None, settings)
+
+
+def _words(path: Path, tasks: list) -> dict:
+    """Return and print the word errors of pocketsphinx on the files that have a transcript."""
+    from specmask import recognition
+
+    transcripts = recognition.read_transcripts(path)
+    recogniser = recognition.sphinx(transcripts.values())
+    found = recognition.summary(recognition.recognise(tasks, transcripts, recogniser))
+    print(recognition.table(found), end="\n\n")
+    return found
 
 
 def check(args: Namespace) -> int:

@@ -1,0 +1,137 @@
+"""Word errors by hand, with recognisers that are functions of the test, and pocketsphinx."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from test_evaluation import SHARED, data, script
+
+from specmask import evaluation, recognition
+from specmask.errors import UserError
+
+__all__ = ["data"]  # a fixture
+
+jiwer = pytest.importorskip("jiwer", reason="extra asr is not installed")
+
+
+def word_distance(said: list[str], heard: list[str]) -> int:
+    """Least number of words to change, by the recursion itself."""
+    if not said or not heard:
+        return len(said) + len(heard)
+    return min(
+        word_distance(said[1:], heard[1:]) + (said[0] != heard[0]),
+        word_distance(said[1:], heard) + 1,
+        word_distance(said, heard[1:]) + 1,
+    )
+
+
+def test_errors_by_hand():
+    # hits: ONE THREE; one substitution, one deletion, one insertion
+    found = recognition.errors(["one two three four"], ["ONE too three. and"])
+    assert (found.words, found.files, found.failed) == (4, 1, 0)
+    assert_allclose([found.wer, found.mer, found.wil], [2 / 4, 2 / 4, 1 - 2 * 2 / (4 * 4)])
+    found = recognition.errors(["a b", "c d"], ["a b x", "c"])
+    assert_allclose([found.wer, found.mer, found.wil], [2 / 4, 2 / 5, 1 - 9 / (4 * 4)])
+
+
+def test_wer_against_the_recursion():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        said, heard = ([*rng.choice(["A", "B", "C"], rng.integers(1, 6))] for _ in range(2))
+        expected = word_distance(said, heard) / len(said)
+        assert_allclose(recognition.errors([" ".join(said)], [" ".join(heard)]).wer, expected)
+
+
+def test_a_failure_counts_as_deletions():
+    found = recognition.errors(["one two", "three"], ["one two", None])
+    assert (found.wer, found.words, found.files, found.failed) == (1 / 3, 3, 2, 1)
+    nothing = recognition.errors([], [])
+    assert math.isnan(nothing.wer) and nothing.files == 0
+
+
+def test_normalisation():
+    assert (
+        recognition.normalise(" It's  five-o'clock,\tnow_ÄRGER!") == "IT'S FIVE O'CLOCK NOW ÄRGER"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a.wav one two\n", "line 1: expected FILE, a tab"), ("\n", "no transcripts"), (None, "read")],
+)
+def test_transcripts_that_are_none(tmp_path, text, message):
+    path = tmp_path / "t.tsv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        recognition.read_transcripts(path)
+
+
+def test_grammar():
+    assert "( five | six )+" in recognition.grammar(["SIX", "FIVE"])
+
+
+def test_words_are_put_together():
+    known = {"rub": "R AH B", "out": "AW T"}
+    assert recognition._pronounce("rubout", known.get) == "R AH B AW T"
+    with pytest.raises(UserError, match="cannot pronounce 'rubber'"):
+        recognition._pronounce("rubber", known.get)
+
+
+def test_any_function_is_a_recogniser(data):
+    calls = []
+
+    def recogniser(samples, rate):
+        calls.append((samples.shape, rate))
+        if len(calls) == 2:
+            raise RuntimeError("out of ideas")
+        return "one" if len(calls) < 4 else "two"
+
+    tasks = evaluation.tasks(data / "CleanSpeech_testing", {"e": data / "enhanced"})
+    rows = recognition.recognise(tasks, {"clnsp1": "ONE", "x/clnsp3": "ONE"}, recogniser)
+    assert [(r["system"], r["heard"]) for r in rows] == [
+        ("clean", "one"),
+        ("e", None),
+        ("clean", "one"),
+        ("e", "two"),
+    ]
+    assert set(calls) == {((16000,), 16000)}
+    found = recognition.summary(rows)
+    assert (found["clean"]["wer"], found["e"]["wer"], found["e"]["failed"]) == (0, 1, 1)
+    assert list(found["e"]["by_snr"]) == ["-3 dB", "6 dB"] and "by_snr" not in found["clean"]
+    assert "e -3 dB                      1      1   100.0" in recognition.table(found)
+    with pytest.raises(UserError, match=r"none for clnsp1\.wav"):
+        recognition.recognise(tasks, {"other": "ONE"}, recogniser)
+
+
+AN4 = SHARED / "data" / "clean_test" / "an4"
+
+
+def test_pocketsphinx_on_real_words(tmp_path, capsys):
+    pytest.importorskip("pocketsphinx", reason="extra asr is not installed")
+    if not AN4.is_dir():
+        pytest.skip(f"needs real speech in {AN4}")
+    transcripts = SHARED / "data" / "transcripts" / "clean_test.tsv"
+    known = recognition.read_transcripts(transcripts)
+    names = [n for n in known if known[n] in ("ENTER SEVEN", "NO")][:2]
+    for name in names:
+        for folder in ("c", "e"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            shutil.copy(AN4.parent / f"{name}.flac", tmp_path / folder)
+    (tmp_path / "config.ini").write_text("[compute]\nworkers = 1\n[evaluate]\npage_files = 0\n")
+    arguments = [str(tmp_path / "c"), str(tmp_path / "e"), "--transcripts", str(transcripts)]
+    assert script().main([*arguments, "--config", str(tmp_path / "config.ini")]) == 0
+    found = json.loads((tmp_path / "report" / "summary.json").read_text())["words"]
+    assert found["clean"] == found["enhanced"] and found["clean"]["files"] == 2
+    assert found["clean"]["wer"] == 0
+    assert "WER %" in capsys.readouterr().out
+
+
+def test_pocketsphinx_on_silence():
+    pytest.importorskip("pocketsphinx", reason="extra asr is not installed")
+    recogniser = recognition.sphinx(["yes no"])
+    assert isinstance(recogniser(np.zeros(8000, np.float32), 8000), str)
+    assert recognition.errors(["yes"], [recogniser(np.zeros(4000, np.float32), 8000)]).words == 1
