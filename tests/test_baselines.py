@@ -171,9 +171,10 @@ def test_clean_speech_is_left_alone():
 # ---------------------------------------------------------------- spectral subtraction
 
 
-def test_spectral_subtraction_by_its_rules():
+@pytest.mark.parametrize("level", [1e-5, 0.01])
+def test_spectral_subtraction_by_its_rules(level):
     stft = baselines.analysis(RATE)
-    noisy = vowels(0.5) + white(0.5, 0.01)
+    noisy = vowels(0.5) + white(0.5, level)
     spectrum = spectral.forward(noisy, stft)
     powers = np.abs(spectrum).astype(np.float64) ** 2
     noise = np.array(list(baselines.noise_powers(powers, stft, RATE)))

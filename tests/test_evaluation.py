@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from specmask import baselines, evaluation, metrics, report
+from specmask import baselines, evaluation, metrics, report, scores
 from specmask.errors import UserError
 from specmask.evaluation import Condition
 
@@ -568,7 +568,8 @@ def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
 
 def test_rows_with_gaps_are_made_again(data, monkeypatch):
     damage(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", "silent")
-    run_evaluation(data, folder=data / "r")
+    rows = run_evaluation(data, folder=data / "r")
+    scores.write(data / "r", rows, report.columns(rows))
     scored = count_scored(monkeypatch)
     run_evaluation(data, folder=data / "r")
     assert scored == [("enhanced", "noisy2_SNRdb_0.00_clnsp2")]
