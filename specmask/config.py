@@ -10,7 +10,15 @@ import math
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from specmask.errors import UserError
 
@@ -23,8 +31,16 @@ def _split_list(value: Any) -> Any:
     return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 
+def _no_repeats(value: list[str]) -> list[str]:
+    if not value or len(set(value)) < len(value):
+        raise ValueError("each name once, and at least one")
+    return value
+
+
 FeatureList = Annotated[
-    list[Literal["magnitude", "real", "imaginary"]], BeforeValidator(_split_list)
+    list[Literal["magnitude", "real", "imaginary"]],
+    BeforeValidator(_split_list),
+    AfterValidator(_no_repeats),
 ]
 
 
@@ -355,6 +371,12 @@ def _read(path: Path) -> list[tuple[str, str, str]]:
         raise UserError(
             f"{' '.join(str(error).split())}; expected [section] and key = value"
         ) from None
+    names = [s.strip().lower() for s in parser.sections()]
+    for s, name in zip(parser.sections(), names, strict=True):
+        if name not in section_models():
+            raise UserError(f"{path}: unknown section [{s}]{_nearest(s, section_models())}")
+        if names.count(name) > 1:
+            raise UserError(f"{path}: section [{s}] stands there twice; join the two")
     return [(s, key, value) for s in parser.sections() for key, value in parser.items(s)]
 
 
@@ -373,6 +395,8 @@ def _put(values: dict, section: str, key: str, text: str, base: Path, source: st
         raise UserError(f"{source}: [{section}] {key}: holds a NUL character; remove it")
     if field.annotation is Path and text:
         text = _resolve(text, base)
+    elif field.annotation is Path and field.default:
+        raise UserError(f"{source}: [{spelling(section)}] {spelling(key)}: empty, expected a path")
     values.setdefault(section.strip().lower(), {})[key] = text
 
 
