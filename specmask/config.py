@@ -170,8 +170,9 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm"] = Field(
-        "conv_lstm", description="conv_lstm: Wilson et al. 2018 (arXiv 1811.07030)"
+    network: Literal["conv_lstm", "band_lstm"] = Field(
+        "conv_lstm",
+        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins",
     )
     features: FeatureList = Field(
         list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
@@ -187,6 +188,10 @@ class Model(Section):
     )
     squeeze_channels: int = Field(
         4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
+    )
+    normalisation: Literal["layer", "batch"] = Field(
+        "layer",
+        description="before the LSTM: layer (each frame by itself) or batch (running statistics)",
     )
     recurrent_layers: int = Field(1, ge=1, le=16, description="number of LSTM layers")
     recurrent_units: int = Field(
