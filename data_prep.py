@@ -32,6 +32,8 @@ def prepare(args) -> None:
             f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "
             f"{made.manifest}"
         )
+        if made.surplus:
+            print(f"note: {made.surplus} files of a larger {made.split} set stay in its folders")
 
 
 def main(argv=None) -> int:

@@ -32,7 +32,8 @@ def measure(args) -> None:
     cfg = config.load(args.config, args.set)
     imported = peak_mb()
     size = cfg.train.batch_size
-    frames = trainer.Stft.from_config(cfg).frames(round(cfg.data.file_length * cfg.data.sample_rate))
+    samples = round(cfg.data.file_length * cfg.data.sample_rate)
+    frames = trainer.Stft.from_config(cfg).frames(samples)
     index = np.zeros(size, cache.INDEX)
     index["frames"], index["offset"] = frames, frames * np.arange(size)
     rng = np.random.default_rng(0)

@@ -7,8 +7,10 @@ Conventions:
 """
 
 import csv
+import errno
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ SUFFIXES = frozenset(
 # What soxr and resampy look at on both sides of a sample, at the lower of the two rates, with
 # room to spare: longer margins give the same piece to below -120 dB (see tests).
 ROLL_SECONDS = 0.05
+
+FULL_BYTES = 1 << 20  # a disk with less than this is taken as full when a write has failed
 
 
 class AudioError(Exception):
@@ -63,8 +67,9 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
     try:
         if path.stat().st_size == 0:
             raise AudioError("empty file (0 bytes)")
-        file = sf.SoundFile(path)
-    except (sf.LibsndfileError, RuntimeError) as error:
+        # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
+        file = sf.SoundFile(path if os.name == "nt" else os.fsencode(path))
+    except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         reason = getattr(error, "error_string", str(error))
         raise AudioError(f"not readable as audio: {reason}") from None
     except OSError as error:
@@ -84,7 +89,7 @@ def read(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]
     """
     with opened(path) as file:
         try:
-            file.seek(start)
+            file.seek(min(start, file.frames))
             samples = file.read(frames, dtype="float32", always_2d=True)
         except (sf.LibsndfileError, RuntimeError) as error:
             raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
@@ -111,7 +116,8 @@ def resample(x: np.ndarray, rate_in: int, rate_out: int, resampler: str = "soxr"
     if resampler == "resampy":
         import resampy  # compiles on import: only who asks for it pays
 
-        y = resampy.resample(x, rate_in, rate_out, axis=0, filter="kaiser_best")
+        padded = fit(x, len(x) + -(-rate_in // rate_out))  # resampy rounds the length down
+        y = resampy.resample(padded, rate_in, rate_out, axis=0, filter="kaiser_best")
     else:
         y = soxr.resample(x, rate_in, rate_out, quality="HQ")
     return fit(y.astype(np.float32, copy=False), length)
@@ -172,6 +178,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
+    except sf.LibsndfileError:  # a write failed, and libsndfile does not say why
+        full = shutil.disk_usage(path.parent).free < FULL_BYTES
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -183,7 +193,7 @@ def _umask() -> int:
 
 
 def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
-    """Write int16 [samples] as a WAV file, complete or not at all."""
+    """Write int16 [samples] or [samples, channels] as a WAV file, complete or not at all."""
     with replacing(path) as temporary:
         sf.write(temporary, samples, rate, subtype="PCM_16", format="WAV")
 
@@ -193,7 +203,10 @@ def write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:
     if not rejected:
         path.unlink(missing_ok=True)
         return None
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("path", "reason"))
         writer.writerows((r.path, r.reason) for r in rejected)

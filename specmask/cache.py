@@ -28,6 +28,7 @@ from specmask.spectral import Stft
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
+DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
 INDEX = np.dtype(
     [
         ("shard", "<i4"),
@@ -64,7 +65,7 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     """
     rows = dataset.read_manifest(config, split)
     folder, wanted = config.stft.cache(split), facts(config, split)
-    if _read_facts(folder) == wanted:
+    if _read_facts(folder) == wanted and _is_whole(folder):
         return len(rows), _size(folder), False
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cache.json").unlink(missing_ok=True)
@@ -111,10 +112,7 @@ def _write_shard(
     shape = (int(index["frames"][members].sum()), stft.bins, 2)
     kinds = {"clean": ("CleanSpeech", "clean_file"), "noise": ("Noise", "noise_file")}
     paths = {k: folder / f".specmask-{k}-{shard}.npy" for k in kinds}
-    maps = {
-        k: np.lib.format.open_memmap(p, "w+", dtype=np.float16, shape=shape)
-        for k, p in paths.items()
-    }
+    maps = {k: _new_map(p, shape) for k, p in paths.items()}
 
     def fill(item: int) -> None:
         record = index[item]
@@ -130,6 +128,18 @@ def _write_shard(
     for k, path in paths.items():
         maps.pop(k).flush()
         os.replace(path, folder / _shard_name(k, shard))
+
+
+def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """Make a float16 map with all of its space on disk.
+
+    Without it the file is sparse, and a full disk would end the process by a bus error.
+    """
+    made = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made
 
 
 def _spectrum(path: Path, samples: int, config: Config, stft: Stft) -> np.ndarray:
@@ -161,9 +171,10 @@ def _shard_name(kind: str, shard: int) -> str:
 
 def _read_facts(folder: Path) -> dict | None:
     try:
-        return json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def _size(folder: Path) -> int:
@@ -210,17 +221,29 @@ def load(config: Config, split: str) -> Cache:
     if changed:
         raise UserError(f"{folder}: stale cache ({changed}); make it again with python stft.py")
     try:
-        index = np.load(folder / "index.npy", allow_pickle=False)
-        count = int(index["shard"].max()) + 1
-        shards = {
-            kind: [
-                np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False)
-                for s in range(count)
-            ]
-            for kind in ("clean", "noise")
-        }
-    except (OSError, ValueError, IndexError, KeyError) as error:
+        return _open(folder)
+    except DAMAGE as error:
         raise UserError(
-            f"{folder}: damaged cache ({error}); remove cache.json in it and run python stft.py"
+            f"{folder}: damaged cache ({error}); make it again with python stft.py"
         ) from None
+
+
+def _open(folder: Path) -> Cache:
+    index = np.load(folder / "index.npy", allow_pickle=False)
+    count = int(index["shard"].max()) + 1
+    shards = {
+        kind: [
+            np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False)
+            for s in range(count)
+        ]
+        for kind in ("clean", "noise")
+    }
     return Cache(index, **shards)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _open(folder)
+    except DAMAGE:
+        return False
+    return True

@@ -3,9 +3,11 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from specmask.errors import UserError
 
@@ -40,13 +42,22 @@ def parser(description: str) -> argparse.ArgumentParser:
     return p
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the process ends as after Ctrl-C, with another code."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
+
+
 def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
     """Call ``action(args)`` and turn what can go wrong for a user into one line and an exit code.
 
     Returns:
         The action's own code (0 if it gives none), 2 after an error of the user's input,
-        130 after Ctrl-C.
+        130 after Ctrl-C, 143 after SIGTERM.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     for stream in (
         sys.stdout,
         sys.stderr,
@@ -57,9 +68,9 @@ def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Names
         return action(args) or EXIT_OK
     except UserError as error:
         message = str(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
     except OSError as error:
         if os.environ.get("SPECMASK_DEBUG"):
             raise

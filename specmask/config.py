@@ -10,7 +10,15 @@ import math
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from specmask.errors import UserError
 
@@ -23,8 +31,16 @@ def _split_list(value: Any) -> Any:
     return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 
+def _no_repeats(value: list[str]) -> list[str]:
+    if not value or len(set(value)) < len(value):
+        raise ValueError("each name once, and at least one")
+    return value
+
+
 FeatureList = Annotated[
-    list[Literal["magnitude", "real", "imaginary"]], BeforeValidator(_split_list)
+    list[Literal["magnitude", "real", "imaginary"]],
+    BeforeValidator(_split_list),
+    AfterValidator(_no_repeats),
 ]
 
 
@@ -154,8 +170,9 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm"] = Field(
-        "conv_lstm", description="conv_lstm: Wilson et al. 2018 (arXiv 1811.07030)"
+    network: Literal["conv_lstm", "band_lstm"] = Field(
+        "conv_lstm",
+        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins",
     )
     features: FeatureList = Field(
         list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
@@ -171,6 +188,10 @@ class Model(Section):
     )
     squeeze_channels: int = Field(
         4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
+    )
+    normalisation: Literal["layer", "batch"] = Field(
+        "layer",
+        description="before the LSTM: layer (each frame by itself) or batch (running statistics)",
     )
     recurrent_layers: int = Field(1, ge=1, le=16, description="number of LSTM layers")
     recurrent_units: int = Field(
@@ -390,6 +411,12 @@ def _read(path: Path) -> list[tuple[str, str, str]]:
         raise UserError(
             f"{' '.join(str(error).split())}; expected [section] and key = value"
         ) from None
+    names = [s.strip().lower() for s in parser.sections()]
+    for s, name in zip(parser.sections(), names, strict=True):
+        if name not in section_models():
+            raise UserError(f"{path}: unknown section [{s}]{_nearest(s, section_models())}")
+        if names.count(name) > 1:
+            raise UserError(f"{path}: section [{s}] stands there twice; join the two")
     return [(s, key, value) for s in parser.sections() for key, value in parser.items(s)]
 
 
@@ -408,6 +435,8 @@ def _put(values: dict, section: str, key: str, text: str, base: Path, source: st
         raise UserError(f"{source}: [{section}] {key}: holds a NUL character; remove it")
     if field.annotation is Path and text:
         text = _resolve(text, base)
+    elif field.annotation is Path and field.default:
+        raise UserError(f"{source}: [{spelling(section)}] {spelling(key)}: empty, expected a path")
     values.setdefault(section.strip().lower(), {})[key] = text
 
 

@@ -13,6 +13,7 @@ Names (after MS-SNSD), n counting from 1:
 import csv
 import functools
 import hashlib
+import io
 import json
 import re
 import time
@@ -315,11 +316,12 @@ def _digest(array: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """What a run did for one split."""
+    """What a run did for one split: files in all, new ones, and ones beyond the total."""
 
     split: str
     total: int
     new: int
+    surplus: int
     manifest: Path
 
 
@@ -336,18 +338,20 @@ def make(plan: Plan, overwrite: bool = False) -> Made:
         folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _clear(folders, [manifest, progress, sidecar])
-    _refuse_foreign(sidecar, folders, plan.settings())
+    else:
+        _refuse_foreign(sidecar, folders, plan.settings())
     _sweep(folders)
     _write_text(sidecar, json.dumps(plan.settings(), indent=1))
 
     rows = {int(r["index"]): r for r in _complete_rows(manifest) + _complete_rows(progress)}
+    surplus = sum(i >= plan.total for i in rows)
     sizes = 44 + 2 * plan.samples  # a WAV header and 16-bit samples
     rows = {i: r for i, r in rows.items() if i < plan.total and _is_written(r, plan, sizes)}
     missing = [i for i in range(plan.total) if i not in rows]
     if not missing and len(_complete_rows(manifest)) == plan.total:
-        return Made(plan.split, plan.total, 0, manifest)
+        return Made(plan.split, plan.total, 0, surplus, manifest)
     _write_rows(progress, rows.values())
-    with progress.open("a", newline="", encoding="utf-8") as file:
+    with progress.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         render_one = functools.partial(render, plan=plan)
         for row in parallel.map_chunks(
@@ -358,7 +362,7 @@ def make(plan: Plan, overwrite: bool = False) -> Made:
             rows[row["index"]] = row
     _write_rows(manifest, (rows[i] for i in range(plan.total)))
     progress.unlink()
-    return Made(plan.split, plan.total, len(missing), manifest)
+    return Made(plan.split, plan.total, len(missing), surplus, manifest)
 
 
 def manifest_path(config: Config, split: str) -> Path:
@@ -407,10 +411,10 @@ def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:
             )
         return
     for folder in folders:
-        found = next((p for p in folder.iterdir() if not p.name.startswith(".specmask-")), None)
+        found = next((p for p in folder.iterdir() if p.suffix.lower() in audio.SUFFIXES), None)
         if found:
             raise UserError(
-                f"{folder}: holds files that data_prep.py did not make (the first: {found.name}); "
+                f"{folder}: holds audio that data_prep.py did not make (the first: {found.name}); "
                 "move them away, choose another data_path, or use --overwrite to replace those "
                 "that bear the names of a data set"
             )
@@ -446,13 +450,16 @@ def _complete_rows(path: Path) -> list[dict[str, str]]:
     """Read rows, leaving out a last line that was cut off while it was written."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return [r for r in csv.DictReader(lines) if None not in r and None not in r.values()]
+    text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    found = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    return [r for r in found if set(r) == set(COLUMNS) and None not in r.values()]
 
 
 def _write_rows(path: Path, rows: Iterable[dict]) -> None:
-    with audio.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
+    with (
+        audio.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as f,
+    ):
         writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,5 +1,6 @@
 """Spreading work over the cores: one function, so that engines can be exchanged in one place."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -42,7 +43,17 @@ def _results(function: Callable, chunks: list, count: int) -> Iterator[list]:
     import joblib
 
     tasks = (joblib.delayed(_apply)(function, chunk) for chunk in chunks)
-    yield from joblib.Parallel(n_jobs=count, return_as="generator", pre_dispatch="4*n_jobs")(tasks)
+    pool = joblib.Parallel(
+        n_jobs=count,
+        return_as="generator",
+        pre_dispatch="4*n_jobs",
+        initializer=_leave_interrupts_to_the_parent,
+    )
+    yield from pool(tasks)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _apply(function: Callable, chunk: Sequence) -> list:

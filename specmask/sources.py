@@ -18,9 +18,12 @@ from specmask.mixing import FULL_SCALE, decibel
 SHORTEST_SECONDS = 0.25
 SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
 BLOCK_FRAMES = 1 << 20
+STREAMED_BYTES = 0x7FFFF000  # a length from here on means that the writer did not know it
 GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
 
 _LIBRISPEECH = re.compile(r"^(\d+)-\d+-\d+$")  # speaker-chapter-utterance
+# libsndfile corrects the length in a header and says so here (wav, aiff, au)
+_CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _ESC = re.compile(r"^\d-(\d+)-[A-Z]")  # fold-recording-take
 
 
@@ -136,6 +139,7 @@ def inspect(path: Path) -> dict | str:
     try:
         with audio.opened(path) as file:
             rate, channels, claimed = file.samplerate, file.channels, file.frames
+            cut = _CUT.search(file.extra_info)
             digest.update(f"{rate} {channels}".encode())
             while True:
                 try:
@@ -154,6 +158,8 @@ def inspect(path: Path) -> dict | str:
         return str(error)
     if frames < SHORTEST_SECONDS * rate:
         return f"too short: {frames / rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
+    if cut and int(cut[1]) < STREAMED_BYTES:
+        return f"truncated: {cut[2]} bytes of {cut[1]}"
     if frames < claimed:
         return f"truncated: {frames} frames of {claimed}"
     if peak == 0 or decibel(peak**2) < SILENCE_DBFS:
@@ -201,7 +207,11 @@ def carve(
     target = share * sum(lengths.values())
     chosen, total = set(), 0
     for name in (names[i] for i in rng.permutation(len(names))):
-        if total < target and total + lengths[name] <= 1.5 * target:
+        if (
+            len(chosen) + 1 < len(names)
+            and total < target
+            and total + lengths[name] <= 1.5 * target
+        ):
             chosen.add(name)
             total += lengths[name]
     if not chosen:  # every group is large: the smallest one
@@ -217,7 +227,8 @@ def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], 
             f"{source.path}: the only file, {source.length / rate:.1f} s; expected at least "
             f"{4 * GAP_SECONDS:g} s to take training and validation from it; add recordings"
         )
-    cut = source.stop - max(gap, round(share * source.length))
+    # either part has at least the length of the gap
+    cut = source.stop - min(max(gap, round(share * source.length)), source.length - 2 * gap)
     return [replace(source, stop=cut - gap)], [replace(source, start=cut)]
 
 

@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 
 from specmask.config import Config
 from specmask.errors import UserError
@@ -22,6 +21,14 @@ from specmask.errors import UserError
 # Below this ratio of the smallest to the largest sum of squared windows, the inverse would
 # amplify what a mask or rounding did to a frame by more than 20 dB at some samples.
 SMALLEST_OVERLAP = 1e-2
+
+# Σ a_k cos(2πkn/N)
+COSINE_SUMS = {
+    "hann": (0.5, -0.5),
+    "hamming": (0.54, -0.46),
+    "blackman": (0.42, -0.5, 0.08),
+    "boxcar": (1.0,),
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,8 @@ class Stft:
             config.stft.window_type, config.window_length, config.hop_length, config.stft.n_fft
         )
         if not stft.is_invertible():
-            largest = next(
-                hop
-                for hop in range(stft.hop_length, 0, -1)
-                if Stft(stft.window_type, stft.window_length, hop, stft.n_fft).is_invertible()
-            )
+            hops = range(stft.hop_length, 0, -1)
+            largest = next(hop for hop in hops if _is_invertible(stft.window, hop))
             raise UserError(
                 f"[STFT] hop_size = {config.stft.hop_size:g} with a {stft.window_type} window of "
                 f"{stft.window_length} samples cannot be inverted; the largest hop that works is "
@@ -69,28 +73,38 @@ class Stft:
     @cached_property
     def window(self) -> np.ndarray:
         """The periodic analysis window, float32 [window_length]."""
-        return scipy.signal.get_window(self.window_type, self.window_length).astype(np.float32)
-
-    @cached_property
-    def overlap(self) -> np.ndarray:
-        """Sum of the squared windows that meet at each place of a hop, float64 [hop_length]."""
-        squared = np.zeros(-(-self.window_length // self.hop_length) * self.hop_length)
-        squared[: self.window_length] = self.window.astype(np.float64) ** 2
-        return squared.reshape(-1, self.hop_length).sum(0)
+        phase = 2 * np.pi * np.arange(self.window_length) / self.window_length
+        terms = COSINE_SUMS["hann" if self.window_type == "cosine" else self.window_type]
+        window = sum(a * np.cos(k * phase) for k, a in enumerate(terms))
+        if self.window_type == "cosine":
+            window = np.sqrt(np.maximum(window, 0))
+        return window.astype(np.float32)
 
     @cached_property
     def synthesis_window(self) -> np.ndarray:
         """w / Σw² over the hops, float32 [window_length]: makes overlap-add exact."""
         places = np.arange(self.window_length) % self.hop_length
-        return (self.window / self.overlap[places]).astype(np.float32)
+        return (self.window / overlap(self.window, self.hop_length)[places]).astype(np.float32)
 
     def is_invertible(self) -> bool:
         """Tell whether the windows overlap enough for the inverse."""
-        return self.overlap.min() >= SMALLEST_OVERLAP * self.overlap.max()
+        return _is_invertible(self.window, self.hop_length)
 
     def frames(self, samples: int) -> int:
         """Number of frames of a signal of so many samples."""
         return -(-(samples + self.pad) // self.hop_length)
+
+
+def overlap(window: np.ndarray, hop_length: int) -> np.ndarray:
+    """Sum of the squared windows that meet at each place of a hop, float64 [hop_length]."""
+    squared = np.zeros(-(-len(window) // hop_length) * hop_length)
+    squared[: len(window)] = window.astype(np.float64) ** 2
+    return squared.reshape(-1, hop_length).sum(0)
+
+
+def _is_invertible(window: np.ndarray, hop_length: int) -> bool:
+    sums = overlap(window, hop_length)
+    return sums.min() >= SMALLEST_OVERLAP * sums.max()
 
 
 def analyse(padded: np.ndarray, stft: Stft) -> np.ndarray:
@@ -119,7 +133,8 @@ def overlap_add(spectrum: np.ndarray, stft: Stft) -> np.ndarray:
     frames = scipy.fft.irfft(spectrum, stft.n_fft)[..., : stft.window_length]
     frames = frames * stft.synthesis_window
     count, hop = frames.shape[-2], stft.hop_length
-    out = np.zeros((*frames.shape[:-2], (count - 1) * hop + stft.window_length), np.float32)
+    # float64: hundreds of windows may meet at a sample, and their rounding would add up
+    out = np.zeros((*frames.shape[:-2], (count - 1) * hop + stft.window_length))
     for start in range(0, stft.window_length, hop):  # the k-th hop of every window at once
         piece = frames[..., start : start + hop]
         width = piece.shape[-1]
@@ -127,7 +142,7 @@ def overlap_add(spectrum: np.ndarray, stft: Stft) -> np.ndarray:
             out[..., start:], width, axis=-1, writeable=True
         )
         places[..., : (count - 1) * hop + 1 : hop, :] += piece
-    return out
+    return out.astype(np.float32)
 
 
 def forward(x: np.ndarray, stft: Stft) -> np.ndarray:

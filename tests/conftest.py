@@ -132,14 +132,22 @@ def run_script(
     script: str | Path, *args: str | Path, cwd: Path, **options: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a script of the project in another process, from a folder, without PYTHONPATH."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    return subprocess.run(
+    with start_script(script, *args, cwd=cwd, **options) as process:
+        out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start_script(
+    script: str | Path, *args: str | Path, cwd: Path, **options: object
+) -> subprocess.Popen[str]:
+    """Start a script of the project and do not wait for it."""
+    return subprocess.Popen(
         [sys.executable, str(ROOT / script), *map(str, args)],
         cwd=cwd,
-        env=environment,
-        capture_output=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
         **options,
     )
 

@@ -252,8 +252,9 @@ def test_unfinished_caches(copied):
     rebuilt(copied)
 
 
-def test_a_build_that_is_stopped_leaves_no_cache_that_looks_finished(copied, monkeypatch):
-    shutil.rmtree(copied.stft.cache("training"))
+def test_a_build_that_is_stopped_leaves_no_cache_that_looks_finished(copied, corpus, monkeypatch):
+    """Neither for the settings that it was made for nor for those of the cache before it."""
+    other = data_config(corpus, copied.data.data_path, **TOTALS, STFT__hop_size=0.005)
     forward, calls = spectral.forward, []
 
     def forward_some(x, stft):
@@ -264,10 +265,11 @@ def test_a_build_that_is_stopped_leaves_no_cache_that_looks_finished(copied, mon
 
     monkeypatch.setattr(spectral, "forward", forward_some)
     with pytest.raises(KeyboardInterrupt):
-        cache.build(copied, "training")
+        cache.build(other, "training")
     monkeypatch.undo()
-    refused(copied)
-    rebuilt(copied)
+    assert "no STFT cache" in refused(other)
+    assert "no STFT cache" in refused(copied)
+    rebuilt(other)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs to know the blocks of a file")

@@ -1,6 +1,7 @@
 """Options, exit codes and one-line errors that all scripts share."""
 
 import errno
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -95,7 +96,7 @@ def test_names_that_the_console_cannot_show():
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", program],
         cwd=ROOT,
-        env={"PYTHONIOENCODING": "ascii"},
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
     )

@@ -3,7 +3,9 @@
 import csv
 import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from conftest import (
     settings_args,
     snapshot,
     speechlike,
+    start_script,
 )
 
 from specmask import cache, dataset
@@ -136,6 +139,33 @@ def test_warnings(tmp_path):
     assert "noise: only one file (rain.wav)" in warnings[1]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_run_that_is_killed_goes_on(number, code, corpus, tmp_path):
+    args = arguments(corpus, tmp_path / "out", data__total_training_files=5000)
+    partial = tmp_path / "out/manifest_training.csv.partial"
+    with start_script("data_prep.py", *args, cwd=tmp_path) as process:
+        while not partial.exists() or partial.read_bytes().count(b"\n") < 34:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate()[1].strip()
+    assert process.returncode == code
+    assert said == (
+        "" if number == signal.SIGKILL else "stopped; the same command goes on from here"
+    )
+    written = list((tmp_path / "out").rglob("[cn]*.wav"))
+    assert written and all(path.stat().st_size == 44 + 2 * 8000 for path in written)
+
+    config = data_config(corpus, tmp_path / "out", data__total_training_files=40)
+    assert dataset.make(dataset.plan(config)[0][0]).new <= 40 - 33
+    make(corpus, tmp_path / "expected", data__total_training_files=40)
+    now = snapshot(tmp_path / "out")
+    for name, content in snapshot(tmp_path / "expected").items():
+        if "training" in name:
+            assert now[name] == content
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -170,15 +200,15 @@ def test_unknown_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "override", "words"),
+    ("override", "words"),
     [
-        ("data_prep.py", "data.SNR_lower=10", ["SNR_lower = 10", "SNR_upper = 9"]),
-        ("data_prep.py", "data.sead=1", ["--set", "sead", "did you mean seed?"]),
-        ("stft.py", "STFT.hop_size=0.03", ["hop_size = 0.03", "window_length = 0.025"]),
+        ("data.SNR_lower=10", ["SNR_lower = 10", "SNR_upper = 9"]),
+        ("data.sead=1", ["--set", "sead", "did you mean seed?"]),
+        ("STFT.hop_size=0.03", ["hop_size = 0.03", "window_length = 0.025"]),
     ],
 )
-def test_bad_overrides(script, override, words, tmp_path):
-    assert_user_error(run_script(script, "--set", override, cwd=tmp_path), *words)
+def test_bad_overrides(override, words, tmp_path):
+    assert_user_error(run_script("data_prep.py", "--set", override, cwd=tmp_path), *words)
 
 
 @pytest.mark.parametrize("name", ["no.ini", "."])
@@ -212,11 +242,6 @@ def test_other_settings_than_those_of_the_files(corpus, tmp_path):
     assert snapshot(tmp_path) == before
     done = run_script("data_prep.py", *changed, "--overwrite", cwd=tmp_path)
     assert done.returncode == 0 and "2 new" in done.stdout
-
-
-def test_stft_without_a_data_set(corpus, tmp_path):
-    done = run_script("stft.py", *arguments(corpus, tmp_path), cwd=tmp_path)
-    assert_user_error(done, "manifest_training.csv", "data_prep.py")
 
 
 def test_windows_without_an_inverse(corpus, tmp_path):

@@ -28,6 +28,13 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def own(trained, tmp_path) -> Path:
+    """A copy of the trained project that a test may change; returns its INI file."""
+    shutil.copytree(trained.parent, tmp_path / "p")
+    return tmp_path / "p" / "config.ini"
+
+
+@pytest.fixture
 def copy(data, tmp_path) -> Path:
     """A copy of the project that a test may change; returns its INI file."""
     shutil.copytree(data, tmp_path / "p")
@@ -71,9 +78,9 @@ def test_enhance_and_evaluate(trained, tmp_path):
     for path in noisy:
         a, b = sf.info(path), sf.info(folder / "enhanced" / path.name)
         assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
-    again = project.run("enhance.py", "--config", trained, cwd=tmp_path)
+    again = project.call("enhance.py", "--config", trained, cwd=tmp_path)
     assert "4 skipped" in again.stdout
-    result = project.run("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
+    result = project.call("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "r" / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -93,7 +100,7 @@ def test_enhance_keeps_folders_rates_and_channels(trained, tmp_path):
     project.write(source / "nan.wav", np.full(99, np.nan, np.float32))
     sf.write(source / "nan.wav", np.full(99, np.nan), 8000, subtype="FLOAT")
     before = {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
-    result = project.run("enhance.py", "--config", trained, source, target, cwd=tmp_path)
+    result = project.call("enhance.py", "--config", trained, source, target, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     for name in ("a b/stereo 44.1.flac", "ünï.ogg", "tiny.wav"):
         a, b = sf.info(source / name), sf.info(target / name)
@@ -148,15 +155,14 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
         assert scalar_steps(ini, "pesq") == [1, 2, 3, 4]
 
 
-def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(trained, tmp_path):
-    shutil.copytree(trained.parent, tmp_path / "p")
-    ini = tmp_path / "p" / "config.ini"
+def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path):
+    ini = own
     before = final_arrays(ini)
-    result = project.run("train.py", "--config", ini, cwd=tmp_path)
+    result = project.call("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0
     assert "\nepoch " not in result.stdout
     options = "--set", "train.epochs=1"
-    result = project.run("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
+    result = project.call("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     runs = checkpoint.runs(ini.parent / "cp", "run")
     assert [r.name for r in runs] == ["run", "run-2"]
@@ -164,13 +170,12 @@ def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(trained, tmp_
         np.testing.assert_array_equal(before[name], array)
 
 
-def test_damaged_newest_checkpoint_falls_back(trained, tmp_path):
-    shutil.copytree(trained.parent, tmp_path / "p")
-    ini = tmp_path / "p" / "config.ini"
+def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
+    ini = own
     wanted = final_arrays(ini)
     newest = checkpoint.newest_first(ini.parent / "cp" / "run")[0]
     newest.write_bytes(newest.read_bytes()[:-200])
-    result = project.run("train.py", "--config", ini, cwd=tmp_path)
+    result = project.call("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "damaged" in result.stdout
     for name, array in final_arrays(ini).items():
@@ -194,18 +199,18 @@ def test_damaged_newest_checkpoint_falls_back(trained, tmp_path):
 def test_bad_input_is_one_line(trained, script, options, words):
     overrides = [word for option in options for word in ("--set", option)]
     before = {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
-    result = project.run(script, "--config", trained, *overrides, cwd=trained.parent)
+    result = project.call(script, "--config", trained, *overrides, cwd=trained.parent)
     project.refused(result, *words)
     assert before == {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
 
 
 def test_enhanced_files_of_another_checkpoint_are_not_mixed(trained, tmp_path):
     out = tmp_path / "out"
-    project.run(
+    project.call(
         "enhance.py", "--config", trained, "--set", f"enhance.output_path={out}", cwd=tmp_path
     )
     (out / "enhanced.json").write_text('{"model": "other"}')
     arguments = "--config", trained, "--set", f"enhance.output_path={out}"
-    project.refused(project.run("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
-    result = project.run("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
+    project.refused(project.call("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
+    result = project.call("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
     assert "4 files enhanced" in result.stdout

@@ -244,6 +244,14 @@ def test_the_share_is_that_of_the_time(share):
     assert share <= part <= 1.1 * share
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_that_is_too_large_is_passed_over(seed):
+    whole = [source("long", "long", 90 * RATE)]
+    whole += [source(f"{k}", f"{k}", RATE) for k in range(30)]
+    _, validation, _ = carve(whole, 0.1, RATE, np.random.default_rng(seed))
+    assert sum(s.length for s in validation) == 12 * RATE
+
+
 def test_a_single_group_is_split_by_file_with_a_warning():
     whole = [source(f"{k}.wav", "one", RATE) for k in range(10)]
     training, validation, warnings = carve(whole, 0.2, RATE, np.random.default_rng(0))

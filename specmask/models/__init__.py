@@ -9,10 +9,10 @@ from keras import ops
 
 from specmask import masks
 from specmask.config import Config
-from specmask.models import conv_lstm
+from specmask.models import band_lstm, conv_lstm
 
 # name -> (config, bins, spectrum input) -> (raw mask, state inputs, state outputs)
-NETWORKS = {"conv_lstm": conv_lstm.build}
+NETWORKS = {"conv_lstm": conv_lstm.build, "band_lstm": band_lstm.build}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def build(config: Config) -> Network:
     mask = masks.bound(raw, config.model.mask_bound)
     return Network(
         keras.Model([spectrum, *inputs], [mask, *outputs], name=config.model.network),
-        causal=not config.model.bidirectional,
+        causal=bool(inputs),
     )
 
 

@@ -9,8 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from specmask.config import Config
+
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
 LEVEL_FLOOR = 1e-6
+LEVEL_SECONDS = 2.0
 
 
 class LevelNormaliser(keras.layers.Layer):
@@ -43,6 +46,16 @@ class LevelNormaliser(keras.layers.Layer):
         running += (self.decay ** (steps + 1))[None, :, None] * state[:, None, :]
         scale = ops.rsqrt(running[..., 0] / running[..., 1] + LEVEL_FLOOR)
         return spectrum * scale[..., None, None], running[:, -1]
+
+
+def level_frames(config: Config) -> float:
+    """Return the time constant of the level normaliser in frames."""
+    return LEVEL_SECONDS * config.data.sample_rate / config.hop_length
+
+
+def identity_mask() -> Any:
+    """Return what is added to a raw mask so that training starts near M = 1: [2]."""
+    return ops.convert_to_tensor([1.0, 0.0])
 
 
 class CausalConv2D(keras.layers.Layer):
@@ -122,16 +135,21 @@ class LSTMCell(keras.layers.Layer):
         return hidden, [hidden, cell]
 
 
+def open_gate(units: int) -> Any:
+    """Return the initial bias of an LSTM with an open forget gate: Jozefowicz et al. 2015."""
+    bias = np.zeros(4 * units, np.float32)
+    bias[units : 2 * units] = 1
+    return keras.initializers.Constant(bias)
+
+
 def lstm(x: Any, units: int, name: str, state: list[Any] | None = None, backwards: bool = False):
     """An LSTM over [batch, frames, features], the products with its input done for all frames.
 
     Returns:
         [batch, frames, units] and the new state (h, c).
     """
-    bias = np.zeros(4 * units, np.float32)
-    bias[units : 2 * units] = 1  # an open forget gate: Jozefowicz et al. 2015
     projected = keras.layers.Dense(
-        4 * units, bias_initializer=keras.initializers.Constant(bias), name=f"{name}_input"
+        4 * units, bias_initializer=open_gate(units), name=f"{name}_input"
     )(x)
     rnn = keras.layers.RNN(
         LSTMCell(units, name=f"{name}_cell"),
@@ -142,3 +160,37 @@ def lstm(x: Any, units: int, name: str, state: list[Any] | None = None, backward
     )
     y, *state = rnn(projected, initial_state=state)
     return (ops.flip(y, axis=1) if backwards else y), state
+
+
+class BandLSTM(keras.layers.Layer):
+    """An LSTM over time that runs on every bin by itself, with the same weights for all.
+
+    Called as ``layer(x, h, c) -> (y, h, c)`` with x [batch, frames, bins, channels] and states
+    [batch, bins, units].
+    """
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = units
+        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
+        self.rnn = keras.layers.RNN(LSTMCell(units), return_sequences=True, return_state=True)
+
+    def build(self, x_shape: tuple, h_shape: tuple, c_shape: tuple) -> None:
+        """Create the weights."""
+        self.project.build((None, None, x_shape[-1]))
+        self.rnn.build((None, None, 4 * self.units))
+
+    def call(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
+        """Return y [batch, frames, bins, units] and the states after the last frame."""
+        batch, frames, bins = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
+        rows = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch * bins, frames, x.shape[3]))
+        start = [ops.reshape(s, (batch * bins, self.units)) for s in (h, c)]
+        y, *end = self.rnn(self.project(rows), initial_state=start)
+        y = ops.transpose(ops.reshape(y, (batch, bins, frames, self.units)), (0, 2, 1, 3))
+        return y, *(ops.reshape(s, (batch, bins, self.units)) for s in end)
+
+    def compute_output_spec(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
+        """Return the shapes, which Keras cannot find where the number of frames is open."""
+        y = keras.KerasTensor((*x.shape[:3], self.units), dtype="float32")
+        state = (h.shape[0], h.shape[1], self.units)
+        return y, *(keras.KerasTensor(state, dtype="float32") for _ in range(2))

@@ -1,0 +1,91 @@
+"""Draw the pictures of the README from what `make demo` has left in demo/out.
+
+    python benchmarks/figures.py
+
+Writes docs/images/spectrograms.png (a noisy test file, what the demo's network made of it, and
+the clean speech) and docs/images/training.png (the loss and the SI-SDRi by epoch).
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+from specmask import audio, config, dataset, metrics, spectral  # noqa: E402
+from specmask.spectral import Stft  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+RANGE_DB = 70
+
+
+def typical(cfg: config.Config) -> dict[str, str]:
+    """Return the manifest row of the test file whose SI-SDRi is the median."""
+    gains = []
+    for row in dataset.read_manifest(cfg, "testing"):
+        clean, noisy, enhanced = (audio.read(p)[0][:, 0] for p in paths(cfg, row).values())
+        gains.append((metrics.si_sdr_improvement(clean, noisy, enhanced), row))
+    gains.sort(key=lambda pair: pair[0])
+    return gains[len(gains) // 2][1]
+
+
+def paths(cfg: config.Config, row: dict[str, str]) -> dict[str, Path]:
+    """Return the three files of a row: clean, noisy, enhanced."""
+    return {
+        "clean": cfg.stft.folder("CleanSpeech", "testing") / row["clean_file"],
+        "noisy": cfg.stft.folder("NoisySpeech", "testing") / row["noisy_file"],
+        "enhanced": cfg.enhance.output_path / row["noisy_file"],
+    }
+
+
+def draw_spectrograms(cfg: config.Config) -> None:
+    row = typical(cfg)
+    files = paths(cfg, row)
+    clean = audio.read(files["clean"])[0][:, 0]
+    figure, axes = plt.subplots(3, 1, figsize=(9, 6.4), sharex=True, constrained_layout=True)
+    for ax, name in zip(axes, ("noisy", "enhanced", "clean"), strict=True):
+        x, rate = audio.read(files[name])
+        magnitude = np.abs(spectral.forward(x[:, 0], Stft.from_config(cfg)))
+        level_db = 20 * np.log10(magnitude.T + 1e-5)
+        extent = 0, len(x) / rate, 0, rate / 2000
+        image = ax.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma")
+        image.set_clim(level_db.max() - RANGE_DB, level_db.max())
+        title = name
+        if name != "clean":
+            title += f": SI-SDR {metrics.si_sdr(clean, x[:, 0]):.1f} dB"
+        ax.set_title(title, loc="left", fontsize=10)
+        ax.set_ylabel("kHz")
+    axes[-1].set_xlabel("seconds")
+    figure.suptitle(f"{row['noise_type']}, {row['snr_db']} dB SNR", fontsize=10)
+    figure.savefig(IMAGES / "spectrograms.png", dpi=90)
+
+
+def draw_training(cfg: config.Config) -> None:
+    with (cfg.train.checkpoint_path / cfg.train.run_name / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    epochs = [int(r["epoch"]) for r in rows]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), constrained_layout=True)
+    for name in ("training_loss", "validation_loss"):
+        axes[0].plot(epochs, [float(r[name]) for r in rows], label=name.replace("_", " "))
+    axes[0].legend()
+    axes[1].plot(epochs, [float(r["si_sdr_improvement"]) for r in rows], label="SI-SDRi in dB")
+    axes[1].legend()
+    for ax in axes:
+        ax.set_xlabel("epoch")
+        ax.grid(alpha=0.3)
+    figure.savefig(IMAGES / "training.png", dpi=90)
+
+
+if __name__ == "__main__":
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    settings = config.load(ROOT / "recipes" / "demo.ini")
+    draw_spectrograms(settings)
+    draw_training(settings)
+    print(f"spectrograms.png and training.png -> {IMAGES}")
