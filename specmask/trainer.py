@@ -359,9 +359,11 @@ class Trainer:
                 for k, item in enumerate(items[: scored - start]):
                     samples = int(self.validation.index["samples"][item])
                     waves = [spectral.inverse(s[k], samples, self.stft) for s in spectra]
-                    jobs.append((*waves, self.config.data.sample_rate))
+                    jobs.append((*waves, self.config.data.sample_rate, METRICS))
         results = list(
-            parallel.map_chunks(_score, jobs, self.config.compute.workers, "score", chunk=5)
+            parallel.map_chunks(
+                metrics.score_values, jobs, self.config.compute.workers, "score", chunk=5
+            )
         )
         means = {m: _mean([r[m] for r in results]) for m in METRICS}
         return {"validation_loss": total / count, **means}
@@ -400,11 +402,6 @@ class Trainer:
             f"{p.seconds / 60:.1f} min",
             flush=True,
         )
-
-
-def _score(job: tuple) -> dict[str, float]:
-    clean, noisy, enhanced, rate = job
-    return metrics.score(clean, noisy, enhanced, rate, METRICS)[0]
 
 
 def _mean(values: list[float]) -> float:
