@@ -30,6 +30,7 @@ def measure(args) -> None:
     from specmask import cache, config, trainer
 
     cfg = config.load(args.config, args.set)
+    trainer.settle_tensorflow(cfg)
     imported = peak_mb()
     size = cfg.train.batch_size
     samples = round(cfg.data.file_length * cfg.data.sample_rate)

@@ -251,7 +251,7 @@ class Train(Section):
     )
     recompute: bool = Field(
         False,
-        description="yes: convolutions are computed again going backwards: less memory, slower",
+        description="yes: less memory, slower: convolutions are computed again going backwards",
     )
     jit_compile: bool = Field(False, description="compile the training step with XLA")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
