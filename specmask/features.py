@@ -17,7 +17,7 @@ def power(spectrum: Any) -> Any:
 def compress(spectrum: Any, exponent: float) -> Any:
     """Compress the magnitude and keep the phase: X · (|X|² + ε)^((p − 1) / 2).
 
-    The input of Wilson et al. 2018 (arXiv 1811.07030, §3.1, p = 0.3). ``pow`` of a complex
+    The input of Wilson et al. 2018 (arXiv 1811.07030, p = 0.3). ``pow`` of a complex
     number would scale the phase as well.
 
     Differs from the paper: the floor ε, without which the gradient at a zero bin is not finite.

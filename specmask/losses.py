@@ -4,8 +4,8 @@ Spectra are float32 ``[batch, frames, bins, 2]``, waveforms float32 ``[batch, sa
 
 References:
     Wilson et al. 2018, Exploring tradeoffs in models for low-latency speech enhancement,
-        arXiv 1811.07030, eq. (1).
-    Le Roux et al. 2019, SDR - half-baked or well done?, arXiv 1811.02508, eq. (3).
+        arXiv 1811.07030.
+    Le Roux et al. 2019, SDR - half-baked or well done?, arXiv 1811.02508.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from specmask import features
 def compressed(clean: Any, enhanced: Any, exponent: float, complex_weight: float) -> Any:
     """Mean over time and frequency of (|S|^p − |Ŝ|^p)² + λ |S^p − Ŝ^p|².
 
-    Wilson et al. 2018, eq. (1), with p = 0.3 and λ = 0.113.
+    Wilson et al. 2018, with p = 0.3 and λ = 0.113.
 
     Differs from the paper: a mean instead of a sum, so that the value does not depend on the
     length; the floor of :func:`specmask.features.compress`.
@@ -37,7 +37,7 @@ def compressed(clean: Any, enhanced: Any, exponent: float, complex_weight: float
 
 
 def negative_si_sdr(clean: Any, enhanced: Any) -> Any:
-    """−SI-SDR in dB, zero mean; Le Roux et al. 2019, eq. (3).
+    """−SI-SDR in dB, zero mean; Le Roux et al. 2019.
 
     Differs from the paper: a floor 60 dB below the clean power keeps the value and its gradient
     finite for silence and for perfect estimates.

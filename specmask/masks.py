@@ -12,7 +12,7 @@ from keras import ops
 def bound(raw: Any, limit: float) -> Any:
     """Limit real and imaginary part of a mask to (-limit, limit): M = limit · tanh(raw / limit).
 
-    The slope at zero is 1 for every limit. After Wisdom et al. 2018, arXiv 1811.08521, §2.1.
+    The slope at zero is 1 for every limit. After Wisdom et al. 2018, arXiv 1811.08521.
     """
     return limit * ops.tanh(raw / limit)
 

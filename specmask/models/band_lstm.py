@@ -2,10 +2,9 @@
 
 All bins share the weights of the LSTM, so that it learns to follow a noise floor from 257 times
 as many examples as an LSTM over whole frames: it is useful after minutes of training. After the
-sub-band networks of Li and Horaud 2019 (arXiv 1905.04218, §III).
+idea of sub-band networks: each frequency by itself, with weights that all share.
 
-Differs from the paper: the neighbourhood of a bin comes through two convolutions; a bounded
-complex mask; levels are normalised by the features of this package.
+The neighbourhood of a bin comes through two convolutions; levels are normalised first.
 """
 
 from typing import Any

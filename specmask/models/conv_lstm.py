@@ -1,4 +1,4 @@
-"""The convolutional LSTM network of Wilson et al. 2018 (arXiv 1811.07030, §3.2).
+"""The convolutional LSTM network of Wilson et al. 2018 (arXiv 1811.07030).
 
 As the reference project transcribes it: convolutions of 1x7 and 7x1 (time x frequency is the
 order here: one frame and seven bins, then seven frames and one bin), five of 5x5 with dilation
