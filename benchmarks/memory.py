@@ -27,10 +27,12 @@ def peak_mb() -> float:
 
 def measure(args) -> None:
     cli.import_tensorflow()
+    import tensorflow as tf
+
     from specmask import cache, config, trainer
 
     cfg = config.load(args.config, args.set)
-    trainer.settle_tensorflow(cfg)
+    tf.config.experimental.enable_op_determinism()
     imported = peak_mb()
     size = cfg.train.batch_size
     samples = round(cfg.data.file_length * cfg.data.sample_rate)

@@ -217,6 +217,12 @@ class Train(Section):
     log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
     epochs: int = Field(20, ge=1, description="number of passes over the training files")
     batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=65536,
+        description="parts of a batch that are computed one after the other, to save memory",
+    )
     learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine",
@@ -248,10 +254,6 @@ class Train(Section):
     keep_checkpoints: int = Field(3, ge=1, le=1000, description="number of last checkpoints kept")
     metric_files: int = Field(
         40, ge=1, description="validation files scored by SDR, STOI and PESQ after each epoch"
-    )
-    recompute: bool = Field(
-        False,
-        description="yes: less memory, slower: convolutions are computed again going backwards",
     )
     jit_compile: bool = Field(False, description="compile the training step with XLA")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
@@ -351,6 +353,11 @@ class Config(Section):
             raise ValueError(
                 f"[STFT] window_length and hop_size are {self.window_length} and {self.hop_length} "
                 f"samples at {self.data.sample_rate} Hz, expected 2 and 1 or more; make them longer"
+            )
+        if self.train.batch_size % self.train.accumulation:
+            raise ValueError(
+                f"[train] accumulation = {self.train.accumulation} does not divide batch_size = "
+                f"{self.train.batch_size}; make it a divisor"
             )
         if self.stft.n_fft < self.window_length:
             raise ValueError(

@@ -1,6 +1,5 @@
 """Networks: one file each. Adding one is a build function and a line in :data:`NETWORKS`."""
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,21 +45,12 @@ class Network:
 def build(config: Config) -> Network:
     """Build the network of a configuration, with weights drawn by Keras's current seed."""
     spectrum = keras.Input((None, config.bins, 2), name="noisy")
-    with _recomputed(config):
-        raw, inputs, outputs = NETWORKS[config.model.network](config, spectrum)
+    raw, inputs, outputs = NETWORKS[config.model.network](config, spectrum)
     mask = masks.bound(raw, config.model.mask_bound)
     return Network(
         keras.Model([spectrum, *inputs], [mask, *outputs], name=config.model.network),
         causal=bool(inputs),
     )
-
-
-def _recomputed(config: Config) -> Any:
-    """Within this, convolutions keep only their inputs for the backward pass, if so configured."""
-    if not config.train.recompute:
-        return contextlib.nullcontext()
-    names = [f"conv{n}" for n in range(1, 1 + len(conv_lstm.KERNELS))]
-    return keras.RematScope(mode="list_of_layers", layer_names=names)
 
 
 def _as_list(x: Any) -> list:
