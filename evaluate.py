@@ -17,6 +17,7 @@ is wrong
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from specmask import cli
@@ -82,29 +83,35 @@ def evaluate(args: Namespace) -> int:
     """Score what the arguments name, write the report, and return the exit code."""
     if args.clean and not args.enhanced:
         raise UserError(f"{args.clean}: one folder given, expected two: CLEAN ENHANCED")
-    from specmask import config, evaluation, page, provenance, report  # now: --help is fast
+    from specmask import config, evaluation, page, pairing, provenance, report  # --help is fast
 
     settings = config.load(args.config, args.set)
     inputs = _inputs(args, settings)
     out = args.out or settings.evaluate.report_path
+    report.claim(out)
+    tasks = pairing.tasks(**{k: v for k, v in inputs.items() if k != "names"})
+    # what may be missing is asked for before the work
+    ears = _ears(args.transcripts) if args.transcripts else None
+    gate = _gate(settings, inputs["clean_dir"], ears) if args.gate else None
     rows = evaluation.evaluate(**inputs, workers=settings.compute.workers, folder=out)
-    facts = provenance.facts(settings, inputs, out)
-    broken = []
-    if args.gate:
-        facts["harm"], broken = _gate(settings, inputs["clean_dir"], rows)
-    tasks = evaluation.tasks(**{k: v for k, v in inputs.items() if k != "names"})
-    if args.transcripts:
-        facts["words"] = _words(args.transcripts, tasks)
+    facts, words, broken = provenance.facts(settings, inputs, out), [], []
+    if gate:
+        harmed, broken = gate(rows)
+        facts |= harmed
+    if ears:
+        facts["words"], words = _words(ears, tasks, out)
     content = report.summary(rows, args.command, facts)
     report.write(out, rows, content)
     print(report.table(rows))
     print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
-    index = page.write(out, rows, content, tasks, settings.evaluate.page_files, args.listen)
-    print(f"listen -> {index}")
+    count = settings.evaluate.page_files
+    print(f"listen -> {page.write(out, rows, content, tasks, count, args.listen, words)}")
     for line in broken:
         print(f"gate: {line}", file=sys.stderr)
+    if gate and not broken:
+        print("gate: all bounds hold")
     return cli.EXIT_BROKEN_BOUND if broken else cli.EXIT_OK
 
 
@@ -136,35 +143,59 @@ def _inputs(args: Namespace, settings) -> dict:
     }
 
 
-def _gate(settings, clean_dir: Path, rows: list[dict]) -> tuple[dict, list[str]]:
-    """Pass speech, silence and music through the model; return the figures and broken bounds."""
-    cli.import_tensorflow()
-    from functools import partial
-
-    from specmask import audio, enhancer, harm, report
-
-    model = enhancer.load(enhancer.find(settings), settings.enhance.channels)
-    count, music = settings.evaluate.harm_files, settings.evaluate.music_path
-    speech, music = (
-        [folder / name for name in audio.files(folder)[:count]] if folder != Path() else []
-        for folder in (clean_dir, music)
-    )
-    found = harm.check(partial(enhancer.enhance, model=model), speech, music, model.rate)
-    print(harm.table(found), end="\n\n")
-    own = [row for row in rows if row["system"] == "enhanced"]
-    mean = report.mean(own, "si_sdr_improvement")
-    return harm.means(found), harm.broken(found, mean.mean if mean.scored else None, settings)
-
-
-def _words(path: Path, tasks: list) -> dict:
-    """Return and print the word errors of pocketsphinx on the files that have a transcript."""
+def _ears(path: Path) -> tuple:
+    """Return transcripts, and pocketsphinx with a grammar over their words."""
     from specmask import recognition
 
     transcripts = recognition.read_transcripts(path)
-    recogniser = recognition.sphinx(transcripts.values())
-    found = recognition.summary(recognition.recognise(tasks, transcripts, recogniser))
+    return transcripts, recognition.sphinx(transcripts.values())
+
+
+def _words(ears: tuple, tasks: list, out: Path) -> tuple[dict, list[dict]]:
+    """Return the word errors of the files that have a transcript, and their rows; print them."""
+    from specmask import recognition
+
+    rows = recognition.recognise(tasks, *ears)
+    found = recognition.summary(rows)
+    recognition.write(out, rows)
     print(recognition.table(found), end="\n\n")
-    return found
+    return found, rows
+
+
+def _gate(settings, clean_dir: Path, ears: tuple | None) -> Callable:
+    """Load the model; return a function from the scores to figures of harm and broken bounds."""
+    cli.import_tensorflow()
+    from dataclasses import asdict
+    from functools import partial
+
+    from specmask import audio, enhancer, harm, recognition, report
+
+    model = enhancer.load(enhancer.find(settings), settings.enhance.channels)
+    enhance, count = partial(enhancer.enhance, model=model), settings.evaluate.harm_files
+    speech, music = audio.files(clean_dir), []
+    folder = settings.evaluate.music_path
+    if folder != Path():
+        music = [folder / name for name in audio.files(folder)]
+        if not music:
+            raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
+
+    def gate(rows: list[dict]) -> tuple[dict, list[str]]:
+        found = harm.check(enhance, [clean_dir / n for n in speech], music, model.rate, count)
+        heard = None
+        if ears:
+            said = recognition.finder(ears[0])
+            known = [(clean_dir / n, said(n.as_posix())) for n in speech if said(n.as_posix())]
+            heard = harm.words(enhance, known, ears[1], count)
+        print(harm.table(found, heard), end="\n\n")
+        own = [row for row in rows if row["system"] == "enhanced"]
+        mean = report.mean(own, "si_sdr_improvement")
+        if not mean.scored:
+            print("gate: no SI-SDR improvement to hold; name noisy files with --noisy")
+        facts = {"harm": harm.means(found)}
+        facts["harm_words"] = heard and {name: asdict(e) for name, e in heard.items()}
+        return facts, harm.broken(found, mean.mean if mean.scored else None, settings, heard)
+
+    return gate
 
 
 def check(args: Namespace) -> int:

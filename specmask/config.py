@@ -293,7 +293,7 @@ class Evaluate(Section):
         "", description="folder of music for the do-no-harm check; empty: a chord that it makes"
     )
     harm_files: int = Field(
-        20, ge=1, description="clean files and pieces of music that the do-no-harm check takes"
+        20, ge=1, description="clean files, and pieces of 10 s of music, of the do-no-harm check"
     )
     gate_si_sdr_improvement: float = Field(
         0, ge=-100, le=100, description="gate: lowest mean SI-SDR improvement of the test set, dB"
@@ -302,13 +302,19 @@ class Evaluate(Section):
         12, ge=-100, le=100, description="gate: lowest mean SI-SDR of clean speech to itself, dB"
     )
     gate_speech_level: float = Field(
-        1.5, ge=0, le=100, description="gate: largest mean level change of clean speech, dB"
+        1.5, ge=0, le=100, description="gate: largest mean change up or down of its level, dB"
+    )
+    gate_speech_wer: float = Field(
+        10,
+        ge=-100,
+        le=1000,
+        description="gate: largest rise of its word error rate in points (with --transcripts)",
     )
     gate_silence_level: float = Field(
         -80, ge=-200, le=0, description="gate: highest level that comes out of silence, dBFS"
     )
     gate_music_gain: float = Field(
-        1, ge=0, le=100, description="gate: highest gain of music, dB (it may become softer)"
+        1, ge=0, le=100, description="gate: highest gain of a piece of music, dB; a loss is allowed"
     )
 
 

@@ -1,41 +1,34 @@
 """The listening page: index.html with its sounds and pictures beside it, for a browser offline.
 
 Conventions:
-    A chosen file is shown with every system that was scored on it. Pictures are PNG with a
-    palette, time to the right, frequency upwards. Sounds are 16-bit WAV, at most a minute long.
+    A chosen file is shown with every system that was scored on it and can be read. Sounds are
+    16-bit WAV, at most a minute long; pictures are those of :mod:`specmask.pictures`.
 """
 
 import math
-import shutil
-import struct
-import zlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from specmask import audio, baselines, evaluation, mixing, report, spectral
+from specmask import audio, baselines, evaluation, mixing, pairing, pictures, recognition, report
 from specmask.errors import UserError
 
 ASSETS = "page"  # the folder beside index.html
 SECONDS = 60
-RANGE_DB = 80  # of a spectrogram
-MASK_RANGE_DB = 30
-MOST_COLUMNS = 900
-WAVE_POINTS = 400
+_OURS = re.compile(r"\d{3}-\d+(-mask)?\.(wav|png)")
 CHARTED = ("si_sdr", "si_sdr_improvement", "sdr", "pesq_wb", "pesq_nb", "stoi", "estoi", "covl")
-# From dark to light, even in brightness: the colours of a spectrogram, and of a mask.
-HEAT = [(6, 4, 15), (52, 16, 92), (132, 34, 110), (212, 72, 66), (249, 155, 48), (252, 250, 205)]
-TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 226)]
 
 
 def write(
     folder: Path,
     rows: Sequence[Mapping],
     content: Mapping,
-    tasks: Sequence[evaluation.Task],
+    tasks: Sequence[pairing.Task],
     count: int,
     wanted: Sequence[str] = (),
+    words: Sequence[Mapping] = (),
 ) -> Path:
     """Write index.html and what it shows.
 
@@ -43,9 +36,10 @@ def write(
         folder: of the report, with scores.csv and summary.json in it.
         rows: of :func:`specmask.evaluation.evaluate`.
         content: of :func:`specmask.report.summary`.
-        tasks: of :func:`specmask.evaluation.tasks`, those that made the rows.
+        tasks: of :func:`specmask.pairing.tasks`, those that made the rows.
         count: of files to listen to: a third each of the worst, the middle and the best.
         wanted: names of files to listen to besides.
+        words: of :func:`specmask.recognition.recognise`, if a recogniser has heard the files.
 
     Raises:
         UserError: if a wanted file is not among the rows.
@@ -53,14 +47,17 @@ def write(
     import jinja2  # only who makes a page pays for it
 
     assets = folder / ASSETS
-    shutil.rmtree(assets, ignore_errors=True)
-    assets.mkdir(parents=True)
+    assets.mkdir(parents=True, exist_ok=True)
+    for path in assets.iterdir():
+        if _OURS.fullmatch(path.name):  # of an earlier report; nothing else is touched
+            path.unlink()
     main = _main_system(rows)
     chosen = choose([row for row in rows if row["system"] == main], count, wanted)
-    files = [
-        _file(number, name, why, rows, tasks, assets)
+    shown = (
+        _file(number, name, why, rows, [t for t in tasks if t.name == name], assets, words)
         for number, (name, why) in enumerate(chosen.items())
-    ]
+    )
+    files = [file for file in shown if file]
     loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
@@ -68,7 +65,7 @@ def write(
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     page = environment.get_template("page.html").render(_context(rows, content, main, files))
     with audio.replacing(folder / "index.html") as path:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return folder / "index.html"
 
 
@@ -101,75 +98,23 @@ def choose(rows: Sequence[Mapping], count: int, wanted: Sequence[str] = ()) -> d
     return found | dict.fromkeys(wanted, "chosen by hand")
 
 
-def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
-    """Power of a signal in dB: [samples] -> float64 [bins, columns], high frequencies first."""
-    spectrum = spectral.forward(np.asarray(x, np.float32), baselines.mask_transform(rate))
-    powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
-    return 10 * np.log10(powers + 1e-30).T[::-1]
-
-
-def _columns(powers: np.ndarray) -> np.ndarray:
-    """Put frames together until there are no more than fit: [frames, bins]."""
-    size = -(-len(powers) // MOST_COLUMNS)
-    starts = np.arange(0, len(powers), size)
-    return np.add.reduceat(powers, starts) / np.minimum(size, len(powers) - starts)[:, None]
-
-
-def picture(values: np.ndarray, low: float, high: float, colours: Sequence[tuple]) -> bytes:
-    """Return a PNG of values from low to high: [rows, columns] -> file content."""
-    with np.errstate(invalid="ignore"):
-        scaled = np.clip((values - low) / (high - low), 0, 1)
-    indices = np.round(255 * np.nan_to_num(scaled)).astype(np.uint8)
-    anchors = np.linspace(0, 255, len(colours))
-    palette = np.stack([np.interp(np.arange(256), anchors, c) for c in zip(*colours, strict=True)])
-    height, width = indices.shape
-    lines = np.zeros((height, width + 1), np.uint8)  # every line starts with its filter: none
-    lines[:, 1:] = indices
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", np.round(palette.T).astype(np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
-        (b"IEND", b""),
-    ]
-    parts = [
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def waveform(x: np.ndarray) -> str:
-    """Return the outline of a signal as an SVG path, 400 wide, from -1 to 1: [samples] -> text."""
-    edges = np.linspace(0, len(x), min(WAVE_POINTS, len(x)) + 1).astype(int)[:-1]
-    high, low = np.maximum.reduceat(x, edges), np.minimum.reduceat(x, edges)
-    at = np.linspace(0, WAVE_POINTS, len(edges))
-    there = [f"{a:.4g},{-v:.3f}" for a, v in zip(at, high, strict=True)]
-    back = [f"{a:.4g},{-v:.3f}" for a, v in zip(at[::-1], low[::-1], strict=True)]
-    return "M" + "L".join(there + back) + "Z"
-
-
 def _file(
     number: int,
     name: str,
     why: str,
     rows: Sequence[Mapping],
-    tasks: Sequence[evaluation.Task],
+    tasks: Sequence[pairing.Task],
     assets: Path,
-) -> dict:
+    words: Sequence[Mapping],
+) -> dict | None:
     """Write the sounds and pictures of a file and return what the page's script must know."""
     own = {row["system"]: row for row in rows if row["file"] == name}
-    heard, rate = {}, 0
-    for task in (t for t in tasks if t.name == name):
-        found = evaluation.signals(task)
-        rate = found.rate
-        cut = slice(SECONDS * rate)
-        if found.noisy is not None:
-            heard.setdefault("noisy", found.noisy[cut])
-        heard.setdefault(task.system, found.enhanced[cut])
-        clean = found.clean[cut]
-    heard["clean"] = clean
+    heard, rate = _heard(tasks)
+    if not heard:
+        return None
+    clean = heard["clean"]
     mono = {key: audio.to_mono(x) for key, x in heard.items()}
-    levels = {key: spectrogram(x, rate) for key, x in mono.items()}
+    levels = {key: pictures.spectrogram(x, rate) for key, x in mono.items()}
     loudest = max(levels[key].max() for key in ("noisy", "clean") if key in levels)
     peak = max(1e-6, *(np.abs(x).max() for x in mono.values()))
     signals = []
@@ -177,14 +122,16 @@ def _file(
         stem = f"{number:03d}-{len(signals)}"
         pcm = mixing.to_int16(np.clip(x, -1, 1 - 1 / mixing.FULL_SCALE))
         audio.write_pcm16(assets / f"{stem}.wav", pcm, rate)
-        image = picture(levels[key], loudest - RANGE_DB, loudest, HEAT)
+        image = pictures.picture(levels[key], loudest - pictures.RANGE_DB, loudest, pictures.HEAT)
         (assets / f"{stem}.png").write_bytes(image)
         signal = {"name": key, "audio": f"{ASSETS}/{stem}.wav", "image": f"{ASSETS}/{stem}.png"}
         if "noisy" in levels and key not in ("noisy", "clean"):
-            gain = picture(levels[key] - levels["noisy"], -MASK_RANGE_DB, 0, TEAL)
+            gain = pictures.picture(
+                levels[key] - levels["noisy"], -pictures.MASK_RANGE_DB, 0, pictures.TEAL
+            )
             (assets / f"{stem}-mask.png").write_bytes(gain)
             signal["mask"] = f"{ASSETS}/{stem}-mask.png"
-        signals.append(signal | {"wave": waveform(mono[key] / peak)})
+        signals.append(signal | {"wave": pictures.waveform(mono[key] / peak)})
     row = next(iter(own.values()))
     metrics = _charted(rows)
     return {
@@ -198,15 +145,52 @@ def _file(
         "seconds": len(clean) / rate,
         "khz": rate / 2000,
         "signals": signals,
+        "words": _spoken(tasks, words),
         "scores": {
             s: {m: report.finite(r.get(m, math.nan)) for m in metrics} for s, r in own.items()
         },
     }
 
 
+def _heard(tasks: Sequence[pairing.Task]) -> tuple[dict[str, np.ndarray], int]:
+    """Return the sounds of a file by what they are, clean last, and their rate in Hz."""
+    heard, clean, rate = {}, None, 0
+    for task in tasks:
+        try:
+            found = evaluation.signals(task)
+        except evaluation.Unusable:
+            continue  # its row in scores.csv has the reason
+        rate = found.rate
+        cut = slice(SECONDS * rate)
+        if found.noisy is not None:
+            heard.setdefault("noisy", found.noisy[cut])
+        heard.setdefault(task.system, found.enhanced[cut])
+        clean = found.clean[cut]
+    return (heard | {"clean": clean} if heard else {}), rate
+
+
+def _spoken(tasks: Sequence[pairing.Task], words: Sequence[Mapping]) -> dict | None:
+    """Return the words of a file: said, and heard in the file of every system."""
+    names = {"clean": tasks[0].clean_file} | {t.system: t.name for t in tasks}
+    own = [
+        row
+        for row in words
+        if row["clean_file"] == tasks[0].clean_file
+        and (row["system"] == "clean" or row["file"] == names.get(row["system"]))
+    ]
+    if not own:
+        return None
+    own.sort(key=lambda row: row["system"] == "clean")  # last, as in the player
+    return {
+        "said": own[0]["said"],
+        "count": len(own[0]["said"].split()),
+        "heard": [{k: row[k] for k in ("system", "heard", "errors")} for row in own],
+    }
+
+
 def _main_system(rows: Sequence[Mapping]) -> str:
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    return next((s for s in systems if s not in evaluation.BUILT_IN), systems[0])
+    return next((s for s in systems if s not in pairing.BUILT_IN), systems[0])
 
 
 def _charted(rows: Sequence[Mapping]) -> list[str]:
@@ -218,7 +202,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
     columns, charted = report.columns(rows), _charted(rows)
     means, systems = content["systems"], list(content["systems"])
     return {
-        "title": "Listening report",
+        "title": report.TITLE,
         "counts": f"{means[main]['files']} files, {len(systems)} systems: "
         + ", ".join(map(_words, systems)),
         "columns": [report.COLUMNS[name] for name in columns],
@@ -226,6 +210,9 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
         "comparisons": [_comparison(entry) for entry in content["comparisons"]],
         "test": content["test"],
         "harm": content.get("harm"),
+        "harm_words": content.get("harm_words"),
+        "words": _word_table(content.get("words") or {}),
+        "normalised": recognition.NORMALISED,
         "warnings": [line for line in report.notes(rows) if line.startswith("warning: ")],
         "notes": [line for line in report.notes(rows) if not line.startswith("warning: ")],
         "facts": _facts(content),
@@ -311,6 +298,27 @@ def _boxes(rows: Sequence[Mapping], name: str) -> dict[str, list[float]]:
         if not math.isnan(row.get(name, math.nan)):
             found.setdefault(row["system"], []).append(row[name])
     return {s: np.quantile(v, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist() for s, v in found.items()}
+
+
+def _word_table(found: Mapping[str, Mapping]) -> dict:
+    """Return the word errors in per cent: columns and a row a system."""
+    labels = list(dict.fromkeys(k for e in found.values() for k in e.get("by_snr", {})))
+    rows = [
+        {
+            "label": _words(system),
+            "files": e["files"],
+            "words": e["words"],
+            "failed": e["failed"],
+            "cells": [f"{100 * e[k]:.1f}" for k in ("wer", "mer", "wil")]
+            + [_rate(e.get("by_snr", {}).get(label)) for label in labels],
+        }
+        for system, e in found.items()
+    ]
+    return {"columns": ["WER %", "MER %", "WIL %", *(f"at {x}" for x in labels)], "rows": rows}
+
+
+def _rate(errors: Mapping | None) -> str:
+    return f"{100 * errors['wer']:.1f}" if errors else "–"
 
 
 def _facts(content: Mapping) -> dict[str, str]:

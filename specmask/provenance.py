@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from specmask import config as configuration
-from specmask import evaluation
+from specmask import evaluation, pairing
 from specmask.config import Config
 from specmask.errors import UserError
 
@@ -31,9 +31,7 @@ def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
             :func:`specmask.evaluation.evaluate`.
         folder: of the summary.
     """
-    manifest = inputs["by"] or evaluation.manifest_beside(
-        inputs["noisy_dir"] or inputs["clean_dir"]
-    )
+    manifest = inputs["by"] or pairing.manifest_beside(inputs["noisy_dir"] or inputs["clean_dir"])
     return {
         "inputs": dict(inputs)
         | {key: inputs[key] and _relative(inputs[key], folder) for key in PATH_KEYS}

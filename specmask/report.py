@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specmask import audio, baselines, evaluation, scores, stats
+from specmask import audio, baselines, evaluation, pairing, scores, stats
+from specmask.errors import UserError
 
 MOST_SNRS = 24  # more different ones are put together in steps of 5 dB
 SNR_STEP = 5
@@ -21,6 +22,13 @@ COLUMNS_A_TABLE = 7  # more would not fit beside each other
 PAIRED_TEST = (
     "Wilcoxon signed-rank test on files, two-sided, corrected by Holm for all in the table"
 )
+TITLE = "Listening report"
+OPENINGS = {  # how our files begin
+    "index.html": f"<title>{TITLE}</title>",
+    "summary.json": '"command": ',
+    "scores.csv": "system,file,",
+    "words.csv": "system,file,",
+}
 COMPARED = ("si_sdr", "pesq_wb", "pesq_nb", "stoi", "estoi")
 
 
@@ -48,8 +56,8 @@ COLUMNS = {
     "si_sdr": Column("SI-SDR dB", 2, "Le Roux et al. 2019, zero mean"),
     "si_sdr_improvement": Column("SI-SDRi dB", 2, "SI-SDR over that of the noisy file"),
     "sdr": Column("SDR dB", 2, "BSS-eval, filter of 512 taps", "fast_bss_eval"),
-    "pesq_wb": Column("PESQ-WB", 3, "ITU-T P.862.2", "pesq"),
-    "pesq_nb": Column("PESQ-NB", 3, "ITU-T P.862 with P.862.1", "pesq"),
+    "pesq_wb": Column("PESQ-WB", 3, "ITU-T P.862.2, in pieces of 16 s at most", "pesq"),
+    "pesq_nb": Column("PESQ-NB", 3, "ITU-T P.862 with P.862.1, in pieces of 16 s at most", "pesq"),
     "stoi": Column("STOI", 4, "Taal et al. 2011", "pystoi"),
     "estoi": Column("ESTOI", 4, "Jensen and Taal 2016", "pystoi"),
     "snr_improvement": Column("SNRi dB", 2, "SNR over that of the noisy file; sees the level"),
@@ -163,7 +171,7 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
         Wilcoxon signed-rank test, and the same corrected by Holm for all tests in the list.
     """
     systems = {s: own for s, own in _by_system(rows).items() if s not in baselines.ORACLES}
-    others = [name for name in systems if name not in evaluation.BUILT_IN]
+    others = [name for name in systems if name not in pairing.BUILT_IN]
     if not others or len(systems) < 2:
         return []
     ours = {row["file"]: row for row in systems.pop(others[0])}
@@ -280,12 +288,31 @@ def summary(rows: Sequence[Mapping], command: str, facts: Mapping) -> dict:
     }
 
 
+def claim(folder: Path) -> None:
+    """See that a report folder holds no files of somebody else that a report would replace.
+
+    Raises:
+        UserError: if it does.
+    """
+    for name, opening in OPENINGS.items():
+        try:
+            with (folder / name).open(encoding="utf-8", errors="replace") as file:
+                start = file.read(1000)
+        except OSError:  # not there
+            continue
+        if start and opening not in start:
+            raise UserError(
+                f"{folder / name}: not of an evaluation, and the report would replace it; "
+                "name another folder with --out"
+            )
+
+
 def write(folder: Path, rows: Sequence[Mapping], content: Mapping) -> None:
     """Write scores.csv, a row a file and system, and summary.json, each complete or not at all."""
     scores.write(folder, rows, columns(rows))
     with audio.replacing(folder / "summary.json") as path:
         text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _by_system(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:

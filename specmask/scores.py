@@ -26,7 +26,7 @@ def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None
     """Write scores.csv, complete or not at all, and remove what was kept in between."""
     with (
         audio.replacing(folder / FILE) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
+        path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         fields = [*KEYS, *metrics, *LAST_KEYS]
         writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
@@ -65,7 +65,7 @@ def appending(folder: Path | None) -> Iterator:
 
 def _finished(path: Path) -> Iterator[dict]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             for cells in csv.DictReader(file):
                 yield {key: _value(key, text) for key, text in cells.items() if _kept(key, text)}
     except (OSError, ValueError, AttributeError, csv.Error):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import testset
 from hypothesis import settings
 
 from specmask import config as configuration
@@ -123,6 +124,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
     }
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A test set of three files with its manifest, an enhanced folder and an INI file."""
+    return testset.make(tmp_path)
 
 
 # ---------------------------------------------------------------- scripts

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import project
 import pytest
+import soundfile as sf
 from numpy.testing import assert_allclose
-from test_evaluation import script
 
+import evaluate as script
 import specmask
 from specmask import cli, harm
 from specmask.config import Config, Evaluate
@@ -36,12 +37,13 @@ def noisy_by(level: float):
 def test_an_enhancer_that_does_nothing(speech):
     rows = harm.check(lambda x, rate: x, speech, [], RATE)
     found = harm.means(rows)
-    assert [m["files"] for m in found.values()] == [2, 1, 2]
+    assert [(m["files"], m["left_out"]) for m in found.values()] == [(2, 1), (1, 0), (2, 0)]
     assert found[harm.SPEECH]["si_sdr"] == 100 and found[harm.MUSIC]["level_change"] == 0
     assert_allclose(found[harm.SILENCE]["highest_level"], harm.FAINT_DBFS, atol=0.1)
-    assert min(row["level"] for row in rows) == harm.LOWEST_DB
+    assert min(row["level"] for row in rows if not row["reason"]) == harm.LOWEST_DB
     assert harm.broken(rows, 3.0, Config()) == []
-    assert "clean speech     2     100.00      0.00" in harm.table(rows)
+    assert "clean speech     2     100.00      0.00          0.00" in harm.table(rows)
+    assert "left out: 2.wav: not readable as audio" in harm.table(rows)
 
 
 def test_harm_is_measured(speech):
@@ -62,13 +64,91 @@ def test_harm_is_measured(speech):
         (noisy_by(0.1), 1.0, "SI-SDR of clean speech: "),
         (noisy_by(0.001), 1.0, "level of silence: -59.9"),
         (lambda x, rate: 1.2 * x, 1.0, "gain of music: 1.58 dB, expected at most 1"),
-        (lambda x, rate: 0 * x, 1.0, "SI-SDR of clean speech: nothing comes out"),
+        (lambda x, rate: 0 * x, 1.0, "clean speech: nothing comes out for 2 files"),
         (lambda x, rate: x, -0.5, "SI-SDR improvement: -0.50 dB, expected at least 0"),
     ],
 )
 def test_broken_bounds_are_named(speech, enhance, improvement, words):
     rows = harm.check(enhance, speech, [], RATE)
     assert any(line.startswith(words) for line in harm.broken(rows, improvement, Config()))
+
+
+def test_gains_that_cancel_out_are_a_level_change(speech):
+    gains = iter([2, 0.5, 2, 0.5])
+    rows = harm.check(lambda x, rate: next(gains, 1) * x, speech[:2], speech[:2], RATE)
+    found = harm.means(rows)
+    for kind in (harm.SPEECH, harm.MUSIC):
+        assert_allclose(found[kind]["level_change"], 0, atol=1e-4)
+        assert_allclose([found[kind]["level_error"], found[kind]["highest_gain"]], 6.02, atol=0.01)
+    lines = harm.broken(rows, 1.0, Config())
+    assert [line.split(":")[0] for line in lines] == [
+        "level change of clean speech",
+        "gain of music",
+    ]
+
+
+def test_one_muted_file_among_many_is_told(speech):
+    levels = iter([1, 0])
+    rows = harm.check(lambda x, rate: next(levels, 1) * x, speech[:2], [], RATE)
+    assert "clean speech: nothing comes out for 1 files" in harm.broken(rows, 1.0, Config())
+
+
+def test_nothing_to_measure_is_no_success(speech):
+    rows = harm.check(lambda x, rate: x, speech[2:], speech[2:], RATE)
+    lines = harm.broken(rows, 1.0, Config())
+    assert lines == ["clean speech: no usable file", "music: no usable file"]
+    assert harm.broken(harm.check(lambda x, rate: x, [], [], RATE), 1.0, Config()) == lines[:1]
+
+
+def test_a_silent_channel_costs_no_score(tmp_path):
+    x = project.voice(np.random.default_rng(0), 1)
+    project.write(tmp_path / "s.wav", np.stack([x, 0 * x], axis=1))
+    row = harm.check(noisy_by(0.01), [tmp_path / "s.wav"], [], RATE)[0]
+    assert 10 < row["si_sdr"] < 40
+
+
+def test_long_music_is_heard_in_pieces(tmp_path):
+    x = np.tile(project.voice(np.random.default_rng(0), 1), 35)
+    project.write(tmp_path / "long.wav", x)
+    heard = []
+
+    def enhance(samples, rate):
+        heard.append(samples)
+        return samples
+
+    rows = harm.check(enhance, [], [tmp_path / "long.wav"], RATE)
+    names = [row["file"] for row in rows if row["kind"] == harm.MUSIC]
+    assert names == ["long.wav", "long.wav from 10 s", "long.wav from 20 s"]
+    read = sf.read(tmp_path / "long.wav", dtype="float32")[0]
+    assert np.array_equal(heard[2][:, 0], read[20 * RATE : 30 * RATE])
+    few = harm.check(enhance, [], [tmp_path / "long.wav"], RATE, count=2)
+    assert [r["file"] for r in few][:2] == ["long.wav", "long.wav from 20 s"]
+
+
+def test_files_are_spread_over_all():
+    assert harm.spread("abcde", 3) == ["a", "c", "e"]
+    assert harm.spread("abc", 5) == ["a", "b", "c"] and harm.spread("abc", 1) == ["a"]
+
+
+def test_words_before_and_after(speech):
+    pytest.importorskip("jiwer", reason="extra asr is not installed")
+    known = [(speech[0], "ONE TWO"), (speech[1], "THREE"), (speech[2], "FOUR")]
+
+    def recogniser(x, rate):
+        return "one two" if np.abs(x).max() > 0.4 else "one"
+
+    heard = harm.words(lambda x, rate: 0.5 * x, known, recogniser)
+    # before: right; one substituted and one inserted; the damaged file loses its word
+    # after: one deleted; one substituted; lost
+    assert (heard["before"].wer, heard["after"].wer) == (3 / 4, 3 / 4)
+    assert heard["before"].failed == heard["after"].failed == 1
+    heard = harm.words(lambda x, rate: 0.5 * x, known[:1], recogniser)
+    assert (heard["before"].wer, heard["after"].wer) == (0, 1 / 2)
+    rows = harm.check(lambda x, rate: x, speech, [], RATE)
+    line = "rise of word errors on clean speech: 50.00 points, expected at most 10"
+    assert harm.broken(rows, 1.0, Config(), heard) == [line]
+    assert "0.0 % before, 50.0 % after (2 words in 1 files)" in harm.table(rows, heard)
+    assert harm.words(lambda x, rate: x, [], recogniser) is None
 
 
 def test_bounds_come_from_the_config(speech):
@@ -100,11 +180,18 @@ def test_the_gate(tmp_path, speech, model, capsys):
     ini = tmp_path / "config.ini"
     ini.write_text("[data]\ndata_path = .\n[compute]\nworkers = 1\n")
     arguments = ["--config", str(ini), "--gate"]
-    assert script().main(arguments) == 1
+    assert script.main(arguments) == 1
     printed = capsys.readouterr()
-    assert "clean speech     2     100.00     -6.02" in printed.out
+    assert "clean speech     2     100.00     -6.02         -6.02" in printed.out
     assert printed.err == "gate: level change of clean speech: 6.02 dB, expected at most 1.5\n"
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert summary["harm"]["music"]["files"] == 1
-    assert script().main([*arguments, "--set", "evaluate.gate_speech_level=7"]) == 0
-    assert script().main(arguments[:2]) == 0  # without --gate nothing is held
+    assert script.main([*arguments, "--set", "evaluate.gate_speech_level=7"]) == 0
+    assert "gate: all bounds hold" in capsys.readouterr().out
+    folders = [str(tmp_path / "CleanSpeech_testing"), str(tmp_path / "enhanced")]
+    assert script.main([*folders, *arguments]) == 1
+    assert "no SI-SDR improvement to hold" in capsys.readouterr().out
+    assert script.main(arguments[:2]) == 0  # without --gate nothing is held
+    empty = [*arguments, "--set", f"evaluate.music_path={tmp_path / 'none'}"]
+    assert script.main(empty) == 2
+    assert "none: no audio files; correct the path" in capsys.readouterr().err

@@ -10,12 +10,11 @@ import time
 import numpy as np
 import pytest
 import soundfile as sf
-from test_evaluation import ROWS, data, make_row, noisy_speech, script, write
+from testset import ROWS, make_row, noisy_speech, write
 
-from specmask import page
+import evaluate as script
+from specmask import page, pictures
 from specmask.errors import UserError
-
-__all__ = ["data"]  # a fixture
 
 RATE = 16000
 
@@ -52,7 +51,7 @@ def test_picture_by_hand():
     image = pytest.importorskip("PIL.Image", reason="reads the PNG; pillow is not installed")
     values = np.array([[0.0, 1.0], [0.5, 9.0], [-3.0, np.nan]])
     colours = [(0, 0, 0), (100, 200, 50), (250, 0, 255)]
-    read = np.array(image.open(io.BytesIO(page.picture(values, 0, 1, colours))).convert("RGB"))
+    read = np.array(image.open(io.BytesIO(pictures.picture(values, 0, 1, colours))).convert("RGB"))
     black, middle, last = colours
     assert read.shape == (3, 2, 3)
     assert read[0].tolist() == [list(black), list(last)]
@@ -62,25 +61,25 @@ def test_picture_by_hand():
 
 def test_a_tone_lies_where_it_should():
     t = np.arange(4 * RATE) / RATE
-    levels = page.spectrogram(np.sin(2 * np.pi * 6000 * t), RATE)
+    levels = pictures.spectrogram(np.sin(2 * np.pi * 6000 * t), RATE)
     rows, columns = levels.shape
-    assert rows == 257 and columns <= page.MOST_COLUMNS
+    assert rows == 257 and columns <= pictures.MOST_COLUMNS
     assert np.argmax(levels[:, columns // 2]) == 256 - 192  # 6 of 8 kHz, from the top
 
 
 def test_long_files_are_put_together():
     powers = np.arange(2000.0)[:, None] * np.ones((1, 3))
-    found = page._columns(powers)
+    found = pictures._columns(powers)
     assert len(found) == 667 and found[0, 0] == 1 and found[-1, 0] == (1998 + 1999) / 2
 
 
 def test_waveform_keeps_the_peaks():
     x = np.zeros(100_000)
     x[50_000], x[70_000] = 0.9, -0.7
-    path = page.waveform(x)
+    path = pictures.waveform(x)
     heights = [float(v) for v in re.findall(r",(-?[\d.]+)", path)]
     assert min(heights) == -0.9 and max(heights) == 0.7 and path.startswith("M0,")
-    assert page.waveform(np.array([0.5])).count("L") == 1
+    assert pictures.waveform(np.array([0.5])).count("L") == 1
 
 
 # ---------------------------------------------------------------- the folder
@@ -94,7 +93,7 @@ def embedded(folder) -> dict:
 def test_the_folder_holds_all_that_it_shows(data):
     arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
     name = "noisy2_SNRdb_0.00_clnsp2"
-    assert script().main([*arguments, "--set", "evaluate.page_files=1", "--listen", name]) == 0
+    assert script.main([*arguments, "--set", "evaluate.page_files=1", "--listen", name]) == 0
     report = data / "report"
     found = embedded(report)
     assert [f["name"] for f in found["files"]][-1] == name and len(found["files"]) == 2
@@ -112,7 +111,7 @@ def test_the_folder_holds_all_that_it_shows(data):
     text = (report / "index.html").read_text(encoding="utf-8")
     assert not re.search(r'(src|href)="(https?:)?//', text)
     assert set(found["metrics"]) >= {"si_sdr", "pesq_wb", "stoi"}
-    assert script().main([*arguments, "--set", "evaluate.page_files=0"]) == 0
+    assert script.main([*arguments, "--set", "evaluate.page_files=0"]) == 0
     assert not list((report / "page").iterdir()) and embedded(report)["files"] == []
 
 
@@ -163,7 +162,7 @@ def test_page_in_a_browser(data, browser):
             ("enhanced", f"noisy{stem}_clnsp{i}", 0.01),
         ):
             write(data / folder / f"{name}.wav", np.tile(noisy_speech(i, level), length))
-    assert script().main(["--config", str(data / "config.ini")]) == 0
+    assert script.main(["--config", str(data / "config.ini")]) == 0
     browser.get((data / "report" / "index.html").as_uri())
 
     from selenium.webdriver.common.keys import Keys
@@ -237,7 +236,7 @@ def test_page_in_a_browser(data, browser):
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_page_fits_the_screen(data, browser, width):
-    assert script().main(["--config", str(data / "config.ini")]) == 0
+    assert script.main(["--config", str(data / "config.ini")]) == 0
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
         "width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500})  # fmt: skip
     browser.get((data / "report" / "index.html").as_uri())

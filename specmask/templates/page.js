@@ -101,6 +101,12 @@ if (metrics.length) chooseMetric(metrics[0]);
 let current = null;
 const cards = data.files.map(card);
 
+function words({ said, count, heard }) {
+  const line = (name, text, note) => make("tr", {}, make("th", { textContent: name.replaceAll("_", " ") }), make("td", { className: "text", textContent: text }), make("td", { textContent: note }));
+  const rows = heard.map((h) => line(h.system, h.heard ?? "(the recogniser failed)", `${h.errors} of ${count} wrong`));
+  return make("div", { className: "wide words" }, make("table", {}, make("tbody", {}, line("said", said, ""), ...rows)));
+}
+
 function card(file) {
   const names = file.signals.map((s) => s.name);
   const audios = file.signals.map((s) => make("audio", { src: s.audio, preload: "none" }));
@@ -183,9 +189,10 @@ function card(file) {
     dot.style.setProperty("--c", colour(system));
     return make("tr", {}, make("th", {}, dot, system.replaceAll("_", " ")), ...metrics.map((m) => make("td", { textContent: show(row[m], m) })));
   })));
+  const spoken = file.words ? [words(file.words)] : [];
   const element = make("article", { tabIndex: -1 }, title,
     make("div", { className: "controls" }, play, ...buttons, time), view,
-    make("div", { className: "below" }, about, maskLabel), make("div", { className: "wide" }, table));
+    make("div", { className: "below" }, about, maskLabel), make("div", { className: "wide" }, table), ...spoken);
   const self = { file, element, play: start, pause, hear, focus, toggle: () => play.onclick(), skip: (s) => move(position() + s) };
   draw();
   tick();
@@ -209,13 +216,17 @@ fill(form.sort, [["", "worst to best"], ["name", "name"], ["snr", "SNR"], ...met
 
 function key(file) {
   const by = form.sort.value;
-  if (by.startsWith("m:")) return file.scores[data.main]?.[by.slice(2)] ?? Infinity;
-  return by ? file[by] ?? Infinity : file.rank;
+  if (by.startsWith("m:")) return file.scores[data.main]?.[by.slice(2)] ?? null;
+  return by ? file[by] ?? null : file.rank;
 }
 function arrange() {
   const wanted = (f) => (!form.snr.value || f.label === form.snr.value) && (!form.noise.value || f.noise === form.noise.value) && (!form.speaker.value || f.speaker === form.speaker.value);
   const sign = form.falling.checked ? -1 : 1;
-  cards.sort((a, b) => { const p = key(a.file), q = key(b.file); return sign * (p < q ? -1 : p > q ? 1 : 0); });
+  cards.sort((a, b) => {
+    const p = key(a.file), q = key(b.file);
+    if (p === null || q === null) return (p === null) - (q === null); // without a figure: last
+    return sign * (p < q ? -1 : p > q ? 1 : 0);
+  });
   for (const c of cards) {
     c.element.hidden = !wanted(c.file);
     if (c.element.hidden) c.pause();

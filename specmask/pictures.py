@@ -1,0 +1,69 @@
+"""Pictures of sounds, for the listening page: spectrograms as PNG, outlines as SVG paths.
+
+Conventions:
+    Sounds are ``[samples]``. A picture is [rows, columns], time to the right, frequency upwards,
+    stored as PNG with a palette.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from specmask import baselines, spectral
+
+RANGE_DB = 80  # of a spectrogram
+MASK_RANGE_DB = 30
+MOST_COLUMNS = 900
+WAVE_POINTS = 400
+# From dark to light, even in brightness: the colours of a spectrogram, and of a mask.
+HEAT = [(6, 4, 15), (52, 16, 92), (132, 34, 110), (212, 72, 66), (249, 155, 48), (252, 250, 205)]
+TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 226)]
+
+
+def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
+    """Power of a signal in dB: [samples] -> float64 [bins, columns], high frequencies first."""
+    spectrum = spectral.forward(np.asarray(x, np.float32), baselines.mask_transform(rate))
+    powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
+    return 10 * np.log10(powers + 1e-30).T[::-1]
+
+
+def _columns(powers: np.ndarray) -> np.ndarray:
+    """Put frames together until there are no more than fit: [frames, bins]."""
+    size = -(-len(powers) // MOST_COLUMNS)
+    starts = np.arange(0, len(powers), size)
+    return np.add.reduceat(powers, starts) / np.minimum(size, len(powers) - starts)[:, None]
+
+
+def picture(values: np.ndarray, low: float, high: float, colours: Sequence[tuple]) -> bytes:
+    """Return a PNG of values from low to high: [rows, columns] -> file content."""
+    with np.errstate(invalid="ignore"):
+        scaled = np.clip((values - low) / (high - low), 0, 1)
+    indices = np.round(255 * np.nan_to_num(scaled)).astype(np.uint8)
+    anchors = np.linspace(0, 255, len(colours))
+    palette = np.stack([np.interp(np.arange(256), anchors, c) for c in zip(*colours, strict=True)])
+    height, width = indices.shape
+    lines = np.zeros((height, width + 1), np.uint8)  # every line starts with its filter: none
+    lines[:, 1:] = indices
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+        (b"PLTE", np.round(palette.T).astype(np.uint8).tobytes()),
+        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IEND", b""),
+    ]
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def waveform(x: np.ndarray) -> str:
+    """Return the outline of a signal as an SVG path, 400 wide, from -1 to 1: [samples] -> text."""
+    edges = np.linspace(0, len(x), min(WAVE_POINTS, len(x)) + 1).astype(int)[:-1]
+    high, low = np.maximum.reduceat(x, edges), np.minimum.reduceat(x, edges)
+    at = np.linspace(0, WAVE_POINTS, len(edges))
+    there = [f"{a:.4g},{-v:.3f}" for a, v in zip(at, high, strict=True)]
+    back = [f"{a:.4g},{-v:.3f}" for a, v in zip(at[::-1], low[::-1], strict=True)]
+    return "M" + "L".join(there + back) + "Z"
