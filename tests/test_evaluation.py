@@ -242,6 +242,27 @@ def test_lag_of_silence_and_of_very_short_files():
     assert evaluation.best_lag(np.r_[0.0, 1.0], np.r_[0.0, 1.0], RATE) == 0
 
 
+def test_a_changed_sign_is_no_delay():
+    x = speech(1)
+    assert evaluation.best_lag(x, -x, RATE) == 0
+
+
+def test_no_delay_between_strangers():
+    rng = np.random.default_rng(0)
+    assert evaluation.best_lag(*rng.standard_normal((2, 4 * RATE)), RATE) is None
+
+
+def test_a_broken_link_keeps_its_row(data):
+    path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
+    path.unlink()
+    try:
+        path.symlink_to(data / "gone.wav")
+    except OSError:
+        pytest.skip("symbolic links are not allowed here")
+    rows = run_evaluation(data)
+    assert rows[4]["reason"].startswith("enhanced: not readable") and len(rows) == 6
+
+
 def test_a_late_file_is_told(data):
     path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
     x = sf.read(path)[0]

@@ -13,7 +13,7 @@ import soundfile as sf
 from testset import ROWS, make_row, noisy_speech, write
 
 import evaluate as script
-from specmask import page, pictures
+from specmask import evaluation, page, pairing, pictures, recognition, report
 from specmask.errors import UserError
 
 RATE = 16000
@@ -94,8 +94,8 @@ def test_the_folder_holds_all_that_it_shows(data):
     arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
     name = "noisy2_SNRdb_0.00_clnsp2"
     assert script.main([*arguments, "--set", "evaluate.page_files=1", "--listen", name]) == 0
-    report = data / "report"
-    found = embedded(report)
+    folder = data / "report"
+    found = embedded(folder)
     assert [f["name"] for f in found["files"]][-1] == name and len(found["files"]) == 2
     assert found["files"][-1]["why"] == "chosen by hand" and found["files"][-1]["speaker"] == "anna"
     used = set()
@@ -103,28 +103,91 @@ def test_the_folder_holds_all_that_it_shows(data):
         assert [s["name"] for s in file["signals"]] == ["noisy", "wiener", "enhanced", "clean"]
         for signal in file["signals"]:
             used |= {signal[k] for k in ("audio", "image", "mask") if k in signal}
-    assert used == {f"page/{p.name}" for p in (report / "page").iterdir()}
+    assert used == {f"page/{p.name}" for p in (folder / "page").iterdir()}
     first = found["files"][-1]["signals"]
     assert np.array_equal(
-        sf.read(report / first[2]["audio"])[0], sf.read(data / "enhanced" / f"{name}.wav")[0]
+        sf.read(folder / first[2]["audio"])[0], sf.read(data / "enhanced" / f"{name}.wav")[0]
     )
-    text = (report / "index.html").read_text(encoding="utf-8")
+    text = (folder / "index.html").read_text(encoding="utf-8")
     assert not re.search(r'(src|href)="(https?:)?//', text)
     assert set(found["metrics"]) >= {"si_sdr", "pesq_wb", "stoi"}
     assert script.main([*arguments, "--set", "evaluate.page_files=0"]) == 0
-    assert not list((report / "page").iterdir()) and embedded(report)["files"] == []
+    assert not list((folder / "page").iterdir()) and embedded(folder)["files"] == []
 
 
 def test_names_cannot_break_the_page(data):
     nasty = "</script><b>'\""
     rows = [make_row(system=nasty, file="a", noise=nasty, si_sdr=1.0), *ROWS]
-    from specmask import report
-
     content = report.summary(rows, nasty, {})
     path = page.write(data / "r", rows, content, [], 0)
     text = path.read_text(encoding="utf-8")
     assert nasty not in text and "<b>" not in text
     assert embedded(data / "r")["systems"][0] == nasty
+
+
+def test_a_file_that_one_system_lacks(data):
+    """The page shows the others; a report of a file that nobody has leaves it out."""
+    name = "noisy2_SNRdb_0.00_clnsp2"
+    other = data / "other"
+    shutil.copytree(data / "enhanced", other)
+    (other / f"{name}.wav").write_text("no audio")
+    arguments = ["--config", str(data / "config.ini"), "--system", f"other={other}"]
+    assert script.main([*arguments, "--listen", name]) == 0
+    (shown,) = [f for f in embedded(data / "report")["files"] if f["name"] == name]
+    assert [s["name"] for s in shown["signals"]] == ["noisy", "enhanced", "clean"]
+    (data / "CleanSpeech_testing" / "clnsp2.wav").write_text("no audio")
+    assert script.main([*arguments, "--listen", name]) == 0
+    assert name not in [f["name"] for f in embedded(data / "report")["files"]]
+
+
+def test_nothing_of_others_is_removed_or_replaced(data, capsys):
+    keep = data / "report" / "page" / "my notes.wav"
+    write(keep, np.zeros(9))
+    arguments = ["--config", str(data / "config.ini")]
+    assert script.main(arguments) == 0 and script.main(arguments) == 0
+    assert keep.is_file()
+    for name in ("index.html", "summary.json", "scores.csv", "words.csv"):
+        (data / name).write_text("mine, all mine")
+        assert script.main([*arguments, "--out", str(data)]) == 2
+        assert f"{name}: not of an evaluation" in capsys.readouterr().err
+        assert (data / name).read_text() == "mine, all mine"
+        (data / name).unlink()
+
+
+def test_words_on_the_page(data):
+    tasks = pairing.tasks(
+        data / "CleanSpeech_testing", {"enhanced": data / "enhanced"}, data / "NoisySpeech_testing"
+    )
+    rows = evaluation.evaluate(
+        data / "CleanSpeech_testing",
+        {"enhanced": data / "enhanced"},
+        data / "NoisySpeech_testing",
+        workers=1,
+        names=["si_sdr"],
+    )
+    answers = iter(["one two", None, "one"])
+
+    def recogniser(samples, rate):
+        text = next(answers)
+        return text.upper() if text else text  # None has no upper case: a failure
+
+    spoken = recognition.recognise(tasks, {"clnsp2": "ONE TWO"}, recogniser)
+    content = report.summary(rows, "", {"words": recognition.summary(spoken)})
+    name = "noisy2_SNRdb_0.00_clnsp2"
+    path = page.write(data / "r", rows, content, tasks, 3, words=spoken)
+    files = {f["name"]: f for f in embedded(data / "r")["files"]}
+    assert files[name]["words"] == {
+        "said": "ONE TWO",
+        "count": 2,
+        "heard": [
+            {"system": "noisy", "heard": None, "errors": 2},
+            {"system": "enhanced", "heard": "ONE", "errors": 1},
+            {"system": "clean", "heard": "ONE TWO", "errors": 0},
+        ],
+    }
+    assert [f["words"] for n, f in files.items() if n != name] == [None, None]
+    text = path.read_text(encoding="utf-8")
+    assert "<td>50.0</td>" in text and '<th scope="col">at 0 dB</th>' in text
 
 
 # ---------------------------------------------------------------- in a browser

@@ -131,3 +131,55 @@ def test_several_noisy_files_that_fit(tmp_path):
     touch(tmp_path / "e", "sp01.wav")
     with pytest.raises(UserError, match=r"sp01\.wav: 2 noisy files .*sp01_car_sn0\.wav"):
         evaluation.evaluate(tmp_path / "c", {"e": tmp_path / "e"}, tmp_path / "n", workers=1)
+
+
+def test_two_enhanced_files_of_one_noisy_file(tmp_path):
+    touch(tmp_path / "c", "a.wav")
+    touch(tmp_path / "n", "a.wav")
+    touch(tmp_path / "e", "a.wav", "old/a.wav")
+    with pytest.raises(
+        UserError, match=r"old/a\.wav: belongs to the same noisy file as .*keep one"
+    ):
+        pairing.tasks(tmp_path / "c", {"e": tmp_path / "e"}, tmp_path / "n")
+
+
+def test_a_system_that_lacks_noisy_files(tmp_path):
+    touch(tmp_path / "c", "sp01.wav")
+    touch(tmp_path / "n", "sp01_car_sn0.wav", "sp01_car_sn5.wav", "sp01_car_sn10.wav")
+    touch(tmp_path / "e", "sp01_car_sn0.wav")
+    with pytest.raises(UserError, match=r"e: no file for \S*sp01_car_sn10\.wav \(2 of 3 noisy"):
+        pairing.tasks(tmp_path / "c", {"e": tmp_path / "e"}, tmp_path / "n")
+
+
+def test_accents_of_other_systems(tmp_path):
+    composed, decomposed = "caf\u00e9.wav", "cafe\u0301.wav"
+    (found,) = pairing.pair(touch(tmp_path / "c", composed), touch(tmp_path / "e", decomposed))
+    assert found.name == "caf\u00e9"
+    assert found.enhanced.is_file() and found.clean.is_file()
+
+
+def test_manifest_with_folders(tmp_path):
+    """The same name at several SNRs, told apart by its folder."""
+    (tmp_path / "m.csv").write_text(
+        "noisy_file,snr_db,noise_type\n-5/a.wav,-5,rain\n0/a.wav,0,fan\n0/b.wav,,\n"
+    )
+    noisy = touch(tmp_path / "n", "-5/a.wav", "0/a.wav", "0/b.wav")
+    clean = touch(tmp_path / "c", "a.wav", "b.wav")
+    found = pairing.tasks(clean, {}, noisy, by=tmp_path / "m.csv")
+    assert [t.condition for t in found] == [
+        Condition(-5, "rain"),
+        Condition(0, "fan"),
+        Condition(None),
+    ]
+
+
+def test_manifest_that_contradicts_itself(tmp_path):
+    rows = "a.wav,-5,rain\na.wav,0,rain\n"
+    (tmp_path / "m.csv").write_text(f"noisy_file,snr_db,noise_type\n{rows}")
+    with pytest.raises(UserError, match=r"m\.csv: two different entries for a\.wav"):
+        pairing.read_manifest(tmp_path / "m.csv")
+
+
+def test_an_snr_that_is_no_number_is_not_known(tmp_path):
+    (tmp_path / "m.csv").write_text("noisy_file,snr_db,noise_type\na.wav,nan,rain\n")
+    assert pairing.read_manifest(tmp_path / "m.csv") == {"a": Condition(None, "rain")}
