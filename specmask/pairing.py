@@ -291,6 +291,8 @@ def without_suffix(name: str) -> str:
 
 def _index(folder: Path) -> dict[str, Path]:
     """Return the audio files below a folder by name, in order."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file, expected a folder of audio files")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; correct the path, or make its files first")
     found: dict[str, Path] = {}

@@ -193,6 +193,11 @@ def test_words_on_the_page(data):
 # ---------------------------------------------------------------- in a browser
 
 
+# Without these it looks for updates at every start.
+QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync")  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def browser():
     selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -200,7 +205,7 @@ def browser():
         pytest.skip("needs chromium and chromedriver on the path")
     options = selenium.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *QUIET):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = selenium.Chrome(options, selenium.ChromeService(shutil.which("chromedriver")))

@@ -68,6 +68,9 @@ def test_pair_names_what_is_wrong(tmp_path, clean, enhanced, message):
 def test_pair_of_a_missing_folder(tmp_path):
     with pytest.raises(UserError, match=r"gone: no such folder"):
         pairing.pair(tmp_path / "gone", tmp_path)
+    file = touch(tmp_path, "a.wav") / "a.wav"
+    with pytest.raises(UserError, match=r"a\.wav: a file, expected a folder"):
+        pairing.pair(file, file)
 
 
 @given(

@@ -1,0 +1,78 @@
+"""Memory of the scoring processes while many files are scored.
+
+    python benchmarks/scoring.py OUT [--files 10000] [--metrics si_sdr stoi ...]
+
+Makes short files (1 s, 20 different ones under many names), scores them on two processes, and
+prints, after every tenth, the resident memory of this process and of its workers. Linux only.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import testset  # noqa: E402
+
+from specmask import evaluation, metrics, parallel, report  # noqa: E402
+
+DIFFERENT = 20
+
+
+def megabytes(process: Path) -> float:
+    """Resident memory of a process, from its folder in /proc."""
+    lines = (process / "status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0)
+
+
+def workers() -> list[Path]:
+    """Processes that this one has started, and those that they have."""
+    return [
+        Path("/proc", child)
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def make(out: Path, count: int) -> None:
+    """Write the pairs that are not there yet."""
+    for i in range(count):
+        for folder, level in (("clean", 0), ("noisy", 0.02)):
+            path = out / folder / f"{i:05d}.wav"
+            if i < DIFFERENT:
+                testset.write(path, testset.noisy_speech(i, level))
+            elif not path.exists():
+                path.hardlink_to(out / folder / f"{i % DIFFERENT:05d}.wav")
+
+
+def main() -> None:
+    """Score and print a line after every tenth of the files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--metrics", nargs="+", default=list(metrics.METRICS))
+    args = parser.parse_args()
+    make(args.out, args.files)
+    start, real = time.monotonic(), parallel.map_chunks
+
+    def watched(*arguments):
+        for number, row in enumerate(real(*arguments), 1):
+            if number % (args.files // 10) == 0:
+                sizes = [f"{megabytes(p):.0f}" for p in workers()]
+                own = f"{megabytes(Path('/proc/self')):.0f}"
+                seconds = time.monotonic() - start
+                print(f"{number:6d} files {seconds:5.0f} s  own {own} MB, workers {sizes} MB")
+            yield row
+
+    parallel.map_chunks = watched
+    folders = {"enhanced": args.out / "noisy"}
+    rows = evaluation.evaluate(
+        args.out / "clean", folders, workers=2, names=args.metrics, folder=args.out / "report"
+    )
+    report.write(args.out / "report", rows, report.summary(rows, "", {}))
+    print(f"report written: own {megabytes(Path('/proc/self')):.0f} MB")
+
+
+main()
