@@ -26,6 +26,7 @@ ALIGNED_SECONDS = 30  # in the first part of a file,
 LEAST_CORRELATION = 0.1  # and not where the two signals have nothing in common
 
 # what scores depend on
+CODE = ("audio", "baselines", "composite", "evaluation", "metrics", "perceptual", "signals")
 PACKAGES = (
     *("specmask", "numpy", "scipy", "soundfile", "soxr"),
     *("pesq", "pystoi", "fast_bss_eval", "speechmos", "onnxruntime"),
@@ -102,8 +103,17 @@ def digest(task: Task, names: Sequence[str]) -> str:
     facts: list = [task.system, task.name, task.baseline, *names]
     for path in (task.clean, task.noisy, task.enhanced):
         facts.append((str(path), path and _state(path)))
-    facts.append(versions())
+    facts += [versions(), _code()]
     return hashlib.blake2b(repr(facts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Digest of the modules that make scores, so that changed code scores again."""
+    folder, found = Path(__file__).parent, hashlib.blake2b(digest_size=12)
+    for name in CODE:
+        found.update((folder / f"{name}.py").read_bytes())
+    return found.hexdigest()
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ from specmask.errors import UserError
 
 LOG = "enhanced.json"  # enhance.py writes it beside its files
 PATH_KEYS = ("clean_dir", "noisy_dir", "by")
+INPUTS = (*PATH_KEYS, "systems", "baseline_names", "names")
 
 
 def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
@@ -57,6 +58,7 @@ def read(summary: Path) -> tuple[dict, dict]:
         for key in PATH_KEYS:
             inputs[key] = inputs[key] and (base / inputs[key]).resolve()
         inputs["systems"] = {n: (base / p).resolve() for n, p in inputs["systems"].items()}
+        inputs = {key: inputs[key] for key in INPUTS}
     except FileNotFoundError:
         raise UserError(f"{summary}: no such file; name the summary.json of a report") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -82,13 +84,18 @@ def file_digest(path: Path) -> str:
 
 def git_revision() -> str | None:
     """Return the commit of this source tree, with ``-dirty`` if it was changed, or None."""
-    root = Path(__file__).resolve().parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        options = {"capture_output": True, "text": True, "timeout": 20, "check": True}
+        return subprocess.run(command, **options).stdout.strip()
+
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        git("ls-files", "--error-unmatch", here.name)  # or it is installed in a foreign repository
+        return git("describe", "--always", "--dirty", "--abbrev=40") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip() or None
 
 
 def differences(old: Mapping, new: Mapping, tolerance: float = 1e-6) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from testset import RATE, damage, noisy_speech, run_evaluation, speech, write
 
 import evaluate as script
-from specmask import baselines, evaluation, metrics, report, scores
+from specmask import baselines, evaluation, metrics, pairing, report, scores
 from specmask.errors import UserError
 
 
@@ -185,6 +185,16 @@ def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
     wiener = [s for s in scored if s[0] == "wiener"]
     assert len(wiener) == 3 and sorted(set(scored) - set(wiener)) == [("enhanced", path.stem)]
     assert (data / "report" / "scores.csv").read_bytes() != table
+
+
+def test_other_code_or_packages_score_again(data, monkeypatch):
+    (task, *_) = pairing.tasks(data / "CleanSpeech_testing", {"e": data / "enhanced"})
+    digests = {evaluation.digest(task, ["si_sdr"]), evaluation.digest(task, ["stoi"])}
+    monkeypatch.setattr(evaluation, "_code", lambda: "changed")
+    digests.add(evaluation.digest(task, ["si_sdr"]))
+    monkeypatch.setattr(evaluation, "versions", lambda: {"pesq": "0.0.5"})
+    digests.add(evaluation.digest(task, ["si_sdr"]))
+    assert len(digests) == 4
 
 
 def test_rows_with_gaps_are_made_again(data, monkeypatch):
