@@ -125,6 +125,7 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
     def recognise(samples: np.ndarray, rate: int) -> str:
         x = audio.resample(np.asarray(samples, np.float32), rate, RATE)
         pcm = mixing.to_int16(np.clip(x, -1, 1 - 1 / mixing.FULL_SCALE))
+        decoder.reinit_feat()  # or its estimate of the noise is that of the file heard before
         decoder.start_utt()
         decoder.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
         decoder.end_utt()

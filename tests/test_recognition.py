@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile as sf
 from numpy.testing import assert_allclose
 from testset import SHARED
 
@@ -55,6 +56,19 @@ def test_normalisation():
     assert (
         recognition.normalise(" It's  five-o'clock,\tnow_ÄRGER!") == "IT'S FIVE O'CLOCK NOW ÄRGER"
     )
+
+
+def test_names_in_transcripts(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("an4/x/v1.2.flac\tone\nan4/y/b.wav\ttwo\nz\\b\tthree\nan4/x/v1.2.flac\tOne\n")
+    found = recognition.read_transcripts(path)
+    assert found == {"an4/x/v1.2": "ONE", "an4/y/b": "TWO", "z/b": "THREE"}
+    say = recognition.finder(found)
+    assert [say("x/v1.2.flac"), say("v1.2.wav"), say("an4/y/b.flac")] == ["ONE", "ONE", "TWO"]
+    assert say("b.wav") is None  # two files have this name
+    path.write_text("a.wav\tone\na.flac\ttwo\n")
+    with pytest.raises(UserError, match=r"line 2: other words for a\.flac"):
+        recognition.read_transcripts(path)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +141,18 @@ def test_pocketsphinx_on_real_words(tmp_path, capsys):
     assert found["clean"] == found["enhanced"] and found["clean"]["files"] == 2
     assert found["clean"]["wer"] == 0
     assert "WER %" in capsys.readouterr().out
+
+
+def test_what_is_heard_does_not_depend_on_the_files_before():
+    pytest.importorskip("pocketsphinx", reason="extra asr is not installed")
+    if not AN4.is_dir():
+        pytest.skip(f"needs real speech in {AN4}")
+    known = recognition.read_transcripts(SHARED / "data" / "transcripts" / "clean_test.tsv")
+    recogniser = recognition.sphinx(known.values())
+    sounds = [sf.read(AN4.parent / f"{name}.flac")[0] for name in sorted(known)[::10]]
+    in_turn = [recogniser(x, 16000) for x in sounds]
+    backwards = [recogniser(x, 16000) for x in reversed(sounds)]
+    assert in_turn == backwards[::-1]
 
 
 def test_pocketsphinx_on_silence():
