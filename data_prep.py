@@ -14,7 +14,7 @@ from specmask import cli
 
 
 def prepare(args) -> None:
-    from specmask import audio, config, dataset
+    from specmask import audio, config, dataset, synthesis
 
     cfg = config.load(args.config, args.set)
     plans, warnings, rejected = dataset.plan(cfg)
@@ -25,7 +25,7 @@ def prepare(args) -> None:
         if path:
             print(f"{len(files)} {split} files set aside, the reasons are in {path}")
     for plan in plans:
-        made = dataset.make(plan, args.overwrite)
+        made = synthesis.make(plan, args.overwrite)
         hours = made.total * cfg.data.file_length / 3600
         print(
             f"{made.split}: {made.total} files, {hours:.2f} h, {made.new} new, "

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from specmask import audio, dataset, parallel, spectral
+from specmask import audio, manifest, parallel, spectral
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -45,12 +45,12 @@ INDEX = np.dtype(
 
 def facts(config: Config, split: str) -> dict:
     """Return what a cache of this configuration must have been made from."""
-    manifest = dataset.manifest_path(config, split).read_bytes()
+    content = manifest.path_of(config, split).read_bytes()
     return {
         "format": FORMAT,
         "sample_rate": config.data.sample_rate,
         **asdict(Stft.from_config(config)),
-        "manifest": hashlib.blake2b(manifest, digest_size=12).hexdigest(),
+        "manifest": hashlib.blake2b(content, digest_size=12).hexdigest(),
     }
 
 
@@ -63,7 +63,7 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     Raises:
         UserError: if the data set is missing, stale or damaged.
     """
-    rows = dataset.read_manifest(config, split)
+    rows = manifest.read(config, split)
     folder, wanted = config.stft.cache(split), facts(config, split)
     if _read_facts(folder) == wanted and _is_whole(folder):
         return len(rows), _size(folder), False
@@ -216,8 +216,8 @@ def load(config: Config, split: str) -> Cache:
     found = _read_facts(folder)
     if found is None:
         raise UserError(f"{folder}: no STFT cache; make it with python stft.py")
-    dataset.read_manifest(config, split)
-    changed = dataset.changed_settings(found, facts(config, split))
+    manifest.read(config, split)
+    changed = manifest.changed(found, facts(config, split))
     if changed:
         raise UserError(f"{folder}: stale cache ({changed}); make it again with python stft.py")
     try:
