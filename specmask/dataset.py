@@ -33,7 +33,7 @@ COLUMNS = (
 )  # fmt: skip
 SETTINGS = (
     "sample_rate", "file_length", "snr_lower", "snr_upper", "total_snrlevels", "snr_mode",
-    "speech_level_db", "silence_length", "validation_share", "seed",
+    "speech_level_db", "silence_length", "validation_share", "seed", "files_per_folder",
 )  # fmt: skip
 DRAWS = 200  # before a set of sources is given up as silent
 QUIET_DB = -30  # a crop this far below its recording's level counts as silent
@@ -160,7 +160,7 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     looped, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
     level = int(rng.integers(len(grid))) if data.snr_mode == "random" else index % len(grid)
     mixture = mixing.mix(clean, noise, grid[level], data.speech_level_db, data.sample_rate)
-    names = file_names(index, grid[level])
+    names = file_names(index, grid[level], data.files_per_folder)
     for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / names[kind]
         audio.write_pcm16(path, array, data.sample_rate)
@@ -209,14 +209,18 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     return mixing.apply_gains(*arrays, float(row["clean_gain"]), float(row["noise_gain"]))
 
 
-def file_names(index: int, snr: float) -> dict[str, str]:
-    """Return the names of the three files of an item, by kind; they count from 1."""
+def file_names(index: int, snr: float, files_per_folder: int = 0) -> dict[str, str]:
+    """Return the names of the three files of an item, by kind; they count from 1.
+
+    With ``files_per_folder`` a numbered subfolder stands before them, counted from 0.
+    """
     n = index + 1
+    folder = f"{index // files_per_folder:05d}/" if files_per_folder else ""
     stem = f"noisy{n}_SNRdb_{snr:.2f}"
     return {
-        "CleanSpeech": f"clnsp{n}.wav",
-        "Noise": f"{stem}.wav",
-        "NoisySpeech": f"{stem}_clnsp{n}.wav",
+        "CleanSpeech": f"{folder}clnsp{n}.wav",
+        "Noise": f"{folder}{stem}.wav",
+        "NoisySpeech": f"{folder}{stem}_clnsp{n}.wav",
     }
 
 

@@ -1,73 +1,226 @@
-"""The making of a data set: what is missing is rendered, and the manifest written."""
+"""The making of a data set: what is missing is rendered, and the manifest written.
 
-import csv
+A file appears under its name when it is complete, and counts as done when a row of the manifest
+tells of it and it has the right size. So a run may be stopped at any moment.
+"""
+
 import functools
-import json
+import os
 import re
-import time
-from dataclasses import dataclass
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from specmask import audio, dataset, manifest, parallel
-from specmask.config import KINDS
-from specmask.dataset import COLUMNS, Plan
+import numpy as np
+
+from specmask import audio, dataset, lock, manifest, parallel
+from specmask.config import KINDS, Config
+from specmask.dataset import Plan
 from specmask.errors import UserError
 
-STALE_SECONDS = 600  # a temporary file this old belongs to a run that was killed
-_OURS = re.compile(r"^(clnsp\d+|noisy\d+_SNRdb_-?[\d.inf]+(_clnsp\d+)?)\.wav$")
+HEADER_BYTES = 44  # of a WAV file
+COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
+_OURS = re.compile(r"^(?:clnsp(\d+)|noisy(\d+)_SNRdb_-?[\d.inf]+(?:_clnsp\d+)?)\.wav$")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is of a split before a run.
+
+    Attributes:
+        plan: of the split.
+        there: bool [total], which files are done.
+        surplus: number of rows beyond the total.
+        complete: nothing has to be done, not even the manifest.
+        overwrite: what is there is to be removed first.
+        replaced_bytes: what that frees in the folder of each kind of file.
+    """
+
+    plan: Plan
+    there: np.ndarray
+    surplus: int = 0
+    complete: bool = False
+    overwrite: bool = False
+    replaced_bytes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the files that are to be made."""
+        return np.flatnonzero(~self.there).tolist()
+
+    @property
+    def missing_count(self) -> int:
+        """Number of files that are to be made."""
+        return int(np.count_nonzero(~self.there))
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a run did for one split: files in all, new ones, and ones beyond the total."""
+    """What a run did for one split: files in all, new ones, and ones beyond the total.
+
+    ``workers`` names the processes that made the new ones.
+    """
 
     split: str
     total: int
     new: int
     surplus: int
     manifest: Path
+    workers: frozenset[str] = frozenset()
 
 
 def make(plan: Plan, overwrite: bool = False) -> Made:
     """Render every file of a plan that is not there yet, and write the manifest.
 
     Raises:
+        UserError: if the folders hold files of other settings or of another origin, or another
+            run is at work in them.
+    """
+    with alone(plan.config):
+        return fill(survey(plan, overwrite))
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """See to it that no other run works on the data set, and remove what killed ones have left.
+
+    Raises:
+        UserError: if another run does.
+    """
+    with lock.held(config.work_path / "lock"):
+        for path in config.work_path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in ("lock", "scan.jsonl"):
+                path.unlink()
+        yield
+
+
+def survey(plan: Plan, overwrite: bool = False) -> Survey:
+    """Find out what is done already; with ``overwrite``, what is to be replaced. Changes nothing.
+
+    Raises:
         UserError: if the folders hold files of other settings or of another origin.
     """
-    path = manifest.path_of(plan.config, plan.split)
-    sidecar, progress = path.with_suffix(".json"), path.with_suffix(".csv.partial")
     folders = [plan.config.stft.folder(kind, plan.split) for kind in KINDS]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    there = np.zeros(plan.total, bool)
+    path = manifest.path_of(plan.config, plan.split)
     if overwrite:
-        _clear(folders, [path, progress, sidecar])
-    else:
-        _refuse_foreign(sidecar, folders, plan.settings())
-    _sweep(folders)
-    manifest.write_text(sidecar, json.dumps(plan.settings(), indent=1))
+        sizes = {
+            kind: sum(e.stat().st_size for _, e in _entries(folder) if _OURS.match(e.name))
+            for kind, folder in zip(KINDS, folders, strict=True)
+        }
+        return Survey(plan, there, overwrite=True, replaced_bytes=sizes)
+    _refuse_foreign(path.with_suffix(".json"), folders, plan.settings())
+    found = [_marks(folder, plan.total) for folder in folders]
+    surplus = 0
+    parts = _parts(path)
+    for row in manifest.merged(*parts):
+        index = manifest.index_of(row)
+        if index >= plan.total:
+            surplus += 1
+            continue
+        size = HEADER_BYTES + 2 * int(row["samples"]) if row["samples"].isdecimal() else 0
+        there[index] = all(
+            marks[index] == _mark(row[COLUMN[kind]], size)
+            for kind, marks in zip(KINDS, found, strict=True)
+        )
+    interrupted = any(part.exists() for part in parts[1:])
+    complete = bool(there.all()) and not surplus and not interrupted
+    return Survey(plan, there, surplus, complete)
 
-    rows = {
-        int(r["index"]): r for r in manifest.complete_rows(path) + manifest.complete_rows(progress)
-    }
-    surplus = sum(i >= plan.total for i in rows)
-    sizes = 44 + 2 * plan.samples  # a WAV header and 16-bit samples
-    rows = {i: r for i, r in rows.items() if i < plan.total and _is_written(r, plan, sizes)}
-    missing = [i for i in range(plan.total) if i not in rows]
-    if not missing and len(manifest.complete_rows(path)) == plan.total:
-        return Made(plan.split, plan.total, 0, surplus, path)
-    manifest.write_rows(progress, rows.values())
-    with progress.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        render_one = functools.partial(dataset.render, plan=plan)
-        for row in parallel.map_chunks(
-            render_one, missing, plan.config.compute.workers, f"mix {plan.split}"
-        ):
-            writer.writerow(row)
-            file.flush()
-            rows[row["index"]] = row
-    manifest.write_rows(path, (rows[i] for i in range(plan.total)))
-    progress.unlink()
-    return Made(plan.split, plan.total, len(missing), surplus, path)
+
+def fill(found: Survey) -> Made:
+    """Render what a survey has found missing, and write the manifest."""
+    plan, total = found.plan, found.plan.total
+    path = manifest.path_of(plan.config, plan.split)
+    _, kept, partial = _parts(path)
+    for kind in KINDS:
+        folder = plan.config.stft.folder(kind, plan.split)
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder, found.overwrite)
+    if not found.there.any():
+        for old in _parts(path):
+            old.unlink(missing_ok=True)
+    manifest.write_settings(path.with_suffix(".json"), plan.settings())
+    if found.complete:
+        return Made(plan.split, total, 0, found.surplus, path)
+
+    done = (row for row in manifest.merged(*_parts(path)) if _is_there(found, row))
+    manifest.write(kept, done)
+    missing, workers = found.missing, set()
+    render_one = functools.partial(dataset.render, plan=plan)
+    with (
+        parallel.Stored(render_one, plan.config.work_path) as function,
+        manifest.appending(partial) as add,
+    ):
+        label, compute = f"mix {plan.split}", plan.config.compute
+        for row in parallel.map_chunks(function, missing, compute.workers, label, seen=workers):
+            add(row)
+    if manifest.write(path, manifest.merged(kept, partial)) < total:
+        raise UserError(f"{partial}: rows were lost, another program has written here; run again")
+    kept.unlink()
+    partial.unlink()
+    return Made(plan.split, total, len(missing), found.surplus, path, frozenset(workers))
+
+
+def _parts(path: Path) -> tuple[Path, Path, Path]:
+    return path, path.with_suffix(".csv.kept"), path.with_suffix(".csv.partial")
+
+
+def _is_there(found: Survey, row: manifest.Row) -> bool:
+    index = manifest.index_of(row)
+    return index < len(found.there) and bool(found.there[index])
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """Yield what lies in a folder and in its numbered subfolders, by name relative to it.
+
+    Sizes come with the listing of a folder where the system can do it, without a call a file.
+    """
+    try:
+        listing = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with listing:
+        for entry in listing:
+            if entry.name.isdecimal() and entry.is_dir():
+                for name, inner in _entries(Path(entry.path)):
+                    yield f"{entry.name}/{name}", inner
+            else:
+                yield entry.name, entry
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    """Remove what killed runs have left half written; with ``overwrite`` also what they made."""
+    for _, entry in _entries(folder):
+        if entry.name.startswith(audio.TEMPORARY) or (overwrite and _OURS.match(entry.name)):
+            Path(entry.path).unlink(missing_ok=True)
+    if overwrite:
+        for path in folder.iterdir():
+            if path.name.isdecimal() and path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _marks(folder: Path, total: int) -> np.ndarray:
+    """Return a mark of the file of every index in a folder, 0 where there is none: uint64 [total].
+
+    A set of all names would need a hundred times the memory.
+    """
+    marks = np.zeros(total, np.uint64)
+    for name, entry in _entries(folder):
+        match = _OURS.match(entry.name)
+        if match and 0 < (number := int(match[1] or match[2])) <= total:
+            marks[number - 1] = _mark(name, entry.stat().st_size)
+    return marks
+
+
+def _mark(name: str, size: int) -> int:
+    """Put a checksum of a file's name and its size in bytes into one whole number of 64 bits."""
+    return zlib.crc32(os.fsencode(name)) << 32 | size & 0xFFFFFFFF
 
 
 def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:
@@ -81,36 +234,11 @@ def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:
             )
         return
     for folder in folders:
-        found = next((p for p in folder.iterdir() if p.suffix.lower() in audio.SUFFIXES), None)
-        if found:
+        names = (name for name, _ in _entries(folder))
+        found = next((n for n in names if Path(n).suffix.lower() in audio.SUFFIXES), None)
+        if found and not Path(found).name.startswith(audio.TEMPORARY):
             raise UserError(
-                f"{folder}: holds audio that data_prep.py did not make (the first: {found.name}); "
+                f"{folder}: holds audio that data_prep.py did not make (the first: {found}); "
                 "move them away, choose another data_path, or use --overwrite to replace those "
                 "that bear the names of a data set"
             )
-
-
-def _clear(folders: list[Path], files: list[Path]) -> None:
-    """Remove what an earlier run made, and nothing else."""
-    for path in files:
-        path.unlink(missing_ok=True)
-    for folder in folders:
-        for path in folder.iterdir():
-            if _OURS.match(path.name):
-                path.unlink()
-
-
-def _sweep(folders: list[Path]) -> None:
-    """Remove temporary files that a killed run left behind."""
-    for folder in folders:
-        for path in folder.glob(".specmask-*"):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
-
-
-def _is_written(row: dict[str, str], plan: Plan, size: int) -> bool:
-    for kind, column in zip(KINDS, ("clean_file", "noise_file", "noisy_file"), strict=True):
-        path = plan.config.stft.folder(kind, plan.split) / row[column]
-        if not path.is_file() or path.stat().st_size != size:
-            return False
-    return True

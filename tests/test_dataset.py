@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -300,7 +299,6 @@ def test_interrupted_runs_go_on(copied, made, cut):
         for kind in KINDS:
             (folder / f"{kind}_training" / row[COLUMN[kind]]).unlink()
     (folder / "Noise_training/.specmask-left.wav").write_bytes(b"half")
-    os.utime(folder / "Noise_training/.specmask-left.wav", (0, 0))
     times = stamps(copied)
     assert make_training(copied).new == 20 - max(0, complete)
     assert snapshot(folder) == snapshot(made.data.data_path)
@@ -322,7 +320,7 @@ def test_a_run_that_is_stopped_goes_on(made, corpus, tmp_path, monkeypatch, erro
         return render(index, plan)
 
     monkeypatch.setattr(dataset, "render", render_some)
-    monkeypatch.setattr(synthesis.parallel.map_chunks, "__defaults__", (4,))  # files a task
+    monkeypatch.setattr(synthesis.parallel.map_chunks, "__defaults__", (4, None))  # files a task
     with pytest.raises(error):
         make(config)
     assert not (tmp_path / "out/manifest_training.csv").exists()
@@ -333,15 +331,14 @@ def test_a_run_that_is_stopped_goes_on(made, corpus, tmp_path, monkeypatch, erro
     assert snapshot(tmp_path / "out") == snapshot(made.data.data_path)
 
 
-def test_leftovers_of_killed_runs_are_removed_when_old(copied):
-    folder = copied.data.data_path / "CleanSpeech_training"
-    old, young = folder / ".specmask-old.wav", folder / ".specmask-young.wav"
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 3600,) * 2)
+def test_leftovers_of_killed_runs_are_removed(copied):
+    half, work = copied.stft.folder("Noise", "training") / ".specmask-x.wav", copied.work_path
+    half.write_bytes(b"half")
+    (work / "trial-x/Noise").mkdir(parents=True)
+    (work / "0123.pickle").write_bytes(b"plan")
     make_training(copied)
-    assert not old.exists()
-    assert young.exists()  # another run may be writing it
+    assert not half.exists()
+    assert {path.name for path in work.iterdir()} <= {"lock", "scan.jsonl"}
 
 
 # ---------------------------------------------------------------- what is refused
