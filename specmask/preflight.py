@@ -11,9 +11,8 @@ from specmask import dataset, parallel
 from specmask.config import KINDS
 from specmask.dataset import Plan
 from specmask.errors import UserError
-from specmask.synthesis import HEADER_BYTES, Survey
+from specmask.synthesis import HEADER_BYTES, Survey, disk_bytes
 
-BLOCK_BYTES = 4096  # a file takes whole blocks on a disk
 ROW_BYTES = 2048  # of a manifest; two copies of it lie there for a moment
 TRIAL_FILES = 8
 TRIAL_SECONDS = 1.0  # no further trial after that
@@ -55,9 +54,9 @@ def _space(surveys: Sequence[Survey]) -> tuple[int, int]:
 
     for survey in surveys:
         plan = survey.plan
-        blocks = -(-(HEADER_BYTES + 2 * plan.samples) // BLOCK_BYTES)
+        file_bytes = disk_bytes(HEADER_BYTES + 2 * plan.samples)
         for kind in KINDS:
-            size = survey.missing_count * blocks * BLOCK_BYTES - survey.replaced_bytes.get(kind, 0)
+            size = survey.missing_count * file_bytes - survey.replaced_bytes.get(kind, 0)
             add(plan.config.stft.folder(kind, plan.split), size)
         add(plan.config.data.data_path, 2 * plan.total * ROW_BYTES)
     tightest = []

@@ -22,6 +22,7 @@ from specmask.dataset import Plan
 from specmask.errors import UserError
 
 HEADER_BYTES = 44  # of a WAV file
+BLOCK_BYTES = 4096  # a file takes whole blocks of a disk
 COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
 _OURS = re.compile(r"^(?:clnsp(\d+)|noisy(\d+)_SNRdb_-?[\d.inf]+(?:_clnsp\d+)?)\.wav$")
 
@@ -110,7 +111,9 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
     path = manifest.path_of(plan.config, plan.split)
     if overwrite:
         sizes = {
-            kind: sum(e.stat().st_size for _, e in _entries(folder) if _OURS.match(e.name))
+            kind: sum(
+                disk_bytes(e.stat().st_size) for _, e in _entries(folder) if _OURS.match(e.name)
+            )
             for kind, folder in zip(KINDS, folders, strict=True)
         }
         return Survey(plan, there, overwrite=True, replaced_bytes=sizes)
@@ -131,6 +134,11 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
     interrupted = any(part.exists() for part in parts[1:])
     complete = bool(there.all()) and not surplus and not interrupted
     return Survey(plan, there, surplus, complete)
+
+
+def disk_bytes(size: int) -> int:
+    """Return how many bytes of a disk a file takes."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def fill(found: Survey) -> Made:
