@@ -176,21 +176,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A file appears under its final name only when it is complete. The suffix is kept.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # not tempfile.mkstemp: its files can be read by their owner only
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
-    try:  # not tempfile.mkstemp: its files can be read by their owner only
-        temporary.touch(exist_ok=False)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
     try:
         yield temporary
         os.replace(temporary, path)
-    except sf.LibsndfileError:  # a write failed, and libsndfile does not say why
-        full = shutil.disk_usage(path.parent).free < FULL_BYTES
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from None
-    finally:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, sf.LibsndfileError):  # a write failed, and it does not say why
+            number = _write_error(path.parent)
+            raise OSError(number, os.strerror(number), str(path)) from None
+        raise
+
+
+def _write_error(folder: Path) -> int:
+    if not os.access(folder, os.W_OK):
+        return errno.EACCES
+    return errno.ENOSPC if shutil.disk_usage(folder).free < FULL_BYTES else errno.EIO
 
 
 def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:

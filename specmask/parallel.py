@@ -7,6 +7,7 @@ the configuration under the same paths.
 
 import functools
 import itertools
+import logging
 import os
 import pickle
 import platform
@@ -170,10 +171,9 @@ def _dask(compute: Compute) -> Iterator[None]:
         raise _missing(compute) from None
     if not compute.address:
         count = worker_count(compute.workers)
-        with (
-            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster),
-        ):
+        options = {"threads_per_worker": 1, "dashboard_address": None}
+        options["silence_logs"] = logging.ERROR  # it warns when a worker takes its time to end
+        with LocalCluster(n_workers=count, **options) as cluster, Client(cluster):
             yield
         return
     try:
