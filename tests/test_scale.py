@@ -4,6 +4,7 @@ import csv
 import heapq
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -141,6 +142,7 @@ def test_a_function_with_much_data_is_sent_by_a_file(tmp_path):
     with function:
         assert list(parallel.map_chunks(function, range(40), 2, "x")) == [1] * 40
         assert function.path.stat().st_size > 800_000
+        assert len(pickle.dumps(function)) < 500
     assert list(tmp_path.iterdir()) == []
 
 
@@ -273,7 +275,7 @@ CELL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 def test_rows_come_back_whatever_they_hold_and_a_cut_costs_the_last(tmp_path_factory, cells, cut):
     path = tmp_path_factory.getbasetemp() / "rows.csv"
     written = [
-        dict.fromkeys(manifest.COLUMNS, "") | {"index": str(i), "speaker": a, "noise": b}
+        dict.fromkeys(manifest.COLUMNS, "last") | {"index": str(i), "speaker": a, "noise": b}
         for i, (a, b) in enumerate(cells)
     ]
     assert manifest.write(path, written) == len(written)
