@@ -14,19 +14,29 @@ from specmask import cli
 
 
 def prepare(args) -> None:
-    from specmask import audio, config, dataset
+    from specmask import audio, config, dataset, parallel, synthesis
 
     cfg = config.load(args.config, args.set)
-    plans, warnings, rejected = dataset.plan(cfg)
-    for warning in warnings:
-        print(f"warning: {warning}")
-    for split, files in rejected.items():
-        path = audio.write_rejected(cfg.data.data_path / f"{split}_rejected.csv", files)
-        if path:
-            print(f"{len(files)} {split} files set aside, the reasons are in {path}")
-    for plan in plans:
-        made = dataset.make(plan, args.overwrite)
-        hours = made.total * cfg.data.file_length / 3600
+    with parallel.engine(cfg.compute):
+        plans, warnings, rejected = dataset.plan(cfg)
+        for warning in warnings:
+            print(f"warning: {warning}")
+        for split, files in rejected.items():
+            path = audio.write_rejected(cfg.data.data_path / f"{split}_rejected.csv", files)
+            if path:
+                print(f"{len(files)} {split} files set aside, the reasons are in {path}")
+        with synthesis.alone(cfg):
+            make(plans, args.overwrite)
+
+
+def make(plans, overwrite: bool) -> None:
+    from specmask import preflight, synthesis
+
+    surveys = [synthesis.survey(plan, overwrite) for plan in plans]
+    print(preflight.plan_line(surveys), flush=True)
+    for survey in surveys:
+        plan, made = survey.plan, synthesis.fill(survey)
+        hours = made.total * plan.config.data.file_length / 3600
         print(
             f"{made.split}: {made.total} files, {hours:.2f} h, {made.new} new, "
             f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "

@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from specmask import audio, config, dataset, metrics, spectral  # noqa: E402
+from specmask import audio, config, manifest, metrics, spectral  # noqa: E402
 from specmask.spectral import Stft  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -30,7 +30,7 @@ RANGE_DB = 70
 def typical(cfg: config.Config) -> dict[str, str]:
     """Return the manifest row of the test file whose SI-SDRi is the median."""
     gains = []
-    for row in dataset.read_manifest(cfg, "testing"):
+    for row in manifest.read(cfg, "testing"):
         clean, noisy, enhanced = (audio.read(p)[0][:, 0] for p in paths(cfg, row).values())
         gains.append((metrics.si_sdr_improvement(clean, noisy, enhanced), row))
     gains.sort(key=lambda pair: pair[0])

@@ -8,10 +8,12 @@ Conventions:
 
 import csv
 import errno
+import io
 import math
 import os
+import secrets
 import shutil
-import tempfile
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ SUFFIXES = frozenset(
 # room to spare: longer margins give the same piece to below -120 dB (see tests).
 ROLL_SECONDS = 0.05
 
+TEMPORARY = ".specmask-"  # how the names of files that are being written begin
 FULL_BYTES = 1 << 20  # a disk with less than this is taken as full when a write has failed
 
 
@@ -88,12 +91,15 @@ def read(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]
         AudioError: if it cannot be read.
     """
     with opened(path) as file:
-        try:
-            file.seek(min(start, file.frames))
-            samples = file.read(frames, dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
-        return samples, file.samplerate
+        return _part(file, start, frames), file.samplerate
+
+
+def _part(file: sf.SoundFile, start: int, frames: int) -> np.ndarray:
+    try:
+        file.seek(min(start, file.frames))
+        return file.read(frames, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:
@@ -151,15 +157,15 @@ def read_piece(
     """
     with opened(path) as file:
         source_rate = file.samplerate
-    if source_rate == rate:
-        return fit(to_mono(read(path, offset, length)[0]), length)
-    # The roll-in starts where an input and an output sample coincide: no fraction of a sample.
-    common = math.gcd(source_rate, rate)
-    step_in, step_out = source_rate // common, rate // common
-    roll = math.ceil(ROLL_SECONDS * max(rate, rate * rate / source_rate))
-    blocks = max(0, (offset - roll) // step_out)
-    stop = resampled_length(offset + length + roll, rate, source_rate)
-    samples = to_mono(read(path, blocks * step_in, stop - blocks * step_in)[0])
+        if source_rate == rate:
+            return fit(to_mono(_part(file, offset, length)), length)
+        # The roll-in starts where an input and an output sample coincide: no fraction of a sample.
+        common = math.gcd(source_rate, rate)
+        step_in, step_out = source_rate // common, rate // common
+        roll = math.ceil(ROLL_SECONDS * max(rate, rate * rate / source_rate))
+        blocks = max(0, (offset - roll) // step_out)
+        stop = resampled_length(offset + length + roll, rate, source_rate)
+        samples = to_mono(_part(file, blocks * step_in, stop - blocks * step_in))
     y = resample(samples, source_rate, rate, resampler)
     return fit(y[offset - blocks * step_out :], length)
 
@@ -171,31 +177,38 @@ def replacing(path: Path) -> Iterator[Path]:
     A file appears under its final name only when it is complete. The suffix is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".specmask-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # not tempfile.mkstemp: its files can be read by their owner only
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
-    except sf.LibsndfileError:  # a write failed, and libsndfile does not say why
-        full = shutil.disk_usage(path.parent).free < FULL_BYTES
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from None
-    finally:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, sf.LibsndfileError):  # a write failed, and it does not say why
+            number = _write_error(path.parent)
+            raise OSError(number, os.strerror(number), str(path)) from None
+        raise
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _write_error(folder: Path) -> int:
+    if not os.access(folder, os.W_OK):
+        return errno.EACCES
+    return errno.ENOSPC if shutil.disk_usage(folder).free < FULL_BYTES else errno.EIO
 
 
 def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
-    """Write int16 [samples] or [samples, channels] as a WAV file, complete or not at all."""
+    """Write int16 [samples] or [samples, channels] as a WAV file, complete or not at all.
+
+    The bytes are those that libsndfile writes; it would also wait for the disk after every file.
+    """
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.ascontiguousarray(samples, np.int16).tobytes())
     with replacing(path) as temporary:
-        sf.write(temporary, samples, rate, subtype="PCM_16", format="WAV")
+        temporary.write_bytes(content.getbuffer())
 
 
 def write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:

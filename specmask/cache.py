@@ -12,8 +12,10 @@ same reason a clean file can be met by the noise of another file at any gain.
 """
 
 import hashlib
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +23,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from specmask import audio, dataset, parallel, spectral
+from specmask import audio, manifest, parallel, spectral
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
+FILES_AT_ONCE = 1024  # rows of the manifest that are held while they are worked on
 DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
 INDEX = np.dtype(
     [
@@ -45,12 +48,13 @@ INDEX = np.dtype(
 
 def facts(config: Config, split: str) -> dict:
     """Return what a cache of this configuration must have been made from."""
-    manifest = dataset.manifest_path(config, split).read_bytes()
+    with manifest.path_of(config, split).open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12))
     return {
         "format": FORMAT,
         "sample_rate": config.data.sample_rate,
         **asdict(Stft.from_config(config)),
-        "manifest": hashlib.blake2b(manifest, digest_size=12).hexdigest(),
+        "manifest": digest.hexdigest(),
     }
 
 
@@ -63,10 +67,10 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     Raises:
         UserError: if the data set is missing, stale or damaged.
     """
-    rows = dataset.read_manifest(config, split)
+    rows = manifest.stream(config, split)
     folder, wanted = config.stft.cache(split), facts(config, split)
     if _read_facts(folder) == wanted and _is_whole(folder):
-        return len(rows), _size(folder), False
+        return len(_open(folder).index), _size(folder), False
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cache.json").unlink(missing_ok=True)
     for old in [
@@ -77,54 +81,64 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
         old.unlink()
     stft = Stft.from_config(config)
     index = _layout(rows, stft)
-    with tqdm(total=len(rows), desc=f"stft {split}", unit="file", disable=None) as bar:
+    rows = manifest.stream(config, split)
+    with tqdm(total=len(index), desc=f"stft {split}", unit="file", disable=None) as bar:
         for shard in range(index["shard"].max() + 1):
             _write_shard(config, split, rows, index, shard, stft, bar)
     with audio.replacing(folder / "index.npy") as temporary:
         np.save(temporary, index)
     with audio.replacing(folder / "cache.json") as temporary:
         temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    return len(rows), _size(folder), True
+    return len(index), _size(folder), True
 
 
-def _layout(rows: list[dict[str, str]], stft: Stft) -> np.ndarray:
-    index = np.zeros(len(rows), INDEX)
-    frames_a_shard = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
-    shard = offset = 0
-    for record, row in zip(index, rows, strict=True):
-        samples = int(row["samples"])
-        frames = stft.frames(samples)
-        if offset and offset + frames > frames_a_shard:
-            shard, offset = shard + 1, 0
-        record["shard"], record["offset"], record["frames"] = shard, offset, frames
-        record["samples"], record["additive"] = samples, row["additive"] == "yes"
-        for name in ("snr_db", "clean_level_db", "noise_level_db"):
-            record[name] = float(row[name])
-        offset += frames
-    return index
+def _layout(rows: Iterator[manifest.Row], stft: Stft) -> np.ndarray:
+    """Return the record of every row, in the order of the fields of ``INDEX``."""
+
+    def records() -> Iterator[tuple]:
+        frames_a_shard = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
+        shard = offset = 0
+        for row in rows:
+            samples = int(row["samples"])
+            frames = stft.frames(samples)
+            if offset and offset + frames > frames_a_shard:
+                shard, offset = shard + 1, 0
+            levels = (float(row[n]) for n in ("snr_db", "clean_level_db", "noise_level_db"))
+            yield shard, offset, frames, samples, *levels, row["additive"] == "yes"
+            offset += frames
+
+    return np.fromiter(records(), INDEX)
 
 
 def _write_shard(
-    config: Config, split: str, rows: list, index: np.ndarray, shard: int, stft: Stft, bar: tqdm
+    config: Config,
+    split: str,
+    rows: Iterator[manifest.Row],
+    index: np.ndarray,
+    shard: int,
+    stft: Stft,
+    bar: tqdm,
 ) -> None:
+    """Write the spectra of the next rows, as many as the shard holds."""
     folder = config.stft.cache(split)
-    members = np.flatnonzero(index["shard"] == shard)
-    shape = (int(index["frames"][members].sum()), stft.bins, 2)
+    members = index[index["shard"] == shard]
+    shape = (int(members["frames"].sum()), stft.bins, 2)
     kinds = {"clean": ("CleanSpeech", "clean_file"), "noise": ("Noise", "noise_file")}
     paths = {k: folder / f".specmask-{k}-{shard}.npy" for k in kinds}
     maps = {k: _new_map(p, shape) for k, p in paths.items()}
 
-    def fill(item: int) -> None:
-        record = index[item]
+    def fill(record: np.void, row: manifest.Row) -> None:
         place = slice(record["offset"], record["offset"] + record["frames"])
         for k, (kind, column) in kinds.items():
-            path = config.stft.folder(kind, split) / rows[item][column]
+            path = config.stft.folder(kind, split) / row[column]
             maps[k][place] = _spectrum(path, int(record["samples"]), config, stft)
 
     # Threads: reading and scipy.fft release the interpreter lock, and the map is shared.
     with ThreadPoolExecutor(parallel.worker_count(config.compute.workers)) as pool:
-        for _ in pool.map(fill, members):
-            bar.update()
+        for start in range(0, len(members), FILES_AT_ONCE):
+            some = members[start : start + FILES_AT_ONCE]
+            for _ in pool.map(fill, some, itertools.islice(rows, len(some))):
+                bar.update()
     for k, path in paths.items():
         maps.pop(k).flush()
         os.replace(path, folder / _shard_name(k, shard))
@@ -216,8 +230,8 @@ def load(config: Config, split: str) -> Cache:
     found = _read_facts(folder)
     if found is None:
         raise UserError(f"{folder}: no STFT cache; make it with python stft.py")
-    dataset.read_manifest(config, split)
-    changed = dataset.changed_settings(found, facts(config, split))
+    manifest.stream(config, split)  # refuses a data set of other settings
+    changed = manifest.changed(found, facts(config, split))
     if changed:
         raise UserError(f"{folder}: stale cache ({changed}); make it again with python stft.py")
     try:

@@ -102,6 +102,7 @@ class Data(Section):
         0.1, gt=0, lt=0.9, description="share of the training sources set apart for validation"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every draw of the data set")
+    files_per_folder: int = Field(0, ge=0, description="mixtures a subfolder; 0: all in one folder")
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
@@ -324,6 +325,14 @@ class Compute(Section):
     workers: int = Field(
         0, ge=0, le=1024, description="processes for data, cache and scores; 0: one a core"
     )
+    engine: Literal["local", "dask", "ray"] = Field(
+        "local",
+        description="what makes the data set: processes of this machine, or a Dask or Ray cluster",
+    )
+    address: str = Field(
+        "",
+        description="where the cluster answers, e.g. tcp://host:8786; empty: start one here",
+    )
 
 
 class Config(Section):
@@ -337,6 +346,11 @@ class Config(Section):
     enhance: Enhance = Field(default_factory=Enhance)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     compute: Compute = Field(default_factory=Compute)
+
+    @property
+    def work_path(self) -> Path:
+        """Folder of what runs keep for themselves; safe to delete when none is going on."""
+        return self.data.data_path / ".specmask"
 
     @property
     def window_length(self) -> int:

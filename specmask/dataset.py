@@ -1,4 +1,4 @@
-"""The data set: which file is made of what, its rendering, and its manifest.
+"""The data set: which file is made of what, and its rendering.
 
 File i of a split depends on (seed, split, i) and the sorted list of sources alone, never on the
 number of workers, the order of work, or an interruption; a larger total extends a smaller one.
@@ -10,23 +10,18 @@ Names (after MS-SNSD), n counting from 1:
     manifest_training.csv, one row a file; manifest_training.json, the settings of all
 """
 
-import csv
 import functools
 import hashlib
-import io
 import json
-import re
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specmask import audio, mixing, parallel, sources
+from specmask import audio, mixing, sources
 from specmask.audio import Rejected
-from specmask.config import KINDS, SPLITS, Config, spelling
+from specmask.config import KINDS, SPLITS, Config
 from specmask.errors import UserError
 from specmask.sources import Source
 
@@ -38,13 +33,11 @@ COLUMNS = (
 )  # fmt: skip
 SETTINGS = (
     "sample_rate", "file_length", "snr_lower", "snr_upper", "total_snrlevels", "snr_mode",
-    "speech_level_db", "silence_length", "validation_share", "seed",
+    "speech_level_db", "silence_length", "validation_share", "seed", "files_per_folder",
 )  # fmt: skip
 DRAWS = 200  # before a set of sources is given up as silent
 QUIET_DB = -30  # a crop this far below its recording's level counts as silent
 VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
-STALE_SECONDS = 600  # a temporary file this old belongs to a run that was killed
-_OURS = re.compile(r"^(clnsp\d+|noisy\d+_SNRdb_-?[\d.inf]+(_clnsp\d+)?)\.wav$")
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     looped, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
     level = int(rng.integers(len(grid))) if data.snr_mode == "random" else index % len(grid)
     mixture = mixing.mix(clean, noise, grid[level], data.speech_level_db, data.sample_rate)
-    names = file_names(index, grid[level])
+    names = file_names(index, grid[level], data.files_per_folder)
     for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / names[kind]
         audio.write_pcm16(path, array, data.sample_rate)
@@ -216,14 +209,18 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     return mixing.apply_gains(*arrays, float(row["clean_gain"]), float(row["noise_gain"]))
 
 
-def file_names(index: int, snr: float) -> dict[str, str]:
-    """Return the names of the three files of an item, by kind; they count from 1."""
+def file_names(index: int, snr: float, files_per_folder: int = 0) -> dict[str, str]:
+    """Return the names of the three files of an item, by kind; they count from 1.
+
+    With ``files_per_folder`` a numbered subfolder stands before them, counted from 0.
+    """
     n = index + 1
+    folder = f"{index // files_per_folder:05d}/" if files_per_folder else ""
     stem = f"noisy{n}_SNRdb_{snr:.2f}"
     return {
-        "CleanSpeech": f"clnsp{n}.wav",
-        "Noise": f"{stem}.wav",
-        "NoisySpeech": f"{stem}_clnsp{n}.wav",
+        "CleanSpeech": f"{folder}clnsp{n}.wav",
+        "Noise": f"{folder}{stem}.wav",
+        "NoisySpeech": f"{folder}{stem}_clnsp{n}.wav",
     }
 
 
@@ -309,170 +306,3 @@ def _pieces_text(pieces: list[Piece]) -> str:
 
 def _digest(array: np.ndarray) -> str:
     return hashlib.blake2b(array.astype("<i2").tobytes(), digest_size=8).hexdigest()
-
-
-# ---------------------------------------------------------------- a whole split
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a run did for one split: files in all, new ones, and ones beyond the total."""
-
-    split: str
-    total: int
-    new: int
-    surplus: int
-    manifest: Path
-
-
-def make(plan: Plan, overwrite: bool = False) -> Made:
-    """Render every file of a plan that is not there yet, and write the manifest.
-
-    Raises:
-        UserError: if the folders hold files of other settings or of another origin.
-    """
-    manifest = manifest_path(plan.config, plan.split)
-    sidecar, progress = manifest.with_suffix(".json"), manifest.with_suffix(".csv.partial")
-    folders = [plan.config.stft.folder(kind, plan.split) for kind in KINDS]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    if overwrite:
-        _clear(folders, [manifest, progress, sidecar])
-    else:
-        _refuse_foreign(sidecar, folders, plan.settings())
-    _sweep(folders)
-    _write_text(sidecar, json.dumps(plan.settings(), indent=1))
-
-    rows = {int(r["index"]): r for r in _complete_rows(manifest) + _complete_rows(progress)}
-    surplus = sum(i >= plan.total for i in rows)
-    sizes = 44 + 2 * plan.samples  # a WAV header and 16-bit samples
-    rows = {i: r for i, r in rows.items() if i < plan.total and _is_written(r, plan, sizes)}
-    missing = [i for i in range(plan.total) if i not in rows]
-    if not missing and len(_complete_rows(manifest)) == plan.total:
-        return Made(plan.split, plan.total, 0, surplus, manifest)
-    _write_rows(progress, rows.values())
-    with progress.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        render_one = functools.partial(render, plan=plan)
-        for row in parallel.map_chunks(
-            render_one, missing, plan.config.compute.workers, f"mix {plan.split}"
-        ):
-            writer.writerow(row)
-            file.flush()
-            rows[row["index"]] = row
-    _write_rows(manifest, (rows[i] for i in range(plan.total)))
-    progress.unlink()
-    return Made(plan.split, plan.total, len(missing), surplus, manifest)
-
-
-def manifest_path(config: Config, split: str) -> Path:
-    """Return where the manifest of a split lies."""
-    return config.data.data_path / f"manifest_{split}.csv"
-
-
-def read_manifest(config: Config, split: str) -> list[dict[str, str]]:
-    """Return the rows of a finished split.
-
-    Raises:
-        UserError: if it is missing, or was made with other settings than the configuration's.
-    """
-    path = manifest_path(config, split)
-    if not path.is_file():
-        raise UserError(f"{path}: no such data set; make it with python data/data_prep.py")
-    changed = changed_settings(_read_json(path.with_suffix(".json")), data_settings(config))
-    if changed:
-        raise UserError(
-            f"{path}: made with other settings ({changed}); "
-            "make it again with python data/data_prep.py --overwrite"
-        )
-    rows = _complete_rows(path)
-    if not rows:
-        raise UserError(f"{path}: holds no rows; run python data/data_prep.py --overwrite")
-    return rows
-
-
-def changed_settings(old: dict, new: dict) -> str:
-    """Say in words which of the new settings differ from the old ones; empty if none does."""
-    return ", ".join(
-        f"{spelling(key)} was {old.get(key)}, is {value}"
-        for key, value in new.items()
-        if old.get(key) != value
-    )
-
-
-def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:
-    if sidecar.is_file():
-        changed = changed_settings(_read_json(sidecar), settings)
-        if changed:
-            raise UserError(
-                f"{sidecar.parent}: the {sidecar.stem.removeprefix('manifest_')} files were made "
-                f"with other settings ({changed}); --overwrite makes them again, or choose "
-                "another data_path"
-            )
-        return
-    for folder in folders:
-        found = next((p for p in folder.iterdir() if p.suffix.lower() in audio.SUFFIXES), None)
-        if found:
-            raise UserError(
-                f"{folder}: holds audio that data_prep.py did not make (the first: {found.name}); "
-                "move them away, choose another data_path, or use --overwrite to replace those "
-                "that bear the names of a data set"
-            )
-
-
-def _clear(folders: list[Path], files: list[Path]) -> None:
-    """Remove what an earlier run made, and nothing else."""
-    for path in files:
-        path.unlink(missing_ok=True)
-    for folder in folders:
-        for path in folder.iterdir():
-            if _OURS.match(path.name):
-                path.unlink()
-
-
-def _sweep(folders: list[Path]) -> None:
-    """Remove temporary files that a killed run left behind."""
-    for folder in folders:
-        for path in folder.glob(".specmask-*"):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
-
-
-def _is_written(row: dict[str, str], plan: Plan, size: int) -> bool:
-    for kind, column in zip(KINDS, ("clean_file", "noise_file", "noisy_file"), strict=True):
-        path = plan.config.stft.folder(kind, plan.split) / row[column]
-        if not path.is_file() or path.stat().st_size != size:
-            return False
-    return True
-
-
-def _complete_rows(path: Path) -> list[dict[str, str]]:
-    """Read rows, leaving out a last line that was cut off while it was written."""
-    if not path.is_file():
-        return []
-    text = path.read_bytes().decode("utf-8", errors="surrogateescape")
-    found = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    return [r for r in found if set(r) == set(COLUMNS) and None not in r.values()]
-
-
-def _write_rows(path: Path, rows: Iterable[dict]) -> None:
-    with (
-        audio.replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as f,
-    ):
-        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with audio.replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from specmask import audio, parallel
+from specmask import audio, scans
 from specmask.audio import Rejected
 from specmask.config import Config
 from specmask.errors import UserError
@@ -108,9 +108,7 @@ def scan(
             "make demo, which makes its own"
         )
     rate = config.data.sample_rate
-    found = parallel.map_chunks(
-        inspect, [root / name for name in names], config.compute.workers, f"scan {root.name}"
-    )
+    found = scans.facts(inspect, [root / name for name in names], config, f"scan {root.name}")
     sources, rejected, seen = [], [], {}
     for name, facts in zip(names, found, strict=True):
         path = name.as_posix()
@@ -133,7 +131,10 @@ def scan(
 
 
 def inspect(path: Path) -> dict | str:
-    """Decode a file block by block and return its facts, or the reason why it cannot be used."""
+    """Decode a file block by block and return its facts, or the reason why it cannot be used.
+
+    They are kept on disk: whoever changes them raises ``scans.VERSION``.
+    """
     digest = hashlib.blake2b(digest_size=12)
     frames, energy, peak = 0, 0.0, 0.0
     try:

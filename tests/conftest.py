@@ -120,9 +120,14 @@ def data_config(corpus: Path, out: Path, **changes: object) -> Config:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file below a folder by its relative path."""
+    """Return the content of every file below a folder by its relative path.
+
+    What runs keep for themselves is left out.
+    """
     return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and ".specmask" not in p.parts
     }
 
 

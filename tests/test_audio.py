@@ -275,6 +275,16 @@ def test_loops_of_links(tmp_path):
     assert len(audio.read(tmp_path / "linked.wav")[0]) == 1600
 
 
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_a_piece_takes_one_opening_of_its_file(tmp_path, monkeypatch, rate):
+    path = save(tmp_path / "x.ogg", tone(440, 2, rate), rate)
+    opened = []
+    original = sf.SoundFile
+    monkeypatch.setattr(sf, "SoundFile", lambda name: opened.append(name) or original(name))
+    audio.read_piece(path, 3000, 8000, RATE)
+    assert len(opened) == 1
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -288,6 +298,15 @@ def test_sixteen_bits_come_back_exactly(tmp_path_factory, values):
     assert_array_equal(found, samples)
     assert (rate, sf.info(path).subtype) == (RATE, "PCM_16")
     assert path.stat().st_size == 44 + 2 * len(values)
+
+
+@pytest.mark.parametrize("shape", [(0,), (7,), (7, 1), (7, 2), (7, 3)])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_the_bytes_are_those_of_libsndfile(tmp_path, shape, rate):
+    samples = np.random.default_rng(0).integers(-32768, 32768, shape).astype(np.int16)
+    audio.write_pcm16(tmp_path / "ours.wav", samples, rate)
+    sf.write(tmp_path / "theirs.wav", samples, rate, subtype="PCM_16", format="WAV")
+    assert (tmp_path / "ours.wav").read_bytes() == (tmp_path / "theirs.wav").read_bytes()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])

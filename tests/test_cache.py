@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from specmask import audio, cache, dataset, spectral
+from specmask import audio, cache, dataset, manifest, spectral, synthesis
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -30,7 +30,7 @@ def made(corpus, tmp_path_factory) -> Config:
     """The configuration of a data set with caches, for reading only."""
     config = data_config(corpus, tmp_path_factory.mktemp("made"), **TOTALS)
     for plan in dataset.plan(config)[0]:
-        dataset.make(plan)
+        synthesis.make(plan)
         assert cache.build(config, plan.split)[2]
     return config
 
@@ -65,7 +65,7 @@ def real(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("split", ["training", "validation", "testing"])
 def test_spectra_are_those_of_the_files(made, split):
     found = cache.load(made, split)
-    rows = dataset.read_manifest(made, split)
+    rows = manifest.read(made, split)
     assert len(found) == len(rows)
     for item, row in enumerate(rows):
         clean, noise = (stored(found, kind, item) for kind in ("clean", "noise"))
@@ -81,7 +81,7 @@ def test_spectra_are_those_of_the_files(made, split):
 
 def test_cached_audio_can_be_heard_again(made):
     found = cache.load(made, "training")
-    row = dataset.read_manifest(made, "training")[0]
+    row = manifest.read(made, "training")[0]
     x, _ = sf.read(made.stft.folder("CleanSpeech", "training") / row["clean_file"])
     y = spectral.inverse(stored(found, "clean", 0), len(x), Stft.from_config(made))
     assert error_db(y, x) < -65
@@ -89,7 +89,7 @@ def test_cached_audio_can_be_heard_again(made):
 
 def test_index(made):
     found = cache.load(made, "training")
-    rows = dataset.read_manifest(made, "training")
+    rows = manifest.read(made, "training")
     assert found.index["frames"].tolist() == [52] * 6
     assert found.index["offset"].tolist() == [52 * k for k in range(6)]
     assert found.index["samples"].tolist() == [8000] * 6
@@ -213,7 +213,7 @@ def test_caches_of_other_settings_are_stale(copied, corpus, changes, words):
     config = data_config(corpus, copied.data.data_path, **TOTALS, **changes)
     message = refused(config)
     assert "stale" in message and words in message
-    row = dataset.read_manifest(config, "training")[0]
+    row = manifest.read(config, "training")[0]
     wanted = spectrum(config, row, "CleanSpeech")
     assert error_db(real(stored(rebuilt(config), "clean", 0)), real(wanted)) < -70
     assert "stale" in refused(copied)
@@ -223,7 +223,7 @@ def test_a_cache_of_another_data_set_is_stale(copied, corpus):
     larger = data_config(
         corpus, copied.data.data_path, **TOTALS | {"data__total_training_files": 8}
     )
-    dataset.make(dataset.plan(larger)[0][0])
+    synthesis.make(dataset.plan(larger)[0][0])
     assert "stale" in refused(larger) and "manifest" in refused(larger)
     assert len(rebuilt(larger)) == 8
 
@@ -323,7 +323,7 @@ def test_facts_name_everything_that_counts(made):
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "stereo", "rate"])
 def test_damaged_audio_is_named(copied, damage):
-    row = dataset.read_manifest(copied, "training")[3]
+    row = manifest.read(copied, "training")[3]
     path = copied.stft.folder("Noise", "training") / row["noise_file"]
     x, rate = sf.read(path, dtype="int16")
     if damage == "missing":

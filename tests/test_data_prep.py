@@ -25,7 +25,7 @@ from conftest import (
     start_script,
 )
 
-from specmask import cache, dataset
+from specmask import cache, dataset, synthesis
 
 SCRIPTS = ("data_prep.py", "data/data_prep.py")
 
@@ -38,7 +38,7 @@ def arguments(corpus: Path, out: Path, **changes: object) -> list[str]:
 def make(corpus: Path, out: Path, **changes: object) -> None:
     """Make the same data set in this process."""
     for plan in dataset.plan(data_config(corpus, out, **changes))[0]:
-        dataset.make(plan)
+        synthesis.make(plan)
 
 
 # ---------------------------------------------------------------- from end to end
@@ -62,7 +62,7 @@ def test_the_whole_way_from_another_folder(corpus, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     made = project / "made"
     assert [line.split(",")[0] for line in done.stdout.splitlines()] == [
-        "training: 20 files", "validation: 6 files", "testing: 6 files",
+        "plan: 32 files", "training: 20 files", "validation: 6 files", "testing: 6 files",
     ]  # fmt: skip
     assert "20 new" in done.stdout and str(made / "manifest_training.csv") in done.stdout
 
@@ -158,7 +158,7 @@ def test_a_run_that_is_killed_goes_on(number, code, corpus, tmp_path):
     assert written and all(path.stat().st_size == 44 + 2 * 8000 for path in written)
 
     config = data_config(corpus, tmp_path / "out", data__total_training_files=40)
-    assert dataset.make(dataset.plan(config)[0][0]).new <= 40 - 33
+    assert synthesis.make(dataset.plan(config)[0][0]).new <= 40 - 33
     make(corpus, tmp_path / "expected", data__total_training_files=40)
     now = snapshot(tmp_path / "out")
     for name, content in snapshot(tmp_path / "expected").items():

@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from conftest import (
 )
 from numpy.testing import assert_array_equal
 
-from specmask import audio, dataset, mixing
+from specmask import audio, dataset, manifest, mixing, synthesis
 from specmask.config import KINDS, SPLITS, Config
 from specmask.errors import UserError
 
@@ -35,15 +34,15 @@ COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "no
 GRID = ["-6.00", "-1.00", "4.00", "9.00"]
 
 
-def make(config: Config, overwrite: bool = False) -> dict[str, dataset.Made]:
+def make(config: Config, overwrite: bool = False) -> dict[str, synthesis.Made]:
     """Make all splits of a data set."""
     plans, _, _ = dataset.plan(config)
-    return {plan.split: dataset.make(plan, overwrite) for plan in plans}
+    return {plan.split: synthesis.make(plan, overwrite) for plan in plans}
 
 
-def make_training(config: Config, overwrite: bool = False) -> dataset.Made:
+def make_training(config: Config, overwrite: bool = False) -> synthesis.Made:
     """Make the training files only."""
-    return dataset.make(dataset.plan(config)[0][0], overwrite)
+    return synthesis.make(dataset.plan(config)[0][0], overwrite)
 
 
 def rows(config: Config, split: str = "training") -> list[dict[str, str]]:
@@ -300,7 +299,6 @@ def test_interrupted_runs_go_on(copied, made, cut):
         for kind in KINDS:
             (folder / f"{kind}_training" / row[COLUMN[kind]]).unlink()
     (folder / "Noise_training/.specmask-left.wav").write_bytes(b"half")
-    os.utime(folder / "Noise_training/.specmask-left.wav", (0, 0))
     times = stamps(copied)
     assert make_training(copied).new == 20 - max(0, complete)
     assert snapshot(folder) == snapshot(made.data.data_path)
@@ -322,26 +320,25 @@ def test_a_run_that_is_stopped_goes_on(made, corpus, tmp_path, monkeypatch, erro
         return render(index, plan)
 
     monkeypatch.setattr(dataset, "render", render_some)
-    monkeypatch.setattr(dataset.parallel.map_chunks, "__defaults__", (4,))  # files a task
+    monkeypatch.setattr(synthesis.parallel.map_chunks, "__defaults__", (4, None))  # files a task
     with pytest.raises(error):
         make(config)
     assert not (tmp_path / "out/manifest_training.csv").exists()
     with pytest.raises(UserError, match=r"no such data set"):
-        dataset.read_manifest(config, "training")
+        manifest.read(config, "training")
     monkeypatch.undo()
     assert make(config)["training"].new <= 20 - 8  # two tasks of four files were done
     assert snapshot(tmp_path / "out") == snapshot(made.data.data_path)
 
 
-def test_leftovers_of_killed_runs_are_removed_when_old(copied):
-    folder = copied.data.data_path / "CleanSpeech_training"
-    old, young = folder / ".specmask-old.wav", folder / ".specmask-young.wav"
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 3600,) * 2)
+def test_leftovers_of_killed_runs_are_removed(copied):
+    half, work = copied.stft.folder("Noise", "training") / ".specmask-x.wav", copied.work_path
+    half.write_bytes(b"half")
+    (work / "trial-x/Noise").mkdir(parents=True)
+    (work / "0123.pickle").write_bytes(b"plan")
     make_training(copied)
-    assert not old.exists()
-    assert young.exists()  # another run may be writing it
+    assert not half.exists()
+    assert {path.name for path in work.iterdir()} <= {"lock", "scan.jsonl"}
 
 
 # ---------------------------------------------------------------- what is refused
@@ -370,7 +367,7 @@ def test_changed_settings_are_refused_by_name(copied, corpus, changes, words):
         assert word in str(caught.value)
     assert snapshot(folder) == before  # nothing was touched
     with pytest.raises(UserError, match=r"--overwrite") as caught:
-        dataset.read_manifest(config, "training")
+        manifest.read(config, "training")
     assert words[0] in str(caught.value)
 
 
@@ -437,14 +434,14 @@ def test_damaged_settings_are_refused(copied, text):
     with pytest.raises(UserError, match="--overwrite"):
         make_training(copied)
     with pytest.raises(UserError, match="--overwrite"):
-        dataset.read_manifest(copied, "training")
+        manifest.read(copied, "training")
 
 
 @pytest.mark.parametrize("text", ["", "index\n", "\0\0\0\n", "a,b\n1,2\n"])
 def test_damaged_manifests(copied, made, text):
     (copied.data.data_path / "manifest_training.csv").write_text(text)
     with pytest.raises(UserError, match="--overwrite"):
-        dataset.read_manifest(copied, "training")
+        manifest.read(copied, "training")
     make_training(copied)
     assert snapshot(copied.data.data_path) == snapshot(made.data.data_path)
 
@@ -639,7 +636,7 @@ def test_a_file_that_has_gone_bad_since_the_scan_is_passed_over(tmp_path):
     plan = dataset.plan(data_config(corpus, tmp_path / "out"))[0][0]
     bad = plan.speech[0].path
     (corpus / "clean_train" / bad).write_bytes(b"")
-    assert dataset.make(plan).new == 20
+    assert synthesis.make(plan).new == 20
     used = {p["path"] for row in rows(plan.config) for p in pieces(row, "speech")}
     assert used and bad not in used
 
@@ -655,9 +652,9 @@ def test_names_of_any_kind(tmp_path, name):
     config = data_config(corpus, tmp_path / "out")
     plans, _, _ = dataset.plan(config)
     for plan in plans:
-        assert dataset.make(plan).new == plan.total
-        assert dataset.make(plan).new == 0  # the manifest was read back
-        found = dataset.read_manifest(config, plan.split)
+        assert synthesis.make(plan).new == plan.total
+        assert synthesis.make(plan).new == 0  # the manifest was read back
+        found = manifest.read(config, plan.split)
         assert len(found) == plan.total
         assert {row["speaker"] for row in found} <= {s.label for s in plan.speech}
         assert {row["noise_type"] for row in found} <= {s.label for s in plan.noise}
@@ -667,14 +664,14 @@ def test_names_of_any_kind(tmp_path, name):
 
 
 def test_manifest_of_a_finished_split(made):
-    found = dataset.read_manifest(made, "training")
+    found = manifest.read(made, "training")
     assert found == rows(made)
     assert tuple(found[0]) == dataset.COLUMNS
 
 
 def test_no_manifest(corpus, tmp_path):
     with pytest.raises(UserError, match=r"no such data set; .*data_prep\.py"):
-        dataset.read_manifest(data_config(corpus, tmp_path), "training")
+        manifest.read(data_config(corpus, tmp_path), "training")
 
 
 def test_every_setting_counts(made):
@@ -691,4 +688,4 @@ def test_every_setting_counts(made):
 def test_sources_of_a_plan_count(made):
     plan = dataset.plan(made)[0][0]
     fewer = dataclasses.replace(plan, speech=plan.speech[:-1])
-    assert dataset.changed_settings(plan.settings(), fewer.settings()).startswith("speech_sources")
+    assert manifest.changed(plan.settings(), fewer.settings()).startswith("speech_sources")
