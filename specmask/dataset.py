@@ -15,30 +15,33 @@ import functools
 import hashlib
 import io
 import json
+import math
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specmask import audio, mixing, parallel, sources
+from specmask import audio, mixing, parallel, rooms, scene, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config, spelling
 from specmask.errors import UserError
+from specmask.scene import generator
 from specmask.sources import Source
 
 COLUMNS = (
     "index", "clean_file", "noise_file", "noisy_file", "speaker", "noise_type", "snr_db",
-    "measured_snr_db", "clean_level_db", "noise_level_db", "clean_gain", "noise_gain", "peak",
-    "samples", "sample_rate", "seed", "additive", "augmentation", "speech", "noise",
-    "clean_digest", "noise_digest",
+    "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db",
+    "clean_gain", "noise_gain", "peak", "samples", "sample_rate",
+    "seed", "additive", "augmentation", "speech", "noise", "clean_digest", "noise_digest",
 )  # fmt: skip
 SETTINGS = (
     "sample_rate", "file_length", "snr_lower", "snr_upper", "total_snrlevels", "snr_mode",
-    "speech_level_db", "silence_length", "validation_share", "seed",
+    "snr_reference", "blend", "blend_lower", "blend_upper", "speech_level_db", "silence_length",
+    "validation_share", "seed",
 )  # fmt: skip
 DRAWS = 200  # before a set of sources is given up as silent
 QUIET_DB = -30  # a crop this far below its recording's level counts as silent
@@ -57,6 +60,7 @@ class Plan:
     noise_root: Path
     speech: list[Source]
     noise: list[Source]
+    responses: Sequence[rooms.Response] = ()
 
     @property
     def total(self) -> int:
@@ -73,6 +77,7 @@ class Plan:
         return data_settings(self.config) | {
             "speech_sources": sources.digest(self.speech),
             "noise_sources": sources.digest(self.noise),
+            "rir_path": sources.digest(self.responses),
         }
 
     @functools.cached_property
@@ -88,18 +93,22 @@ class Plan:
 class Piece:
     """A part of a recording and where it stands in the file; all in samples at the working rate.
 
-    ``turn`` is the first sample of the recording's loop: a short noise goes round.
+    Of noise, ``layer`` counts the noises of a mixture from 0, and ``voice`` the voices of babble,
+    which lie in the folder of speech.
     """
 
     source: Source
     offset: int
     length: int
     at: int
+    layer: int = 0
+    voice: int | None = None
 
 
 def data_settings(config: Config) -> dict[str, Any]:
     """Return the options that the audio of a data set depends on."""
     settings = {name: getattr(config.data, name) for name in SETTINGS}
+    settings |= config.augment.model_dump(exclude={"rir_path"})  # its content counts: Plan.settings
     return settings | {"resampler": config.audio.resampler}
 
 
@@ -134,9 +143,11 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         for what, part in zip(("speech", "noise"), parts, strict=True)
         for warning in part[2]
     ]
+    responses, bad = _responses(config)
+    rejected["training"] += bad
     roots = data.clean_train_path, data.noise_train_path
     plans = [
-        Plan(config, split, *roots, parts[0][k], parts[1][k])
+        Plan(config, split, *roots, parts[0][k], parts[1][k], responses)
         for k, split in enumerate(("training", "validation"))
     ]
     if data.total_testing_files:
@@ -145,13 +156,29 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         sources.refuse_leaks(speech, test_speech, "[data] clean_test_path: speech")
         sources.refuse_leaks(noise, test_noise, "[data] noise_test_path: noise")
         roots = data.clean_test_path, data.noise_test_path
-        plans.append(Plan(config, "testing", *roots, test_speech, test_noise))
+        plans.append(Plan(config, "testing", *roots, test_speech, test_noise, responses))
+    _refuse_single_speakers(plans)
     return plans, warnings, rejected
 
 
-def generator(seed: int, *key: int) -> np.random.Generator:
-    """Return the counter-based random generator of (seed, key)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+def _responses(config: Config) -> tuple[list[rooms.Response], list[Rejected]]:
+    """Return the room impulse responses where there are any to be used."""
+    if not config.augment.room_probability:
+        return [], []
+    if config.augment.rir_path == Path():
+        rooms.library()  # says so at once if it is missing
+        return [], []
+    return rooms.scan(config.augment.rir_path)
+
+
+def _refuse_single_speakers(plans: list[Plan]) -> None:
+    for p in plans:
+        augmented = p.split != "testing" or p.config.augment.testing
+        if p.config.augment.babble_probability and augmented and len(p.speakers) < 2:
+            raise UserError(
+                f"[augment] babble_probability: {p.speech_root} holds one speaker for {p.split}, "
+                "expected two or more to make babble of others; add speakers, or set it to 0"
+            )
 
 
 # ---------------------------------------------------------------- one file
@@ -161,25 +188,38 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     """Draw file ``index`` of a plan, write its three WAV files, and return its manifest row."""
     data = plan.config.data
     grid = mixing.snr_grid(data.snr_lower, data.snr_upper, data.total_snrlevels)
-    clip = index if data.snr_mode == "random" else index // len(grid)
+    all_levels = data.snr_mode == "all" and data.blend == "snr"
+    clip = index // len(grid) if all_levels else index
     rng = generator(data.seed, SPLITS.index(plan.split), clip)
-    speech, clean = _draw(plan, rng, _draw_speech, plan.speech_root)
+    drawn = scene.draw(plan.config, plan.split, clip, plan.responses)
+    speech, voice = _draw(plan, rng, _draw_speech, plan.speech_root, drawn)
     looped, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
-    level = int(rng.integers(len(grid))) if data.snr_mode == "random" else index % len(grid)
-    mixture = mixing.mix(clean, noise, grid[level], data.speech_level_db, data.sample_rate)
-    names = file_names(index, grid[level])
+    level = index % len(grid) if all_levels else int(rng.integers(len(grid)))
+    looped, noises = _noises(plan, clip, drawn, speech[0].source.group, looped, noise)
+    mixture = scene.mixture(voice, noises, drawn, plan.config, grid[level])
+    measured = mixing.snr_db(mixture.clean, mixture.noise)
+    snr = grid[level] if data.blend == "snr" else round(measured, 2) + 0.0
+    if "only" in drawn:
+        snr = math.inf if drawn["only"] == "clean" else -math.inf
+    if drawn.get("only") == "noise":
+        speech = []
+    if mixture.scale != 1:
+        drawn["scale"] = mixture.scale
+    names = file_names(index, snr)
     for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / names[kind]
         audio.write_pcm16(path, array, data.sample_rate)
+    active = mixing.active_snr_db(mixture.clean, mixture.noise, data.sample_rate)
     return {
         "index": index,
         "clean_file": names["CleanSpeech"],
         "noise_file": names["Noise"],
         "noisy_file": names["NoisySpeech"],
-        "speaker": speech[0].source.label,
-        "noise_type": looped[0].source.label,
-        "snr_db": f"{grid[level]:.2f}",
-        "measured_snr_db": f"{mixing.snr_db(mixture.clean, mixture.noise):.4f}",
+        "speaker": speech[0].source.label if speech else "",
+        "noise_type": _noise_type(drawn, looped),
+        "snr_db": f"{snr:.2f}",
+        "measured_snr_db": f"{measured:.4f}",
+        "measured_active_snr_db": f"{active:.4f}",
         "clean_level_db": f"{mixing.level_db(mixture.clean / mixing.FULL_SCALE):.3f}",
         "noise_level_db": f"{mixing.level_db(mixture.noise / mixing.FULL_SCALE):.3f}",
         "clean_gain": repr(mixture.clean_gain),
@@ -188,8 +228,8 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
         "samples": plan.samples,
         "sample_rate": data.sample_rate,
         "seed": f"{data.seed}/{plan.split}/{clip}",
-        "additive": "yes",
-        "augmentation": "",
+        "additive": "yes" if mixture.additive else "no",
+        "augmentation": json.dumps(drawn, separators=(",", ":")) if drawn else "",
         "speech": _pieces_text(speech),
         "noise": _pieces_text(looped),
         "clean_digest": _digest(mixture.clean),
@@ -200,20 +240,38 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
     test = split == "testing"
-    roots = (
-        config.data.clean_test_path if test else config.data.clean_train_path,
-        config.data.noise_test_path if test else config.data.noise_train_path,
-    )
-    arrays = []
-    for root, text in zip(roots, (row["speech"], row["noise"]), strict=True):
-        out = np.zeros(int(row["samples"]), np.float32)
-        for piece in json.loads(text):
+    speech_root = config.data.clean_test_path if test else config.data.clean_train_path
+    noise_root = config.data.noise_test_path if test else config.data.noise_train_path
+    samples, rate = int(row["samples"]), int(row["sample_rate"])
+    drawn = json.loads(row["augmentation"] or "{}")
+
+    def place(pieces: list[dict], root: Path, length: int) -> np.ndarray:
+        out = np.zeros(length, np.float32)
+        for piece in pieces:
             _place(
-                out, root / piece["path"], piece["offset"], piece["length"], piece["at"],
-                int(row["sample_rate"]), config.audio.resampler,
+                out, root / piece["path"], piece["offset"], piece["length"], piece["at"], rate,
+                config.audio.resampler,
             )  # fmt: skip
-        arrays.append(out)
-    return mixing.apply_gains(*arrays, float(row["clean_gain"]), float(row["noise_gain"]))
+        return out
+
+    speech = place(json.loads(row["speech"]), speech_root, scene.source_samples(samples, drawn))
+    layers: dict[int, dict[int | None, list[dict]]] = {}
+    for piece in json.loads(row["noise"]):
+        layers.setdefault(piece.get("layer", 0), {}).setdefault(piece.get("voice"), []).append(
+            piece
+        )
+    first = layers.pop(0, {})
+    if "only" in drawn and drawn["only"] == "clean":
+        noises = [np.zeros(samples, np.float32)]
+    elif "colour" in drawn:
+        noises = [scene.coloured(samples, rate, drawn)]
+    elif "babble" in drawn:
+        noises = [scene.babble([place(v, speech_root, samples) for v in first.values()], rate)]
+    else:
+        noises = [place(first[None], noise_root, samples)]
+    noises += [place(layer[None], noise_root, samples) for layer in layers.values()]
+    gains = float(row["clean_gain"]), float(row["noise_gain"])
+    return scene.mixture(speech, noises, drawn, config, gains=gains)
 
 
 def file_names(index: int, snr: float) -> dict[str, str]:
@@ -228,13 +286,18 @@ def file_names(index: int, snr: float) -> dict[str, str]:
 
 
 def _draw(
-    plan: Plan, rng: np.random.Generator, draw: Any, root: Path
+    plan: Plan,
+    rng: np.random.Generator,
+    draw: Callable[[Plan, np.random.Generator, int], list[Piece]],
+    root: Path,
+    drawn: dict[str, Any] | None = None,
 ) -> tuple[list[Piece], np.ndarray]:
     """Draw pieces until they are not silent; a file that has gone bad since the scan is skipped."""
     reason = "only silent crops were found"
+    samples = scene.source_samples(plan.samples, drawn or {})
     for _ in range(DRAWS):
-        pieces = draw(plan, rng)
-        out = np.zeros(plan.samples, np.float32)
+        pieces = draw(plan, rng, samples)
+        out = np.zeros(samples, np.float32)
         try:
             for p in pieces:
                 _place(
@@ -250,11 +313,13 @@ def _draw(
     raise UserError(f"{root}: no usable piece in {DRAWS} draws ({reason}); add recordings")
 
 
-def _draw_speech(plan: Plan, rng: np.random.Generator) -> list[Piece]:
+def _draw_speech(
+    plan: Plan, rng: np.random.Generator, samples: int, group: str | None = None
+) -> list[Piece]:
     """Choose a crop of a long recording, or short ones of one speaker with gaps between them."""
-    samples = plan.samples
     gap = round(plan.config.data.silence_length * plan.config.data.sample_rate)
-    source = plan.speech[rng.integers(len(plan.speech))]
+    choice = plan.speech if group is None else plan.speakers[group]
+    source = choice[rng.integers(len(choice))]
     if source.length >= samples:
         start = source.start + int(rng.integers(source.length - samples + 1))
         return [Piece(source, start, samples, 0)]
@@ -268,9 +333,8 @@ def _draw_speech(plan: Plan, rng: np.random.Generator) -> list[Piece]:
     return pieces
 
 
-def _draw_noise(plan: Plan, rng: np.random.Generator) -> list[Piece]:
+def _draw_noise(plan: Plan, rng: np.random.Generator, samples: int) -> list[Piece]:
     """Choose a crop of a long recording, or a short one that goes round from a random offset."""
-    samples = plan.samples
     source = plan.noise[rng.integers(len(plan.noise))]
     if source.length >= samples:
         start = source.start + int(rng.integers(source.length - samples + 1))
@@ -282,6 +346,52 @@ def _draw_noise(plan: Plan, rng: np.random.Generator) -> list[Piece]:
         pieces.append(Piece(source, source.start + offset, length, at))
         at, offset = at + length, 0
     return pieces
+
+
+def _noises(
+    plan: Plan,
+    clip: int,
+    drawn: dict[str, Any],
+    speaker: str,
+    pieces: list[Piece],
+    noise: np.ndarray,
+) -> tuple[list[Piece], list[np.ndarray]]:
+    """Return the noises that were drawn for a clip, beginning with the recorded one or instead."""
+    if drawn.get("only") == "clean":
+        return [], [np.zeros(plan.samples, np.float32)]
+    rate = plan.config.data.sample_rate
+    if "colour" in drawn:
+        pieces, noise = [], scene.coloured(plan.samples, rate, drawn)
+    elif "babble" in drawn:
+        rng = scene.dice(plan.config, plan.split, clip, "babble")
+        found = [
+            _draw(plan, rng, functools.partial(_draw_speech, group=other), plan.speech_root)
+            for other in _other_speakers(plan, rng, speaker, drawn["babble"])
+        ]
+        pieces = [replace(p, voice=v) for v, (voice, _) in enumerate(found) for p in voice]
+        noise = scene.babble([voice for _, voice in found], rate)
+    noises = [noise]
+    for layer in range(1, 1 + len(drawn.get("noises_db", ()))):
+        rng = scene.dice(plan.config, plan.split, clip, "layers", layer)
+        further, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
+        pieces = pieces + [replace(p, layer=layer) for p in further]
+        noises.append(noise)
+    return pieces, noises
+
+
+def _other_speakers(plan: Plan, rng: np.random.Generator, speaker: str, voices: int) -> list[str]:
+    """Choose speakers without the one who is heard, each once as long as there are enough."""
+    others = [name for name in plan.speakers if name != speaker]
+    chosen = rng.choice(len(others), voices, replace=voices > len(others))
+    return [others[k] for k in chosen]
+
+
+def _noise_type(drawn: dict[str, Any], pieces: list[Piece]) -> str:
+    """Return the type of the first noise."""
+    if drawn.get("only") == "clean":
+        return "none"
+    made = [name for key, name in (("colour", "coloured"), ("babble", "babble")) if key in drawn]
+    return made[0] if made else pieces[0].source.label
 
 
 def _place(
@@ -302,6 +412,8 @@ def _pieces_text(pieces: list[Piece]) -> str:
                 "channels": p.source.channels,
                 "digest": p.source.digest,
             }
+            | ({"layer": p.layer} if p.layer else {})
+            | ({} if p.voice is None else {"voice": p.voice})
             for p in pieces
         ]
     )
