@@ -21,6 +21,7 @@ FRAME_SECONDS = 0.02
 # ITU-T P.56, method B
 P56_TIME_SECONDS = 0.03
 P56_HANGOVER_SECONDS = 0.2
+P56_BLOCK_SECONDS = 0.001
 P56_MARGIN_DB = 15.9
 
 
@@ -68,25 +69,30 @@ def p56_level_db(x: np.ndarray, rate: int) -> float:
     q reaches c until 0.2 s after. The level over the active time A(c) is the result where it lies
     15.9 dB above c.
 
-    Differs from the recommendation: the thresholds, steps of 2, lie relative to the largest q and
-    not to full scale, so that the result is exactly as many dB higher as the signal is; between
-    two of them A − c is interpolated in dB. Where A − c is more than 15.9 dB at all of them
-    (clicks), the highest one counts.
+    Differs from the recommendation: the envelope is that of means of |x| over 1 ms. The
+    thresholds, steps of 2, lie relative to the largest q and not to full scale, so that the
+    result is exactly as many dB higher as the signal is; between two of them A − c is
+    interpolated in dB. Where A − c is more than 15.9 dB at all of them (clicks), the highest
+    one counts.
     """
     energy = float(np.sum(np.square(x, dtype=np.float64)))
     if energy == 0:
         return -np.inf
-    g = np.exp(-1 / (P56_TIME_SECONDS * rate))
-    smooth = [1 - g], [1, -g]
-    q = scipy.signal.lfilter(*smooth, scipy.signal.lfilter(*smooth, np.abs(x.astype(np.float64))))
-    hangover = int(np.ceil(P56_HANGOVER_SECONDS * rate))
+    block = max(1, round(P56_BLOCK_SECONDS * rate))
+    padded = np.zeros(-(-len(x) // block) * block)
+    np.abs(x, out=padded[: len(x)], dtype=np.float64)
+    q = np.sum(padded.reshape(-1, block), axis=1) / block
+    g = np.exp(-block / (P56_TIME_SECONDS * rate))
+    for _ in range(2):
+        q = scipy.signal.lfilter([1 - g], [1, -g], q)
+    hangover = int(np.ceil(P56_HANGOVER_SECONDS * rate / block))
     # the largest of q and of its values up to the hangover before
     held = scipy.ndimage.maximum_filter1d(
         q, hangover + 1, origin=hangover // 2, mode="constant", cval=0.0
     )
     thresholds = q.max() * 2.0 ** np.arange(-24, 1)
-    active = len(x) - np.searchsorted(np.sort(held), thresholds)
-    levels_db = 10 * np.log10(energy / active)
+    blocks = len(q) - np.searchsorted(np.sort(held), thresholds)
+    levels_db = 10 * np.log10(energy / np.minimum(blocks * block, len(x)))
     margins_db = levels_db - 20 * np.log10(thresholds)
     below = np.flatnonzero(margins_db <= P56_MARGIN_DB)
     if not len(below):
