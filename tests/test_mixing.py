@@ -105,6 +105,24 @@ def test_p56_of_bursts_by_its_definition(rate, on, pause):
     assert mixing.p56_level_db(x, rate) == pytest.approx(expected, abs=0.05)
 
 
+def test_p56_of_a_decay_by_its_definition():
+    """Of sound that falls by 5 dB a second, the margin decides how much is active.
+
+    The envelope of e^(-at) is e^(-at) / (1 - 0.03 a)^2 once it has risen.
+    """
+    a = 5 * math.log(10) / 20
+    x = np.exp(-a * np.arange(20 * RATE) / RATE)
+    x[::2] *= -1
+    energy = 1 / (2 * a)
+
+    def active(c: float) -> float:
+        return -math.log(c * (1 - 0.03 * a) ** 2) / a + 0.2
+
+    c = bisect(lambda c: 15.9 - 10 * math.log10(energy / active(c)) + 20 * math.log10(c), 1e-3, 0.9)
+    expected = 10 * math.log10(energy / active(c))
+    assert mixing.p56_level_db(x, RATE) == pytest.approx(expected, abs=0.05)
+
+
 def bisect(function, low: float, high: float) -> float:
     """Where an increasing function is zero."""
     for _ in range(60):
