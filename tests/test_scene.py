@@ -510,6 +510,14 @@ def test_rooms_are_asked_for_before_the_first_file(voices, tmp_path, monkeypatch
         dataset.plan(configured(voices, tmp_path, SWITCHES["room"]))
 
 
+def test_the_last_scale_is_in_the_row(voices, tmp_path):
+    """A codec goes beyond what it was given; all three files are lowered then."""
+    config = configured(voices, tmp_path, SWITCHES["codec"], data__speech_level_db=-5)
+    rows = made(config)
+    assert any(drawn(row).get("scale", 1) < 1 for row in rows)
+    check(config, rows)
+
+
 def test_two_workers_make_the_same_bytes(voices, tmp_path):
     options = {k: v for name in ("room dry", "pitch", "codec", "babble", "noises_db")
                for k, v in SWITCHES[name].items()} | {"babble_probability": 0.5}  # fmt: skip
