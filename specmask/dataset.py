@@ -18,16 +18,17 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specmask import audio, mixing, parallel, rooms, scene, sources
+from specmask import audio, crops, mixing, parallel, rooms, scene, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config, spelling
+from specmask.crops import Piece
 from specmask.errors import UserError
 from specmask.scene import generator
 from specmask.sources import Source
@@ -43,8 +44,6 @@ SETTINGS = (
     "snr_reference", "blend", "blend_lower", "blend_upper", "speech_level_db", "silence_length",
     "validation_share", "seed",
 )  # fmt: skip
-DRAWS = 200  # before a set of sources is given up as silent
-QUIET_DB = -30  # a crop this far below its recording's level counts as silent
 VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
 STALE_SECONDS = 600  # a temporary file this old belongs to a run that was killed
 _OURS = re.compile(r"^(clnsp\d+|noisy\d+_SNRdb_-?[\d.inf]+(_clnsp\d+)?)\.wav$")
@@ -88,21 +87,24 @@ class Plan:
             groups.setdefault(source.group, []).append(source)
         return groups
 
+    def draw_speech(
+        self, rng: np.random.Generator, samples: int, group: str | None = None
+    ) -> tuple[list[Piece], np.ndarray]:
+        """Draw speech of anyone, or of one group; see :func:`specmask.crops.draw`."""
+        data = self.config.data
+        choose = functools.partial(
+            crops.of_speech,
+            rng=rng,
+            choice=self.speech if group is None else self.speakers[group],
+            speakers=self.speakers,
+            gap=round(data.silence_length * data.sample_rate),
+        )
+        return crops.draw(choose, samples, self.speech_root, self.config)
 
-@dataclass(frozen=True)
-class Piece:
-    """A part of a recording and where it stands in the file; all in samples at the working rate.
-
-    Of noise, ``layer`` counts the noises of a mixture from 0, and ``voice`` the voices of babble,
-    which lie in the folder of speech.
-    """
-
-    source: Source
-    offset: int
-    length: int
-    at: int
-    layer: int = 0
-    voice: int | None = None
+    def draw_noise(self, rng: np.random.Generator) -> tuple[list[Piece], np.ndarray]:
+        """Draw recorded noise."""
+        choose = functools.partial(crops.of_noise, rng=rng, choice=self.noise)
+        return crops.draw(choose, self.samples, self.noise_root, self.config)
 
 
 def data_settings(config: Config) -> dict[str, Any]:
@@ -192,8 +194,8 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     clip = index // len(grid) if all_levels else index
     rng = generator(data.seed, SPLITS.index(plan.split), clip)
     drawn = scene.draw(plan.config, plan.split, clip, plan.responses)
-    speech, voice = _draw(plan, rng, _draw_speech, plan.speech_root, drawn)
-    looped, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
+    speech, voice = plan.draw_speech(rng, scene.source_samples(plan.samples, drawn))
+    looped, noise = plan.draw_noise(rng)
     level = index % len(grid) if all_levels else int(rng.integers(len(grid)))
     looped, noises = _noises(plan, clip, drawn, speech[0].source.group, looped, noise)
     mixture = scene.mixture(voice, noises, drawn, plan.config, grid[level])
@@ -230,8 +232,8 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
         "seed": f"{data.seed}/{plan.split}/{clip}",
         "additive": "yes" if mixture.additive else "no",
         "augmentation": json.dumps(drawn, separators=(",", ":")) if drawn else "",
-        "speech": _pieces_text(speech),
-        "noise": _pieces_text(looped),
+        "speech": crops.text(speech),
+        "noise": crops.text(looped),
         "clean_digest": _digest(mixture.clean),
         "noise_digest": _digest(mixture.noise),
     }
@@ -242,34 +244,24 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     test = split == "testing"
     speech_root = config.data.clean_test_path if test else config.data.clean_train_path
     noise_root = config.data.noise_test_path if test else config.data.noise_train_path
-    samples, rate = int(row["samples"]), int(row["sample_rate"])
-    drawn = json.loads(row["augmentation"] or "{}")
-
-    def place(pieces: list[dict], root: Path, length: int) -> np.ndarray:
-        out = np.zeros(length, np.float32)
-        for piece in pieces:
-            _place(
-                out, root / piece["path"], piece["offset"], piece["length"], piece["at"], rate,
-                config.audio.resampler,
-            )  # fmt: skip
-        return out
-
-    speech = place(json.loads(row["speech"]), speech_root, scene.source_samples(samples, drawn))
-    layers: dict[int, dict[int | None, list[dict]]] = {}
+    samples, drawn = int(row["samples"]), json.loads(row["augmentation"] or "{}")
+    length = scene.source_samples(samples, drawn)
+    speech = crops.read(json.loads(row["speech"]), speech_root, length, config)
+    parts: dict[int, dict[int | None, list[dict]]] = {}  # of noise, by layer and voice
     for piece in json.loads(row["noise"]):
-        layers.setdefault(piece.get("layer", 0), {}).setdefault(piece.get("voice"), []).append(
-            piece
-        )
-    first = layers.pop(0, {})
-    if "only" in drawn and drawn["only"] == "clean":
+        layer = parts.setdefault(piece.get("layer", 0), {})
+        layer.setdefault(piece.get("voice"), []).append(piece)
+    first, rate = parts.pop(0, {}), config.data.sample_rate
+    if drawn.get("only") == "clean":
         noises = [np.zeros(samples, np.float32)]
     elif "colour" in drawn:
         noises = [scene.coloured(samples, rate, drawn)]
     elif "babble" in drawn:
-        noises = [scene.babble([place(v, speech_root, samples) for v in first.values()], rate)]
+        voices = [crops.read(v, speech_root, samples, config) for v in first.values()]
+        noises = [scene.babble(voices, rate)]
     else:
-        noises = [place(first[None], noise_root, samples)]
-    noises += [place(layer[None], noise_root, samples) for layer in layers.values()]
+        noises = [crops.read(first[None], noise_root, samples, config)]
+    noises += [crops.read(part[None], noise_root, samples, config) for part in parts.values()]
     gains = float(row["clean_gain"]), float(row["noise_gain"])
     return scene.mixture(speech, noises, drawn, config, gains=gains)
 
@@ -283,69 +275,6 @@ def file_names(index: int, snr: float) -> dict[str, str]:
         "Noise": f"{stem}.wav",
         "NoisySpeech": f"{stem}_clnsp{n}.wav",
     }
-
-
-def _draw(
-    plan: Plan,
-    rng: np.random.Generator,
-    draw: Callable[[Plan, np.random.Generator, int], list[Piece]],
-    root: Path,
-    drawn: dict[str, Any] | None = None,
-) -> tuple[list[Piece], np.ndarray]:
-    """Draw pieces until they are not silent; a file that has gone bad since the scan is skipped."""
-    reason = "only silent crops were found"
-    samples = scene.source_samples(plan.samples, drawn or {})
-    for _ in range(DRAWS):
-        pieces = draw(plan, rng, samples)
-        out = np.zeros(samples, np.float32)
-        try:
-            for p in pieces:
-                _place(
-                    out, root / p.source.path, p.offset, p.length, p.at,
-                    plan.config.data.sample_rate, plan.config.audio.resampler,
-                )  # fmt: skip
-        except audio.AudioError as error:
-            reason = f"{pieces[0].source.path}: {error}"
-            continue
-        loudest = max(p.source.level_db for p in pieces)
-        if mixing.level_db(out) > max(loudest + QUIET_DB, sources.SILENCE_DBFS):
-            return pieces, out
-    raise UserError(f"{root}: no usable piece in {DRAWS} draws ({reason}); add recordings")
-
-
-def _draw_speech(
-    plan: Plan, rng: np.random.Generator, samples: int, group: str | None = None
-) -> list[Piece]:
-    """Choose a crop of a long recording, or short ones of one speaker with gaps between them."""
-    gap = round(plan.config.data.silence_length * plan.config.data.sample_rate)
-    choice = plan.speech if group is None else plan.speakers[group]
-    source = choice[rng.integers(len(choice))]
-    if source.length >= samples:
-        start = source.start + int(rng.integers(source.length - samples + 1))
-        return [Piece(source, start, samples, 0)]
-    pieces, at = [], 0
-    others = plan.speakers[source.group]
-    while at < samples:
-        length = min(source.length, samples - at)
-        pieces.append(Piece(source, source.start, length, at))
-        at += length + gap
-        source = others[rng.integers(len(others))]
-    return pieces
-
-
-def _draw_noise(plan: Plan, rng: np.random.Generator, samples: int) -> list[Piece]:
-    """Choose a crop of a long recording, or a short one that goes round from a random offset."""
-    source = plan.noise[rng.integers(len(plan.noise))]
-    if source.length >= samples:
-        start = source.start + int(rng.integers(source.length - samples + 1))
-        return [Piece(source, start, samples, 0)]
-    pieces, at = [], 0
-    offset = int(rng.integers(source.length))
-    while at < samples:
-        length = min(source.length - offset, samples - at)
-        pieces.append(Piece(source, source.start + offset, length, at))
-        at, offset = at + length, 0
-    return pieces
 
 
 def _noises(
@@ -365,7 +294,7 @@ def _noises(
     elif "babble" in drawn:
         rng = scene.dice(plan.config, plan.split, clip, "babble")
         found = [
-            _draw(plan, rng, functools.partial(_draw_speech, group=other), plan.speech_root)
+            plan.draw_speech(rng, plan.samples, other)
             for other in _other_speakers(plan, rng, speaker, drawn["babble"])
         ]
         pieces = [replace(p, voice=v) for v, (voice, _) in enumerate(found) for p in voice]
@@ -373,7 +302,7 @@ def _noises(
     noises = [noise]
     for layer in range(1, 1 + len(drawn.get("noises_db", ()))):
         rng = scene.dice(plan.config, plan.split, clip, "layers", layer)
-        further, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
+        further, noise = plan.draw_noise(rng)
         pieces = pieces + [replace(p, layer=layer) for p in further]
         noises.append(noise)
     return pieces, noises
@@ -392,31 +321,6 @@ def _noise_type(drawn: dict[str, Any], pieces: list[Piece]) -> str:
         return "none"
     made = [name for key, name in (("colour", "coloured"), ("babble", "babble")) if key in drawn]
     return made[0] if made else pieces[0].source.label
-
-
-def _place(
-    out: np.ndarray, path: Path, offset: int, length: int, at: int, rate: int, resampler: str
-) -> None:
-    out[at : at + length] = audio.read_piece(path, offset, length, rate, resampler)
-
-
-def _pieces_text(pieces: list[Piece]) -> str:
-    return json.dumps(
-        [
-            {
-                "path": p.source.path,
-                "offset": p.offset,
-                "length": p.length,
-                "at": p.at,
-                "rate": p.source.rate,
-                "channels": p.source.channels,
-                "digest": p.source.digest,
-            }
-            | ({"layer": p.layer} if p.layer else {})
-            | ({} if p.voice is None else {"voice": p.voice})
-            for p in pieces
-        ]
-    )
 
 
 def _digest(array: np.ndarray) -> str:
