@@ -25,6 +25,7 @@ from specmask.errors import UserError
 SPLITS = ("training", "validation", "testing")
 KINDS = ("CleanSpeech", "Noise", "NoisySpeech")
 FEATURES = ("magnitude", "real", "imaginary")
+CODECS = ("mp3", "opus", "vorbis")
 
 
 def _split_list(value: Any) -> Any:
@@ -42,6 +43,16 @@ FeatureList = Annotated[
     BeforeValidator(_split_list),
     AfterValidator(_no_repeats),
 ]
+
+CodecList = Annotated[
+    list[Literal["mp3", "opus", "vorbis"]],
+    BeforeValidator(_split_list),
+    AfterValidator(_no_repeats),
+]
+
+
+def _probability(what: str) -> Any:
+    return Field(0, ge=0, le=1, description=f"probability {what}")
 
 
 class Section(BaseModel):
@@ -92,6 +103,18 @@ class Data(Section):
         "random",
         description="random: each file has one SNR of the grid; all: each clip at every SNR",
     )
+    snr_reference: Literal["whole", "active"] = Field(
+        "whole",
+        description="level of the speech in the SNR: over the whole clip, or over its active "
+        "speech as in ITU-T P.56",
+    )
+    blend: Literal["snr", "level"] = Field(
+        "snr",
+        description="snr: noise at an SNR; level: recordings keep their level and the noise is "
+        "multiplied by a factor from blend_lower to blend_upper",
+    )
+    blend_lower: float = Field(0.2, gt=0, le=10, description="blend = level: lowest factor")
+    blend_upper: float = Field(0.8, gt=0, le=10, description="blend = level: highest factor")
     speech_level_db: float = Field(
         -25, ge=-70, le=-5, description="level of the speech in dBFS (RMS over active speech)"
     )
@@ -106,16 +129,127 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
-        if self.snr_lower > self.snr_upper:
-            raise ValueError(
-                f"SNR_lower = {self.snr_lower:g} is above SNR_upper = {self.snr_upper:g}; swap them"
-            )
         if self.total_snrlevels == 1 and self.snr_lower != self.snr_upper:
             raise ValueError(
                 "total_snrlevels = 1 with two different ends: expected 2 or more levels, "
                 "or SNR_lower equal to SNR_upper"
             )
-        return self
+        return _ordered(self)
+
+
+class Augment(Section):
+    """Realism, all off by default; what each option does to the files: docs/data.md."""
+
+    testing: bool = Field(True, description="for the test set too, or only for the other two")
+    level_lower_db: float = Field(
+        0, ge=-60, le=30, description="lowest change of the speech level, in dB"
+    )
+    level_upper_db: float = Field(
+        0, ge=-60, le=30, description="highest change of the speech level, in dB"
+    )
+    speed_probability: float = _probability("that the speech is played faster or slower")
+    speed_lower: float = Field(0.9, ge=0.25, le=4, description="lowest speed; pitch goes with it")
+    speed_upper: float = Field(1.1, ge=0.25, le=4, description="highest speed")
+    pitch_probability: float = _probability("that the speech is higher or lower at the same speed")
+    pitch_lower_semitones: float = Field(-2, ge=-12, le=12, description="lowest change of pitch")
+    pitch_upper_semitones: float = Field(2, ge=-12, le=12, description="highest change of pitch")
+    eq_speech_probability: float = _probability("of a random equaliser on the speech")
+    eq_noise_probability: float = _probability("of another random equaliser on the noise")
+    eq_gain_db: float = Field(
+        6, ge=0, le=24, description="largest gain or loss of each of its four filters, in dB"
+    )
+    noises_lower: int = Field(1, ge=1, le=20, description="lowest number of noises in a mixture")
+    noises_upper: int = Field(1, ge=1, le=20, description="highest number of noises in a mixture")
+    noise_spread_db: float = Field(
+        6, ge=0, le=60, description="by how much further noises may be softer than the first, dB"
+    )
+    coloured_probability: float = _probability("that the first noise is coloured noise")
+    colour_lower: float = Field(
+        -2, ge=-4, le=4, description="lowest exponent of its power spectrum: -2 brown, 0 white"
+    )
+    colour_upper: float = Field(2, ge=-4, le=4, description="highest exponent; 2: violet")
+    babble_probability: float = _probability("that the first noise is made of other speakers")
+    babble_voices_lower: int = Field(3, ge=1, le=100, description="lowest number of its voices")
+    babble_voices_upper: int = Field(8, ge=1, le=100, description="highest number of its voices")
+    clean_only_probability: float = _probability("of a file without noise")
+    noise_only_probability: float = _probability("of a file without speech")
+    room_probability: float = _probability("that the speech is heard in a room")
+    rir_path: Path = Field(
+        "", description="folder of room impulse responses; empty: simulated rooms (extra rooms)"
+    )
+    rir_target: Literal["dry", "early", "reverberant"] = Field(
+        "reverberant",
+        description="clean speech in a room: without it, with its first 50 ms, or with all of it",
+    )
+    rir_noise: bool = Field(False, description="noise is in the same room, at another place")
+    room_length_lower_m: float = Field(
+        3, ge=2, le=50, description="simulated rooms: shortest length and width, m"
+    )
+    room_length_upper_m: float = Field(
+        8, ge=2, le=50, description="simulated rooms: largest length and width, m"
+    )
+    room_distance_lower_m: float = Field(
+        0.3, ge=0.05, le=50, description="simulated rooms: shortest distance of the speaker, m"
+    )
+    room_distance_upper_m: float = Field(
+        2.5, ge=0.05, le=50, description="simulated rooms: largest distance of the speaker, m"
+    )
+    t60_lower_seconds: float = Field(
+        0.2, ge=0.05, le=10, description="simulated rooms: shortest reverberation time T60"
+    )
+    t60_upper_seconds: float = Field(
+        0.6, ge=0.05, le=10, description="simulated rooms: longest reverberation time T60"
+    )
+    band_probability: float = _probability("that the mixture is limited to a band")
+    band_target: Literal["limited", "full"] = Field(
+        "limited", description="the clean speech: limited as the mixture is, or left as it was"
+    )
+    band_low_lower_hz: float = Field(50, ge=0, description="lowest lower edge of the band")
+    band_low_upper_hz: float = Field(300, ge=0, description="highest lower edge of the band")
+    band_high_lower_hz: float = Field(3400, gt=0, description="lowest upper edge of the band")
+    band_high_upper_hz: float = Field(7000, gt=0, description="highest upper edge of the band")
+    clip_probability: float = _probability("that the mixture is clipped")
+    clip_share_lower: float = Field(
+        0.001, gt=0, le=0.5, description="lowest share of samples that are clipped"
+    )
+    clip_share_upper: float = Field(
+        0.02, gt=0, le=0.5, description="highest share of samples that are clipped"
+    )
+    codec_probability: float = _probability("that the mixture goes through a codec and back")
+    codecs: CodecList = Field(list(CODECS), description="any of mp3, opus, vorbis")
+    codec_quality_lower: float = Field(
+        0.05, ge=0.01, le=1, description="lowest quality: 1 minus libsndfile's compression level"
+    )
+    codec_quality_upper: float = Field(0.5, ge=0.01, le=1, description="highest quality; 1: best")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Augment":
+        for one, other in (("clean_only", "noise_only"), ("coloured", "babble")):
+            total = getattr(self, f"{one}_probability") + getattr(self, f"{other}_probability")
+            if total > 1:
+                raise ValueError(
+                    f"{one}_probability and {other}_probability add up to {total:g}, "
+                    "expected at most 1; lower one of them"
+                )
+        if self.band_low_upper_hz >= self.band_high_lower_hz:
+            raise ValueError(
+                f"band_low_upper_hz = {self.band_low_upper_hz:g} is not below band_high_lower_hz "
+                f"= {self.band_high_lower_hz:g}: no band is left; lower it"
+            )
+        return _ordered(self)
+
+
+def _ordered(section: Any) -> Any:
+    """Refuse a section in which some lower end is above its upper end."""
+    for lower in type(section).model_fields:
+        upper = lower.replace("_lower", "_upper")
+        ends = getattr(section, lower), getattr(section, upper)
+        if lower != upper and ends[0] > ends[1]:
+            raise ValueError(
+                f"{spelling(lower)} = {ends[0]:g} is above {spelling(upper)} = {ends[1]:g}; "
+                "swap them"
+            )
+    return section
 
 
 class Audio(Section):
@@ -339,6 +473,7 @@ class Config(Section):
     """The whole configuration; paths are absolute."""
 
     data: Data = Field(default_factory=Data)
+    augment: Augment = Field(default_factory=Augment)
     audio: Audio = Field(default_factory=Audio)
     stft: STFT = Field(default_factory=STFT)
     model: Model = Field(default_factory=Model)
@@ -373,6 +508,14 @@ class Config(Section):
             raise ValueError(
                 f"[STFT] window_length and hop_size are {self.window_length} and {self.hop_length} "
                 f"samples at {self.data.sample_rate} Hz, expected 2 and 1 or more; make them longer"
+            )
+        if (
+            self.augment.band_probability
+            and self.augment.band_low_upper_hz > 0.4 * self.data.sample_rate
+        ):
+            raise ValueError(
+                f"[augment] band_low_upper_hz = {self.augment.band_low_upper_hz:g} leaves no band "
+                f"at {self.data.sample_rate} Hz; expected at most {0.4 * self.data.sample_rate:g}"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

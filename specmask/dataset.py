@@ -13,30 +13,33 @@ Names (after MS-SNSD), n counting from 1:
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specmask import audio, mixing, sources
+from specmask import audio, crops, mixing, rooms, scene, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config
+from specmask.crops import Piece
 from specmask.errors import UserError
+from specmask.scene import generator
 from specmask.sources import Source
 
 COLUMNS = (
     "index", "clean_file", "noise_file", "noisy_file", "speaker", "noise_type", "snr_db",
-    "measured_snr_db", "clean_level_db", "noise_level_db", "clean_gain", "noise_gain", "peak",
-    "samples", "sample_rate", "seed", "additive", "augmentation", "speech", "noise",
-    "clean_digest", "noise_digest",
+    "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db",
+    "clean_gain", "noise_gain", "peak", "samples", "sample_rate",
+    "seed", "additive", "augmentation", "speech", "noise", "clean_digest", "noise_digest",
 )  # fmt: skip
 SETTINGS = (
     "sample_rate", "file_length", "snr_lower", "snr_upper", "total_snrlevels", "snr_mode",
-    "speech_level_db", "silence_length", "validation_share", "seed", "files_per_folder",
+    "snr_reference", "blend", "blend_lower", "blend_upper", "speech_level_db", "silence_length",
+    "validation_share", "seed", "files_per_folder",
 )  # fmt: skip
-DRAWS = 200  # before a set of sources is given up as silent
-QUIET_DB = -30  # a crop this far below its recording's level counts as silent
 VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
 
 
@@ -50,6 +53,7 @@ class Plan:
     noise_root: Path
     speech: list[Source]
     noise: list[Source]
+    responses: Sequence[rooms.Response] = ()
 
     @property
     def total(self) -> int:
@@ -66,6 +70,7 @@ class Plan:
         return data_settings(self.config) | {
             "speech_sources": sources.digest(self.speech),
             "noise_sources": sources.digest(self.noise),
+            "rir_path": sources.digest(self.responses),
         }
 
     @functools.cached_property
@@ -76,23 +81,30 @@ class Plan:
             groups.setdefault(source.group, []).append(source)
         return groups
 
+    def draw_speech(
+        self, rng: np.random.Generator, samples: int, group: str | None = None
+    ) -> tuple[list[Piece], np.ndarray]:
+        """Draw speech of anyone, or of one group; see :func:`specmask.crops.draw`."""
+        data = self.config.data
+        choose = functools.partial(
+            crops.of_speech,
+            rng=rng,
+            choice=self.speech if group is None else self.speakers[group],
+            speakers=self.speakers,
+            gap=round(data.silence_length * data.sample_rate),
+        )
+        return crops.draw(choose, samples, self.speech_root, self.config)
 
-@dataclass(frozen=True)
-class Piece:
-    """A part of a recording and where it stands in the file; all in samples at the working rate.
-
-    ``turn`` is the first sample of the recording's loop: a short noise goes round.
-    """
-
-    source: Source
-    offset: int
-    length: int
-    at: int
+    def draw_noise(self, rng: np.random.Generator) -> tuple[list[Piece], np.ndarray]:
+        """Draw recorded noise."""
+        choose = functools.partial(crops.of_noise, rng=rng, choice=self.noise)
+        return crops.draw(choose, self.samples, self.noise_root, self.config)
 
 
 def data_settings(config: Config) -> dict[str, Any]:
     """Return the options that the audio of a data set depends on."""
     settings = {name: getattr(config.data, name) for name in SETTINGS}
+    settings |= config.augment.model_dump(exclude={"rir_path"})  # its content counts: Plan.settings
     return settings | {"resampler": config.audio.resampler}
 
 
@@ -127,9 +139,11 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         for what, part in zip(("speech", "noise"), parts, strict=True)
         for warning in part[2]
     ]
+    responses, bad = _responses(config)
+    rejected["training"] += bad
     roots = data.clean_train_path, data.noise_train_path
     plans = [
-        Plan(config, split, *roots, parts[0][k], parts[1][k])
+        Plan(config, split, *roots, parts[0][k], parts[1][k], responses)
         for k, split in enumerate(("training", "validation"))
     ]
     if data.total_testing_files:
@@ -138,13 +152,29 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         sources.refuse_leaks(speech, test_speech, "[data] clean_test_path: speech")
         sources.refuse_leaks(noise, test_noise, "[data] noise_test_path: noise")
         roots = data.clean_test_path, data.noise_test_path
-        plans.append(Plan(config, "testing", *roots, test_speech, test_noise))
+        plans.append(Plan(config, "testing", *roots, test_speech, test_noise, responses))
+    _refuse_single_speakers(plans)
     return plans, warnings, rejected
 
 
-def generator(seed: int, *key: int) -> np.random.Generator:
-    """Return the counter-based random generator of (seed, key)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+def _responses(config: Config) -> tuple[list[rooms.Response], list[Rejected]]:
+    """Return the room impulse responses where there are any to be used."""
+    if not config.augment.room_probability:
+        return [], []
+    if config.augment.rir_path == Path():
+        rooms.library()  # says so at once if it is missing
+        return [], []
+    return rooms.scan(config.augment.rir_path)
+
+
+def _refuse_single_speakers(plans: list[Plan]) -> None:
+    for p in plans:
+        augmented = p.split != "testing" or p.config.augment.testing
+        if p.config.augment.babble_probability and augmented and len(p.speakers) < 2:
+            raise UserError(
+                f"[augment] babble_probability: {p.speech_root} holds one speaker for {p.split}, "
+                "expected two or more to make babble of others; add speakers, or set it to 0"
+            )
 
 
 # ---------------------------------------------------------------- one file
@@ -154,25 +184,38 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     """Draw file ``index`` of a plan, write its three WAV files, and return its manifest row."""
     data = plan.config.data
     grid = mixing.snr_grid(data.snr_lower, data.snr_upper, data.total_snrlevels)
-    clip = index if data.snr_mode == "random" else index // len(grid)
+    all_levels = data.snr_mode == "all" and data.blend == "snr"
+    clip = index // len(grid) if all_levels else index
     rng = generator(data.seed, SPLITS.index(plan.split), clip)
-    speech, clean = _draw(plan, rng, _draw_speech, plan.speech_root)
-    looped, noise = _draw(plan, rng, _draw_noise, plan.noise_root)
-    level = int(rng.integers(len(grid))) if data.snr_mode == "random" else index % len(grid)
-    mixture = mixing.mix(clean, noise, grid[level], data.speech_level_db, data.sample_rate)
-    names = file_names(index, grid[level], data.files_per_folder)
+    drawn = scene.draw(plan.config, plan.split, clip, plan.responses)
+    speech, voice = plan.draw_speech(rng, scene.source_samples(plan.samples, drawn))
+    looped, noise = plan.draw_noise(rng)
+    level = index % len(grid) if all_levels else int(rng.integers(len(grid)))
+    looped, noises = _noises(plan, clip, drawn, speech[0].source.group, looped, noise)
+    mixture = scene.mixture(voice, noises, drawn, plan.config, grid[level])
+    measured = mixing.snr_db(mixture.clean, mixture.noise)
+    snr = grid[level] if data.blend == "snr" else round(measured, 2) + 0.0
+    if "only" in drawn:
+        snr = math.inf if drawn["only"] == "clean" else -math.inf
+    if drawn.get("only") == "noise":
+        speech = []
+    if mixture.scale != 1:
+        drawn["scale"] = mixture.scale
+    names = file_names(index, snr, data.files_per_folder)
     for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / names[kind]
         audio.write_pcm16(path, array, data.sample_rate)
+    active = mixing.active_snr_db(mixture.clean, mixture.noise, data.sample_rate)
     return {
         "index": index,
         "clean_file": names["CleanSpeech"],
         "noise_file": names["Noise"],
         "noisy_file": names["NoisySpeech"],
-        "speaker": speech[0].source.label,
-        "noise_type": looped[0].source.label,
-        "snr_db": f"{grid[level]:.2f}",
-        "measured_snr_db": f"{mixing.snr_db(mixture.clean, mixture.noise):.4f}",
+        "speaker": speech[0].source.label if speech else "",
+        "noise_type": _noise_type(drawn, looped),
+        "snr_db": f"{snr:.2f}",
+        "measured_snr_db": f"{measured:.4f}",
+        "measured_active_snr_db": f"{active:.4f}",
         "clean_level_db": f"{mixing.level_db(mixture.clean / mixing.FULL_SCALE):.3f}",
         "noise_level_db": f"{mixing.level_db(mixture.noise / mixing.FULL_SCALE):.3f}",
         "clean_gain": repr(mixture.clean_gain),
@@ -181,10 +224,10 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
         "samples": plan.samples,
         "sample_rate": data.sample_rate,
         "seed": f"{data.seed}/{plan.split}/{clip}",
-        "additive": "yes",
-        "augmentation": "",
-        "speech": _pieces_text(speech),
-        "noise": _pieces_text(looped),
+        "additive": "yes" if mixture.additive else "no",
+        "augmentation": json.dumps(drawn, separators=(",", ":")) if drawn else "",
+        "speech": crops.text(speech),
+        "noise": crops.text(looped),
         "clean_digest": _digest(mixture.clean),
         "noise_digest": _digest(mixture.noise),
     }
@@ -193,20 +236,28 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
     test = split == "testing"
-    roots = (
-        config.data.clean_test_path if test else config.data.clean_train_path,
-        config.data.noise_test_path if test else config.data.noise_train_path,
-    )
-    arrays = []
-    for root, text in zip(roots, (row["speech"], row["noise"]), strict=True):
-        out = np.zeros(int(row["samples"]), np.float32)
-        for piece in json.loads(text):
-            _place(
-                out, root / piece["path"], piece["offset"], piece["length"], piece["at"],
-                int(row["sample_rate"]), config.audio.resampler,
-            )  # fmt: skip
-        arrays.append(out)
-    return mixing.apply_gains(*arrays, float(row["clean_gain"]), float(row["noise_gain"]))
+    speech_root = config.data.clean_test_path if test else config.data.clean_train_path
+    noise_root = config.data.noise_test_path if test else config.data.noise_train_path
+    samples, drawn = int(row["samples"]), json.loads(row["augmentation"] or "{}")
+    length = scene.source_samples(samples, drawn)
+    speech = crops.read(json.loads(row["speech"]), speech_root, length, config)
+    parts: dict[int, dict[int | None, list[dict]]] = {}  # of noise, by layer and voice
+    for piece in json.loads(row["noise"]):
+        layer = parts.setdefault(piece.get("layer", 0), {})
+        layer.setdefault(piece.get("voice"), []).append(piece)
+    first, rate = parts.pop(0, {}), config.data.sample_rate
+    if drawn.get("only") == "clean":
+        noises = [np.zeros(samples, np.float32)]
+    elif "colour" in drawn:
+        noises = [scene.coloured(samples, rate, drawn)]
+    elif "babble" in drawn:
+        voices = [crops.read(v, speech_root, samples, config) for v in first.values()]
+        noises = [scene.babble(voices, rate)]
+    else:
+        noises = [crops.read(first[None], noise_root, samples, config)]
+    noises += [crops.read(part[None], noise_root, samples, config) for part in parts.values()]
+    gains = float(row["clean_gain"]), float(row["noise_gain"])
+    return scene.mixture(speech, noises, drawn, config, gains=gains)
 
 
 def file_names(index: int, snr: float, files_per_folder: int = 0) -> dict[str, str]:
@@ -224,84 +275,50 @@ def file_names(index: int, snr: float, files_per_folder: int = 0) -> dict[str, s
     }
 
 
-def _draw(
-    plan: Plan, rng: np.random.Generator, draw: Any, root: Path
-) -> tuple[list[Piece], np.ndarray]:
-    """Draw pieces until they are not silent; a file that has gone bad since the scan is skipped."""
-    reason = "only silent crops were found"
-    for _ in range(DRAWS):
-        pieces = draw(plan, rng)
-        out = np.zeros(plan.samples, np.float32)
-        try:
-            for p in pieces:
-                _place(
-                    out, root / p.source.path, p.offset, p.length, p.at,
-                    plan.config.data.sample_rate, plan.config.audio.resampler,
-                )  # fmt: skip
-        except audio.AudioError as error:
-            reason = f"{pieces[0].source.path}: {error}"
-            continue
-        loudest = max(p.source.level_db for p in pieces)
-        if mixing.level_db(out) > max(loudest + QUIET_DB, sources.SILENCE_DBFS):
-            return pieces, out
-    raise UserError(f"{root}: no usable piece in {DRAWS} draws ({reason}); add recordings")
-
-
-def _draw_speech(plan: Plan, rng: np.random.Generator) -> list[Piece]:
-    """Choose a crop of a long recording, or short ones of one speaker with gaps between them."""
-    samples = plan.samples
-    gap = round(plan.config.data.silence_length * plan.config.data.sample_rate)
-    source = plan.speech[rng.integers(len(plan.speech))]
-    if source.length >= samples:
-        start = source.start + int(rng.integers(source.length - samples + 1))
-        return [Piece(source, start, samples, 0)]
-    pieces, at = [], 0
-    others = plan.speakers[source.group]
-    while at < samples:
-        length = min(source.length, samples - at)
-        pieces.append(Piece(source, source.start, length, at))
-        at += length + gap
-        source = others[rng.integers(len(others))]
-    return pieces
-
-
-def _draw_noise(plan: Plan, rng: np.random.Generator) -> list[Piece]:
-    """Choose a crop of a long recording, or a short one that goes round from a random offset."""
-    samples = plan.samples
-    source = plan.noise[rng.integers(len(plan.noise))]
-    if source.length >= samples:
-        start = source.start + int(rng.integers(source.length - samples + 1))
-        return [Piece(source, start, samples, 0)]
-    pieces, at = [], 0
-    offset = int(rng.integers(source.length))
-    while at < samples:
-        length = min(source.length - offset, samples - at)
-        pieces.append(Piece(source, source.start + offset, length, at))
-        at, offset = at + length, 0
-    return pieces
-
-
-def _place(
-    out: np.ndarray, path: Path, offset: int, length: int, at: int, rate: int, resampler: str
-) -> None:
-    out[at : at + length] = audio.read_piece(path, offset, length, rate, resampler)
-
-
-def _pieces_text(pieces: list[Piece]) -> str:
-    return json.dumps(
-        [
-            {
-                "path": p.source.path,
-                "offset": p.offset,
-                "length": p.length,
-                "at": p.at,
-                "rate": p.source.rate,
-                "channels": p.source.channels,
-                "digest": p.source.digest,
-            }
-            for p in pieces
+def _noises(
+    plan: Plan,
+    clip: int,
+    drawn: dict[str, Any],
+    speaker: str,
+    pieces: list[Piece],
+    noise: np.ndarray,
+) -> tuple[list[Piece], list[np.ndarray]]:
+    """Return the noises that were drawn for a clip, beginning with the recorded one or instead."""
+    if drawn.get("only") == "clean":
+        return [], [np.zeros(plan.samples, np.float32)]
+    rate = plan.config.data.sample_rate
+    if "colour" in drawn:
+        pieces, noise = [], scene.coloured(plan.samples, rate, drawn)
+    elif "babble" in drawn:
+        rng = scene.dice(plan.config, plan.split, clip, "babble")
+        found = [
+            plan.draw_speech(rng, plan.samples, other)
+            for other in _other_speakers(plan, rng, speaker, drawn["babble"])
         ]
-    )
+        pieces = [replace(p, voice=v) for v, (voice, _) in enumerate(found) for p in voice]
+        noise = scene.babble([voice for _, voice in found], rate)
+    noises = [noise]
+    for layer in range(1, 1 + len(drawn.get("noises_db", ()))):
+        rng = scene.dice(plan.config, plan.split, clip, "layers", layer)
+        further, noise = plan.draw_noise(rng)
+        pieces = pieces + [replace(p, layer=layer) for p in further]
+        noises.append(noise)
+    return pieces, noises
+
+
+def _other_speakers(plan: Plan, rng: np.random.Generator, speaker: str, voices: int) -> list[str]:
+    """Choose speakers without the one who is heard, each once as long as there are enough."""
+    others = [name for name in plan.speakers if name != speaker]
+    chosen = rng.choice(len(others), voices, replace=voices > len(others))
+    return [others[k] for k in chosen]
+
+
+def _noise_type(drawn: dict[str, Any], pieces: list[Piece]) -> str:
+    """Return the type of the first noise."""
+    if drawn.get("only") == "clean":
+        return "none"
+    made = [name for key, name in (("colour", "coloured"), ("babble", "babble")) if key in drawn]
+    return made[0] if made else pieces[0].source.label
 
 
 def _digest(array: np.ndarray) -> str:

@@ -300,19 +300,27 @@ class Trainer:
         """Return (clean, noise, clean gain, noise gain) of a step: a function of (epoch, step).
 
         With remix the noise comes from other files, at new SNRs within the configured range.
+        Files that are more than a sum, and those of clean speech or of noise alone, keep their
+        own noise and only change their level.
         """
         size, index = self.config.train.batch_size, self.training.index
         items = order[step * size : (step + 1) * size]
         others, gains = items, np.ones((2, len(items)), np.float32)
         if self.config.train.remix:
             rng = dataset.generator(self.config.train.seed, epoch, step)
-            lendable = np.flatnonzero(index["additive"])
-            others = rng.choice(lendable, len(items))
+            lendable = np.flatnonzero(index["additive"] & np.isfinite(index["noise_level_db"]))
+            kept = ~(index["additive"] & np.isfinite(index["snr_db"]))[items]
+            if len(lendable):
+                others = np.where(kept, items, rng.choice(lendable, len(items)))
+            else:
+                kept[:] = True
             snr = rng.uniform(self.config.data.snr_lower, self.config.data.snr_upper, len(items))
             limit = self.config.train.remix_gain_db
             gain_db = rng.uniform(-limit, limit, len(items))
-            level = index["clean_level_db"][items] - index["noise_level_db"][others]
-            gains = 10 ** (np.stack([gain_db, gain_db + level - snr]) / 20)
+            with np.errstate(invalid="ignore"):  # of kept items, levels may be infinite
+                level = index["clean_level_db"][items] - index["noise_level_db"][others]
+                change = np.where(kept, 0, level - snr)
+            gains = 10 ** (np.stack([gain_db, gain_db + change]) / 20)
         clean = self.training.gather("clean", items)
         noise = self.training.gather("noise", others)
         return clean, noise, *gains.astype(np.float32)

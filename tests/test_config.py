@@ -276,7 +276,7 @@ def test_an_empty_path_never_becomes_the_working_directory(tmp_path, section, ke
         ("[STFT]\ntraining_stft = x\n", ["Training_STFT_dir?"]),
         ("[dta]\nseed = 1\n", ["[dta]", "did you mean data?"]),
         ("[SFTT]\nn_fft = 1\n", ["[SFTT]", "did you mean STFT?"]),
-        ("[qqqq]\nn_fft = 1\n", ["[qqqq]", "known are data, audio, STFT"]),
+        ("[qqqq]\nn_fft = 1\n", ["[qqqq]", "known are data, augment, audio, STFT"]),
         ("[audio]\nqqqqqqqq = 1\n", ["known are resampler"]),
         ("[DEFAULT]\nseed = 1\n", ["[DEFAULT]"]),
         ("[dta]\n", ["[dta]", "did you mean data?"]),

@@ -74,6 +74,158 @@ def test_snr_by_hand():
     assert_allclose(mixing.snr_db(loud, np.full(100_000, 3000, np.int16)), 20)
 
 
+# ---------------------------------------------------------------- ITU-T P.56
+
+
+@pytest.mark.parametrize("amplitude", [1, 0.01])
+def test_p56_of_sound_without_pauses_is_its_level(amplitude):
+    x = np.full(10 * RATE, amplitude)
+    x[::2] *= -1
+    assert mixing.p56_level_db(x, RATE) == pytest.approx(20 * math.log10(amplitude), abs=0.02)
+    assert mixing.p56_level_db(tone(100, 10), RATE) == pytest.approx(
+        SINE_DB - 20 * math.log10(2), abs=0.02
+    )
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 48000])
+@pytest.mark.parametrize("on", [0.3, 1, 3])
+@pytest.mark.parametrize("pause", [1, 5])
+def test_p56_of_bursts_by_its_definition(rate, on, pause):
+    """The envelope of a burst is known, and with it the active time at every threshold."""
+    x = np.concatenate([np.full(round(on * rate), 0.5), np.zeros(round(pause * rate))])
+
+    def active(r: float) -> float:
+        """Seconds at a threshold r times the amplitude: rise, fall and hangover solved for."""
+        rise = bisect(lambda t: 1 - (1 + t / 0.03) * math.exp(-t / 0.03) - r, 0, 2)
+        fall = bisect(lambda t: r - (1 + t / 0.03) * math.exp(-t / 0.03), 0, 2)
+        return on - rise + fall + 0.2
+
+    r = bisect(lambda r: 15.9 - 10 * math.log10(on / active(r)) + 20 * math.log10(r), 1e-4, 0.9)
+    expected = 20 * math.log10(0.5) + 10 * math.log10(on / active(r))
+    assert mixing.p56_level_db(x, rate) == pytest.approx(expected, abs=0.05)
+
+
+def test_p56_of_a_decay_by_its_definition():
+    """Of sound that falls by 5 dB a second, the margin decides how much is active.
+
+    The envelope of e^(-at) is e^(-at) / (1 - 0.03 a)^2 once it has risen.
+    """
+    a = 5 * math.log(10) / 20
+    x = np.exp(-a * np.arange(20 * RATE) / RATE)
+    x[::2] *= -1
+    energy = 1 / (2 * a)
+
+    def active(c: float) -> float:
+        return -math.log(c * (1 - 0.03 * a) ** 2) / a + 0.2
+
+    c = bisect(lambda c: 15.9 - 10 * math.log10(energy / active(c)) + 20 * math.log10(c), 1e-3, 0.9)
+    expected = 10 * math.log10(energy / active(c))
+    assert mixing.p56_level_db(x, RATE) == pytest.approx(expected, abs=0.05)
+
+
+def bisect(function, low: float, high: float) -> float:
+    """Where an increasing function is zero."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) < 0 else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_p56_against_the_recommendation_sample_by_sample(seed):
+    """Method B as it is written down, with its fifteen thresholds from 2^-15 of full scale."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([speechlike(rng, 1), 1e-4 * hiss(rng, 1), speechlike(rng, 0.5)])
+    g, hold = math.exp(-1 / (0.03 * RATE)), math.ceil(0.2 * RATE)
+    thresholds = [2.0**-j for j in range(15, 0, -1)]
+    counts, left = [0] * 15, [0] * 15
+    p = q = 0.0
+    for v in map(abs, x.tolist()):
+        p = g * p + (1 - g) * v
+        q = g * q + (1 - g) * p
+        for j, c in enumerate(thresholds):
+            if q >= c:
+                counts[j], left[j] = counts[j] + 1, hold
+            elif left[j]:
+                counts[j], left[j] = counts[j] + 1, left[j] - 1
+    energy = float(np.sum(x.astype(float) ** 2))
+    levels = [10 * math.log10(energy / n) if n else None for n in counts]
+    for j in range(1, 15):
+        a, b = (levels[k] - 20 * math.log10(thresholds[k]) for k in (j - 1, j))
+        if b <= 15.9:
+            expected = levels[j] + (levels[j - 1] - levels[j]) * (15.9 - b) / (a - b)
+            break
+    assert mixing.p56_level_db(x, RATE) == pytest.approx(expected, abs=0.1)
+    assert mixing.level_db(x) < expected - 1
+
+
+@given(gain_db=st.floats(-80, 20), seed=st.integers(0, 20))
+def test_p56_follows_the_level(gain_db, seed):
+    x = speechlike(np.random.default_rng(seed), 0.7).astype(np.float64)
+    louder = mixing.p56_level_db(x * 10 ** (gain_db / 20), RATE)
+    assert louder == pytest.approx(mixing.p56_level_db(x, RATE) + gain_db, abs=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 15, 16, 17, 1000])
+def test_p56_of_short_sounds(samples):
+    assert np.isfinite(mixing.p56_level_db(np.ones(samples), RATE))
+    assert mixing.p56_level_db(np.zeros(samples), RATE) == -math.inf
+
+
+def test_p56_of_16_bit_samples():
+    x = np.full(16000, -32768, np.int16)
+    assert mixing.p56_level_db(x, RATE) == pytest.approx(20 * math.log10(32768), abs=0.2)
+
+
+@pytest.mark.parametrize("reference", ["whole", "active"])
+@pytest.mark.parametrize("snr", [-5, 10])
+def test_snr_in_both_references(reference, snr):
+    """Half of the clip is a pause: over the whole clip the speech is 3 dB softer."""
+    rng = np.random.default_rng(0)
+    clean = np.concatenate([speechlike(rng, 3), np.zeros(3 * RATE, np.float32)])
+    noise = hiss(rng, 6)
+    gains = mixing.level_gains(clean, clean, noise, snr, -30, RATE, reference)
+    m = mixing.apply_gains(clean, noise, *gains)
+    found = {
+        "whole": mixing.snr_db(m.clean, m.noise),
+        "active": mixing.active_snr_db(m.clean, m.noise, RATE),
+    }
+    assert found[reference] == pytest.approx(snr, abs=0.01)
+    assert found["active"] - found["whole"] == pytest.approx(2.7, abs=0.4)
+    assert mixing.active_level_db(m.clean / 32768, RATE) == pytest.approx(-30, abs=0.05)
+
+
+def test_gains_of_silence_are_finite():
+    rng = np.random.default_rng(0)
+    speech, zeros = speechlike(rng, 1), np.zeros(RATE)
+    for clean, noise in ((speech, zeros), (zeros, speech), (zeros, zeros)):
+        gains = mixing.level_gains(clean, clean, noise, 0, -25, RATE)
+        m = mixing.apply_gains(clean, noise, *mixing.fitting_gains(clean, clean, noise, *gains))
+        assert np.isfinite(gains).all()
+        assert_array_equal(m.noisy, m.clean + m.noise)
+    assert mixing.active_snr_db(speech, zeros, RATE) == math.inf
+    assert mixing.active_snr_db(zeros, speech, RATE) == -math.inf
+
+
+# ---------------------------------------------------------------- more than a sum
+
+
+@pytest.mark.parametrize("factor", [1, 40, -40])
+def test_noise_is_defined_as_the_difference(factor):
+    """Whatever a channel does, all three fit into 16 bits and are scaled together."""
+    rng = np.random.default_rng(0)
+    clean, noise = speechlike(rng, 1), hiss(rng, 1)
+    m = mixing.apply_channel(clean, clean, noise, 1.0, 2.0, lambda x: factor * x)
+    parts = [x.astype(int) for x in (m.clean, m.noise, m.noisy)]
+    assert_array_equal(parts[2], parts[0] + parts[1])
+    assert not m.additive
+    peak = max(np.abs(x).max() for x in parts)
+    assert peak <= 0.99 * 32768 + 1
+    assert (m.scale < 1) == (abs(factor) > 1) == (peak > 0.98 * 32768)
+    assert np.abs(m.clean - 32768 * m.scale * clean).max() < 0.51
+    assert np.abs(m.noisy - 32768 * m.scale * factor * (clean + 2.0 * noise)).max() < 0.51
+
+
 # ---------------------------------------------------------------- the grid
 
 
