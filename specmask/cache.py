@@ -197,12 +197,35 @@ class Cache:
 
         Shorter files are padded with zeros to the longest one.
         """
+        frames = int(self.index["frames"][items].max())
+        return self.crops(kind, items, np.zeros(len(items), int), frames)
+
+    def crops(
+        self,
+        kind: str,
+        items: np.ndarray,
+        starts: np.ndarray,
+        frames: int,
+        wrap: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``, from frames on.
+
+        What lies beyond the end of a file is zero or, where ``wrap`` [items] says so, the file
+        from its start again.
+        """
         shards = getattr(self, kind)
-        records = self.index[items]
-        shape = (len(items), int(records["frames"].max()), *shards[0].shape[1:])
-        out = np.zeros(shape, np.float16)
-        for row, r in zip(out, records, strict=True):
-            row[: r["frames"]] = shards[r["shard"]][r["offset"] : r["offset"] + r["frames"]]
+        out = np.empty((len(items), frames, *shards[0].shape[1:]), np.float16)
+        turns = np.zeros(len(items), bool) if wrap is None else wrap
+        for row, r, start, turn in zip(out, self.index[items], starts, turns, strict=True):
+            shard, first, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
+            at, begin = 0, int(start)
+            while at < frames:
+                count = min(frames - at, length - begin)
+                row[at : at + count] = shard[first + begin : first + begin + count]
+                at, begin = at + count, 0
+                if not turn:
+                    break
+            row[at:] = 0
         return out
 
 

@@ -13,6 +13,7 @@ def trainer(tmp_path_factory):
     import keras
 
     from specmask import cache
+    from specmask.batches import Batches
     from specmask.trainer import Trainer
 
     folder = tmp_path_factory.mktemp("trainer")
@@ -28,7 +29,7 @@ def trainer(tmp_path_factory):
             rng.standard_normal((8 * 53, cfg.bins, 2)).astype(np.float16) for _ in range(2)
         )
         data = cache.Cache(index, [clean], [noise])
-        return Trainer(cfg, folder, data, data)
+        return Trainer(cfg, folder, Batches(cfg, data), data)
 
     return build
 
@@ -37,8 +38,8 @@ def trainer(tmp_path_factory):
 def test_parts_of_a_batch_give_the_gradient_of_the_batch(trainer, parts):
     def gradients(*options: str) -> list[np.ndarray]:
         run = trainer(*options)
-        clean, noise, *_ = run.batch(np.arange(4), 0, 0)
-        loss, values = run._gradients(clean.astype("f"), (clean + noise).astype("f"))
+        clean, noise, *_ = run.batches.batch(np.arange(4), 0, 0)
+        loss, values = run.step._parts(clean.astype("f"), noise[:, 0].astype("f"))
         return [np.asarray(x) for x in (loss, *values)]
 
     whole = gradients()
