@@ -56,8 +56,12 @@ class Batches:
         shapes = ((None, None, bins, 2), (None, None, None, bins, 2), (None, None), (None,) * 3)
         kinds = tf.float16, tf.float16, tf.float32, tf.float32
 
+        def make(step: np.ndarray) -> tuple:
+            return self.batch(order, number, int(step))
+
         def read(step: Any) -> tuple:
-            batch = tf.numpy_function(lambda s: self.batch(order, number, int(s)), [step], kinds)
+            # Not stateful: in its deterministic mode tf.data reads with one thread otherwise.
+            batch = tf.numpy_function(make, [step], kinds, stateful=False)
             return tuple(tf.ensure_shape(x, s) for x, s in zip(batch, shapes, strict=True))
 
         steps = tf.data.Dataset.range(start, self.steps)

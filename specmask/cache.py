@@ -13,7 +13,10 @@ same reason a clean file can be met by the noise of another file at any gain.
 
 import hashlib
 import json
+import math
 import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +31,8 @@ from specmask.spectral import Stft
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
+ALIGNMENT = 64  # bytes; what TensorFlow wants of a tensor
+UNHELD = 2  # references to a piece of memory: the list of all, and the call that counts them
 DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
 INDEX = np.dtype(
     [
@@ -181,6 +186,37 @@ def _size(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.glob("*.npy"))
 
 
+class _Memory:
+    """Memory for batches that is used again when nobody holds it any more.
+
+    The pages of fresh memory cost several times the copy that fills them. TensorFlow takes over
+    aligned memory as it is, and holds on to it until the batch is gone.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[np.ndarray] = []
+        self.lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return float16 memory that holds anything."""
+        size = 2 * math.prod(shape)
+        with self.lock:
+            count = len(self.pieces)
+            free = [k for k in range(count) if sys.getrefcount(self.pieces[k]) <= UNHELD]
+            fitting = [k for k in free if self.pieces[k].nbytes >= size + ALIGNMENT]
+            if not fitting:
+                for k in reversed(free):
+                    del self.pieces[k]
+                self.pieces.append(np.empty(size + ALIGNMENT, np.uint8))
+                fitting = [-1]
+            piece = self.pieces[fitting[0]]
+            first = -piece.ctypes.data % ALIGNMENT
+            return piece[first : first + size].view(np.float16).reshape(shape)
+
+
+_MEMORY = _Memory()
+
+
 @dataclass(frozen=True)
 class Cache:
     """A finished cache: the index and the memory maps of its shards."""
@@ -214,7 +250,7 @@ class Cache:
         from its start again.
         """
         shards = getattr(self, kind)
-        out = np.empty((len(items), frames, *shards[0].shape[1:]), np.float16)
+        out = _MEMORY.take((len(items), frames, *shards[0].shape[1:]))
         turns = np.zeros(len(items), bool) if wrap is None else wrap
         for row, r, start, turn in zip(out, self.index[items], starts, turns, strict=True):
             shard, first, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
