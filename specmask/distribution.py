@@ -99,6 +99,7 @@ def _place() -> tuple[int, int]:
 def _sum(strategy: tf.distribute.Strategy, value: Any) -> Any:
     def reduced(value: Any) -> Any:
         context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        # The identity lies on the replica's device, which all_reduce has to know.
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
     return strategy.experimental_local_results(strategy.run(reduced, args=(value,)))[0]

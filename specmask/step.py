@@ -114,7 +114,7 @@ class Step:
             context = tf.distribute.get_replica_context()
             # Only for the norm: apply_gradients adds the replicas' gradients up itself.
             whole, sums, stop = context.all_reduce(
-                tf.distribute.ReduceOp.SUM, [gradients, sums, stop]
+                tf.distribute.ReduceOp.SUM, [gradients, sums, tf.identity(stop)]
             )
         norm = tf.linalg.global_norm(whole)
         loss = self.objective.total(sums)

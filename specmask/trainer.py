@@ -237,12 +237,12 @@ class Trainer:
             with session.signals(self._ask):
                 while not p.finished(self.config.train) and not self.stopped:
                     self._epoch(profiler)
-        except distribution.LOST as error:
+        except distribution.LOST:
             if self.team.workers == 1:
                 raise
             raise UserError(
-                "another worker was lost; start all of them again, they go on from the last "
-                f"checkpoint ({str(error).splitlines()[0][:200]})"
+                "[train] strategy = multi_worker: another worker was lost; start all of them "
+                "again, they go on from the last checkpoint"
             ) from None
         finally:
             profiler.stop()
