@@ -29,23 +29,24 @@ def measure(args) -> None:
     cli.import_tensorflow()
     import tensorflow as tf
 
-    from specmask import cache, config, trainer
+    from specmask import batches, cache, config, spectral, trainer
 
     cfg = config.load(args.config, args.set)
     tf.config.experimental.enable_op_determinism()
     imported = peak_mb()
     size = cfg.train.batch_size
     samples = round(cfg.data.file_length * cfg.data.sample_rate)
-    frames = trainer.Stft.from_config(cfg).frames(samples)
+    frames = spectral.Stft.from_config(cfg).frames(samples)
     index = np.zeros(size, cache.INDEX)
     index["frames"], index["offset"] = frames, frames * np.arange(size)
     rng = np.random.default_rng(0)
     spectra = rng.standard_normal((size * frames, cfg.bins, 2)).astype(np.float16)
     data = cache.Cache(index, [spectra], [spectra])
     with tempfile.TemporaryDirectory() as folder:
-        run = trainer.Trainer(cfg, Path(folder), data, data)
+        drawn = batches.Batches(cfg, data)
+        run = trainer.Trainer(cfg, Path(folder), drawn, data)
         for _ in range(2):
-            run.train_step(*run.batch(np.arange(size), 0, 0))
+            run.step(drawn.batch(np.arange(size), 0, 0), rate=1e-4)
     print(f"parameters {run.network.model.count_params()}")
     print(f"imported_mb {imported:.0f}")
     print(f"peak_mb {peak_mb():.0f}")

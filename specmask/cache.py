@@ -14,7 +14,10 @@ same reason a clean file can be met by the noise of another file at any gain.
 import hashlib
 import itertools
 import json
+import math
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,6 +34,8 @@ from specmask.spectral import Stft
 FORMAT = 1
 SHARD_BYTES = 2 << 30
 FILES_AT_ONCE = 1024  # rows of the manifest that are held while they are worked on
+ALIGNMENT = 64  # bytes; what TensorFlow wants of a tensor
+UNHELD = 2  # references to a piece of memory: the list of all, and the call that counts them
 DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
 INDEX = np.dtype(
     [
@@ -195,6 +200,37 @@ def _size(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.glob("*.npy"))
 
 
+class _Memory:
+    """Memory for batches that is used again when nobody holds it any more.
+
+    The pages of fresh memory cost several times the copy that fills them. TensorFlow takes over
+    aligned memory as it is, and holds on to it until the batch is gone.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[np.ndarray] = []
+        self.lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return float16 memory that holds anything."""
+        size = 2 * math.prod(shape)
+        with self.lock:
+            count = len(self.pieces)
+            free = [k for k in range(count) if sys.getrefcount(self.pieces[k]) <= UNHELD]
+            fitting = [k for k in free if self.pieces[k].nbytes >= size + ALIGNMENT]
+            if not fitting:
+                for k in reversed(free):
+                    del self.pieces[k]
+                self.pieces.append(np.empty(size + ALIGNMENT, np.uint8))
+                fitting = [-1]
+            piece = self.pieces[fitting[0]]
+            first = -piece.ctypes.data % ALIGNMENT
+            return piece[first : first + size].view(np.float16).reshape(shape)
+
+
+_MEMORY = _Memory()
+
+
 @dataclass(frozen=True)
 class Cache:
     """A finished cache: the index and the memory maps of its shards."""
@@ -211,12 +247,35 @@ class Cache:
 
         Shorter files are padded with zeros to the longest one.
         """
+        frames = int(self.index["frames"][items].max())
+        return self.crops(kind, items, np.zeros(len(items), int), frames)
+
+    def crops(
+        self,
+        kind: str,
+        items: np.ndarray,
+        starts: np.ndarray,
+        frames: int,
+        wrap: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``, from frames on.
+
+        What lies beyond the end of a file is zero or, where ``wrap`` [items] says so, the file
+        from its start again.
+        """
         shards = getattr(self, kind)
-        records = self.index[items]
-        shape = (len(items), int(records["frames"].max()), *shards[0].shape[1:])
-        out = np.zeros(shape, np.float16)
-        for row, r in zip(out, records, strict=True):
-            row[: r["frames"]] = shards[r["shard"]][r["offset"] : r["offset"] + r["frames"]]
+        out = _MEMORY.take((len(items), frames, *shards[0].shape[1:]))
+        turns = np.zeros(len(items), bool) if wrap is None else wrap
+        for row, r, start, turn in zip(out, self.index[items], starts, turns, strict=True):
+            shard, first, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
+            at, begin = 0, int(start)
+            while at < frames:
+                count = min(frames - at, length - begin)
+                row[at : at + count] = shard[first + begin : first + begin + count]
+                at, begin = at + count, 0
+                if not turn:
+                    break
+            row[at:] = 0
         return out
 
 

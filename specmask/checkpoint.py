@@ -1,11 +1,11 @@
 """Checkpoints: one file each, complete or not there, readable without TensorFlow.
 
 A checkpoint is an ``.npz`` of plain arrays (never pickled): ``model/...`` the weights,
-``optimizer/...`` and ``seeds/...`` what else a step depends on, and ``state`` a JSON text with
-the counters. A run's folder is ``cp/<run>/``:
-    config.ini      the configuration it was started with, resolved
+``optimizer/...``, ``average/...`` (their running mean), ``seeds/...`` and ``scale/...`` what else a
+step depends on, and ``state`` a JSON text with the counters. A run's folder is ``cp/<run>/``:
+    config.ini      the configuration it was last trained with, resolved
     ckpt-*.npz      the last few, by step
-    best.npz        the weights with the lowest validation loss so far
+    best.npz        the (mean) weights with the lowest validation loss so far
     history.csv     one row an epoch
 """
 
@@ -13,7 +13,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from specmask import audio
 from specmask.errors import UserError
 
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _NUMBER = re.compile(r"^ckpt-(\d+)\.npz$")
 
 
@@ -36,7 +37,7 @@ def save(path: Path, groups: dict[str, Iterable[Any]], state: dict[str, Any]) ->
         np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
 
 
-def load(path: Path, groups: dict[str, Iterable[Any]]) -> dict[str, Any]:
+def load(path: Path, groups: dict[str, Sequence[Any]]) -> dict[str, Any]:
     """Assign a checkpoint's arrays to variables and return its state.
 
     Nothing is assigned unless everything fits.
@@ -47,6 +48,12 @@ def load(path: Path, groups: dict[str, Iterable[Any]]) -> dict[str, Any]:
     arrays, state = read(path)
     pairs = []
     for group, variables in groups.items():
+        stored = sum(name.startswith(f"{group}/") for name in arrays)
+        if stored != len(variables):
+            raise UserError(
+                f"{path}: found {stored} arrays of the {group}, expected {len(variables)}; the "
+                "checkpoint is of another network: use the run's own config.ini or --fresh"
+            )
         for number, variable in enumerate(variables):
             array = arrays.get(f"{group}/{number:04d}")
             name = getattr(variable, "path", f"{group}/{number}")
@@ -72,10 +79,23 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(str(arrays.pop("state")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{path}: damaged checkpoint ({error}); remove it to use an older one"
         ) from None
+
+
+def state(path: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint alone, without reading its arrays.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(str(file["state"]))
+    except DAMAGE as error:
+        raise UserError(f"{path}: damaged checkpoint ({error})") from None
 
 
 def newest_first(folder: Path) -> list[Path]:
@@ -105,9 +125,8 @@ def runs(root: Path, name: str) -> list[Path]:
     return [p for _, p in sorted(found)]
 
 
-def fresh(root: Path, name: str) -> Path:
-    """Return the folder for a new run beside those that are there."""
-    taken = runs(root, name)
+def fresh(root: Path, name: str, taken: list[Path]) -> Path:
+    """Return the folder for a new run beside those that :func:`runs` found."""
     if not taken:
         return root / name
     last = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", taken[-1].name)

@@ -26,6 +26,10 @@ SPLITS = ("training", "validation", "testing")
 KINDS = ("CleanSpeech", "Noise", "NoisySpeech")
 FEATURES = ("magnitude", "real", "imaginary")
 CODECS = ("mp3", "opus", "vorbis")
+LOSSES = (
+    "compressed", "si_sdr", "waveform_l1", "multi_resolution", "consistency",
+    "mixture_consistency", "speech_noise", "mse", "huber", "bce", "dice",
+)  # fmt: skip
 
 
 def _split_list(value: Any) -> Any:
@@ -53,6 +57,44 @@ CodecList = Annotated[
 
 def _probability(what: str) -> Any:
     return Field(0, ge=0, le=1, description=f"probability {what}")
+
+
+NameList = Annotated[list[str], BeforeValidator(_split_list)]
+
+
+def _ordered(value: list[float]) -> list[float]:
+    if value and (len(value) != 2 or value[0] > value[1]):
+        raise ValueError("two numbers, the lower one first")
+    return value
+
+
+NumberRange = Annotated[list[float], BeforeValidator(_split_list), AfterValidator(_ordered)]
+
+
+def _split_weights(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition(":")[::2] for part in _split_list(value)]
+    names = [name.strip() for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("each loss once")
+    return {name: weight or 1 for name, (_, weight) in zip(names, pairs, strict=True)}
+
+
+def _known_losses(value: dict[str, float]) -> dict[str, float]:
+    for name, weight in value.items():
+        if name not in LOSSES:
+            raise ValueError(f"unknown loss {name}{_nearest(name, LOSSES)}")
+        if weight <= 0:
+            raise ValueError(f"{name}: expected a weight above 0")
+    if not value:
+        raise ValueError("at least one loss")
+    return value
+
+
+LossWeights = Annotated[
+    dict[str, float], BeforeValidator(_split_weights), AfterValidator(_known_losses)
+]
 
 
 class Section(BaseModel):
@@ -88,8 +130,9 @@ class Data(Section):
     total_training_files: int = Field(10000, ge=1, description="number of training mixtures")
     total_validation_files: int = Field(
         500,
-        ge=1,
-        description="number of validation mixtures, from training sources set apart for it",
+        ge=0,
+        description="number of validation mixtures, from training sources set apart for it; "
+        "0: none, the training loss selects",
     )
     total_testing_files: int = Field(
         1000, ge=0, description="number of test mixtures; 0: no test set"
@@ -341,7 +384,7 @@ class Model(Section):
 
 
 class Train(Section):
-    """How the network is trained."""
+    """How the network is trained: see docs/training.md."""
 
     run_name: str = Field(
         "run",
@@ -350,38 +393,88 @@ class Train(Section):
     )
     checkpoint_path: Path = Field("cp", description="folder of the checkpoints, one folder a run")
     log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
+    initial_weights: Path = Field(
+        "", description="run folder or .npz whose weights a new run starts from; empty: random ones"
+    )
+    frozen_layers: NameList = Field(
+        [], description="layers that are not trained: names or patterns such as conv*"
+    )
     epochs: int = Field(20, ge=1, description="number of passes over the training files")
-    batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step")
+    batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step, over all replicas")
     accumulation: int = Field(
         1,
         ge=1,
         le=65536,
         description="parts of a batch that are computed one after the other, to save memory",
     )
-    learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate of Adam")
-    schedule: Literal["constant", "cosine"] = Field(
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adam", description="adam, or adamw: with weight_decay"
+    )
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="of adamw: share of a weight taken off a step, times the rate"
+    )
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",
-        description="learning rate after the warm-up: constant, or cosine to 1 % at the end",
+        description="after the warm-up: constant; cosine to 1 % at the end; plateau: lower it "
+        "when the validation loss stays",
     )
     warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    plateau_epochs: int = Field(
+        3, ge=1, description="plateau: epochs without a better loss before the rate is lowered"
+    )
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="plateau: what the rate is multiplied by"
+    )
     gradient_clip: float = Field(
         1.0, ge=0, description="largest global norm of the gradient; 0: no limit"
+    )
+    ema: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="decay of the running mean of the weights, which is validated and exported; "
+        "0: off",
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after so many epochs without a better loss; 0: never"
+    )
+    max_skipped: int = Field(
+        10, ge=1, description="stop after so many steps in a row without a finite gradient"
+    )
+    loss: LossWeights = Field(
+        {"compressed": 1.0}, description=f"parts and their weights, any of {', '.join(LOSSES)}"
     )
     complex_weight: float = Field(
         0.113, ge=0, description="weight of the complex part of the compressed loss (lambda)"
     )
-    si_sdr_weight: float = Field(
-        0.0, ge=0, description="weight of the negative SI-SDR in dB, added to the loss"
+    speech_weight: float = Field(
+        0.5, ge=0, le=1, description="of speech_noise: weight of the speech; the rest: of the noise"
+    )
+    crop_seconds: float = Field(
+        0, ge=0, le=600, description="train on random crops of this length; 0: whole files"
     )
     remix: bool = Field(
         False,
         description="yes: each step pairs its clean files with other noise at new SNRs and levels",
+    )
+    remix_noises: int = Field(
+        1, ge=1, le=16, description="with remix: 1 to this many noises in a mixture"
+    )
+    remix_snr_db: NumberRange = Field(
+        [], description="with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]"
     )
     remix_gain_db: float = Field(
         10,
         ge=0,
         le=60,
         description="with remix: the level of a mixture varies by up to +- this, in dB",
+    )
+    remix_tilt_db: float = Field(
+        0,
+        ge=0,
+        le=30,
+        description="with remix: smooth random equaliser of speech and of noise, up to +- this, dB",
     )
     checkpoint_minutes: float = Field(
         5, gt=0, description="also save inside an epoch, every so many minutes"
@@ -390,8 +483,34 @@ class Train(Section):
     metric_files: int = Field(
         40, ge=1, description="validation files scored by SDR, STOI and PESQ after each epoch"
     )
+    listen_files: int = Field(
+        3, ge=0, le=100, description="of these: how many TensorBoard plays and shows"
+    )
+    log_steps: int = Field(
+        10, ge=1, description="TensorBoard gets the training loss every so many steps"
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="of the computation; weights are always float32"
+    )
     jit_compile: bool = Field(False, description="compile the training step with XLA")
+    deterministic: bool = Field(
+        True, description="yes: the same bits on every run and after every resume; costs some time"
+    )
+    strategy: Literal["default", "mirrored", "multi_worker"] = Field(
+        "default",
+        description="default: one device; mirrored: all GPUs of this machine; multi_worker: the "
+        "machines in the environment variable TF_CONFIG",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Train":
+        if self.jit_compile and self.strategy != "default":
+            raise ValueError(
+                f"jit_compile = yes does not go with strategy = {self.strategy}; set one of them "
+                "to its default"
+            )
+        return self
 
 
 class Enhance(Section):
@@ -673,7 +792,7 @@ def render(config: Config | None = None) -> str:
             if config is None:
                 lines += [f"# {_describe(name, key, field)}"]
             value = field.default if config is None else getattr(getattr(config, name), key)
-            lines += [f"{spelling(key)} = {_text(value)}".rstrip()]
+            lines += [f"{spelling(key)} = {value_text(value)}".rstrip()]
         lines += [""]
     header = (
         []
@@ -706,13 +825,16 @@ def _describe(section: str, key: str, field: Any) -> str:
     return text + (f"  [{bounds}]" if bounds else "")
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Write a value as it stands in an INI file."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}" if math.isclose(value, float(f"{value:g}"), rel_tol=0) else repr(value)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(value_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}:{value_text(v)}" for key, v in value.items())
     return "" if value == Path() else str(value)
 
 

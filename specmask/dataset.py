@@ -130,10 +130,13 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
     speech = scan(data.clean_train_path, sources.speaker_of, "clean_train_path")
     noise = scan(data.noise_train_path, sources.recording_of, "noise_train_path")
     rng = generator(data.seed, VALIDATION_KEY)
-    parts = [
-        sources.carve(found, data.validation_share, data.sample_rate, rng)
-        for found in (speech, noise)
-    ]
+    if data.total_validation_files:
+        parts = [
+            sources.carve(found, data.validation_share, data.sample_rate, rng)
+            for found in (speech, noise)
+        ]
+    else:
+        parts = [(speech, [], []), (noise, [], [])]
     warnings = [
         f"{what}: {warning}"
         for what, part in zip(("speech", "noise"), parts, strict=True)
@@ -145,6 +148,7 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
     plans = [
         Plan(config, split, *roots, parts[0][k], parts[1][k], responses)
         for k, split in enumerate(("training", "validation"))
+        if k == 0 or data.total_validation_files
     ]
     if data.total_testing_files:
         test_speech = scan(data.clean_test_path, sources.speaker_of, "clean_test_path")

@@ -1,11 +1,23 @@
 """Loss functions: reference first, one value an example, written with keras.ops.
 
-Spectra are float32 ``[batch, frames, bins, 2]``, waveforms float32 ``[batch, samples]``.
+Conventions:
+    Spectra and masks are float32 ``[batch, frames, bins, 2]``, waveforms float32
+    ``[batch, samples]``, targets and probabilities of binary masks ``[batch, frames, bins]``.
+    Every function returns float32 ``[batch]``, smaller is better, and its gradient is finite on
+    silence. How they are combined: :mod:`specmask.objective`.
 
 References:
-    Wilson et al. 2018, Exploring tradeoffs in models for low-latency speech enhancement,
+    [1] Wilson et al. 2018, Exploring tradeoffs in models for low-latency speech enhancement,
         arXiv 1811.07030.
-    Le Roux et al. 2019, SDR - half-baked or well done?, arXiv 1811.02508.
+    [2] Le Roux et al. 2019, SDR - half-baked or well done?, arXiv 1811.02508.
+    [3] Wisdom et al. 2018, Differentiable consistency constraints for improved deep speech
+        enhancement, arXiv 1811.08521.
+    [4] Yamamoto et al. 2020, Parallel WaveGAN, arXiv 1910.11480.
+    [5] Xia et al. 2020, Weighted speech distortion losses for neural-network-based real-time
+        speech enhancement, arXiv 2001.10601.
+    [6] Huber 1964, Robust estimation of a location parameter.
+    [7] Milletari et al. 2016, V-Net, arXiv 1606.04797.
+    [8] Wang 2005, On ideal binary mask as the computational goal of auditory scene analysis.
 """
 
 from typing import Any
@@ -14,17 +26,20 @@ from keras import ops
 
 from specmask import features
 
+PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
+AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
+
+
+# ---------------------------------------------------------------- spectra
+
 
 def compressed(clean: Any, enhanced: Any, exponent: float, complex_weight: float) -> Any:
-    """Mean over time and frequency of (|S|^p − |Ŝ|^p)² + λ |S^p − Ŝ^p|².
+    """Mean over time and frequency of (|S|^p − |Ŝ|^p)² + λ |S^p − Ŝ^p|², after [1].
 
-    Wilson et al. 2018, with p = 0.3 and λ = 0.113.
+    There p = 0.3 and λ = 0.113.
 
     Differs from the paper: a mean instead of a sum, so that the value does not depend on the
     length; the floor of :func:`specmask.features.compress`.
-
-    Returns:
-        float32 [batch].
     """
     magnitude = ops.square(
         features.compressed_magnitude(clean, exponent)
@@ -36,14 +51,66 @@ def compressed(clean: Any, enhanced: Any, exponent: float, complex_weight: float
     return ops.mean(magnitude + complex_weight * difference, axis=(1, 2))
 
 
+def mse(clean: Any, enhanced: Any) -> Any:
+    """Mean over time and frequency of |S − Ŝ|²."""
+    return ops.mean(features.power(clean - enhanced), axis=(1, 2))
+
+
+def huber(clean: Any, enhanced: Any, delta: float = 1.0) -> Any:
+    """Mean of e² / 2 where |e| ≤ δ and δ (|e| − δ / 2) beyond, e a real or imaginary part [6]."""
+    error = ops.abs(clean - enhanced)
+    small = ops.minimum(error, delta)
+    return ops.mean(0.5 * ops.square(small) + delta * (error - small), axis=(1, 2, 3))
+
+
+def consistency(enhanced: Any, resynthesised: Any, exponent: float) -> Any:
+    """Mean of |Ŝ^p − P(Ŝ)^p|², P(Ŝ) the STFT of the inverse STFT of Ŝ, after [3].
+
+    Zero if the estimate is the spectrum of some signal.
+
+    Differs from the paper: there P is a layer and its output goes into the loss; here the
+    distance to it is a part of the loss, so that it costs nothing when enhancing.
+    """
+    difference = features.compress(enhanced, exponent) - features.compress(resynthesised, exponent)
+    return ops.mean(features.power(difference), axis=(1, 2))
+
+
+def mixture_consistency(
+    noise: Any, noisy: Any, enhanced: Any, exponent: float, complex_weight: float
+) -> Any:
+    """:func:`compressed` of the noise and of what the estimate leaves of the mixture, Y − Ŝ.
+
+    After [3]: the estimates of speech and noise have to add up to the mixture. With one mask the
+    noise estimate that does so is Y − Ŝ, and it is held against the noise.
+
+    Differs from the paper: there both sources are estimated and projected onto that constraint.
+    """
+    return compressed(noise, noisy - enhanced, exponent, complex_weight)
+
+
+def speech_noise(clean: Any, kept: Any, left: Any, speech_weight: float) -> Any:
+    """α mean |S − M S|² + (1 − α) mean |M N|², after [5]: distortion against residual noise.
+
+    Args:
+        clean: S.
+        kept: the mask applied to the clean spectrum, M S.
+        left: the mask applied to the noise of the mixture, M N.
+        speech_weight: α.
+
+    Differs from the paper: a complex mask; all frames, also those without speech.
+    """
+    residual = ops.mean(features.power(left), axis=(1, 2))
+    return speech_weight * mse(clean, kept) + (1 - speech_weight) * residual
+
+
+# ---------------------------------------------------------------- waveforms
+
+
 def negative_si_sdr(clean: Any, enhanced: Any) -> Any:
-    """−SI-SDR in dB, zero mean; Le Roux et al. 2019.
+    """−SI-SDR in dB, of signals without their means [2].
 
     Differs from the paper: a floor 60 dB below the clean power keeps the value and its gradient
     finite for silence and for perfect estimates.
-
-    Returns:
-        float32 [batch].
     """
     clean = clean - ops.mean(clean, axis=-1, keepdims=True)
     enhanced = enhanced - ops.mean(enhanced, axis=-1, keepdims=True)
@@ -54,3 +121,52 @@ def negative_si_sdr(clean: Any, enhanced: Any) -> Any:
     wanted = ops.sum(ops.square(target), axis=-1) + floor[..., 0]
     unwanted = ops.sum(ops.square(enhanced - target), axis=-1) + floor[..., 0]
     return -10 / ops.log(10.0) * (ops.log(wanted) - ops.log(unwanted))
+
+
+def waveform_l1(clean: Any, enhanced: Any) -> Any:
+    """Mean of |s − ŝ| over the samples."""
+    return ops.mean(ops.abs(clean - enhanced), axis=-1)
+
+
+def multi_resolution(clean: list[Any], enhanced: list[Any]) -> Any:
+    """Spectral convergence plus the mean distance of log magnitudes, over resolutions [4].
+
+    ‖|S| − |Ŝ|‖_F / ‖|S|‖_F + mean |ln |S| − ln |Ŝ||, averaged over the resolutions.
+
+    Differs from the paper: magnitudes have a floor of 1e-4, and so has the norm below.
+
+    Args:
+        clean: the spectra of the clean signals, one tensor a resolution.
+        enhanced: those of the estimates.
+    """
+    values = []
+    for s, e in zip(clean, enhanced, strict=True):
+        s, e = (ops.sqrt(features.power(x) + AMPLITUDE_FLOOR**2) for x in (s, e))
+        above = ops.sum(ops.square(s - e), axis=(1, 2)) + AMPLITUDE_FLOOR**2
+        convergence = ops.sqrt(above / (ops.sum(ops.square(s), axis=(1, 2)) + AMPLITUDE_FLOOR**2))
+        values.append(convergence + ops.mean(ops.abs(ops.log(s) - ops.log(e)), axis=(1, 2)))
+    return sum(values[1:], values[0]) / len(values)
+
+
+# ---------------------------------------------------------------- binary masks
+
+
+def ideal_binary_mask(clean: Any, noise: Any) -> Any:
+    """1 where |S| > |N|, else 0 [8]: float32 [batch, frames, bins]."""
+    return ops.cast(features.power(clean) > features.power(noise), "float32")
+
+
+def bce(target: Any, probability: Any) -> Any:
+    """Binary cross entropy: −mean(t ln p + (1 − t) ln(1 − p)), p held within [1e-6, 1 − 1e-6]."""
+    p = ops.clip(probability, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    return -ops.mean(target * ops.log(p) + (1 - target) * ops.log(1 - p), axis=(1, 2))
+
+
+def dice(target: Any, probability: Any) -> Any:
+    """1 − (2 Σ p t + 1) / (Σ p² + Σ t² + 1), after [7].
+
+    Differs from the paper: the ones, by which two empty masks agree.
+    """
+    both = ops.sum(target * probability, axis=(1, 2))
+    each = ops.sum(ops.square(target), axis=(1, 2)) + ops.sum(ops.square(probability), axis=(1, 2))
+    return 1 - (2 * both + 1) / (each + 1)

@@ -1,4 +1,4 @@
-"""Pictures of sounds, for the listening page: spectrograms as PNG, outlines as SVG paths.
+"""Pictures of sounds, for listening page and TensorBoard: PNG spectrograms, SVG outlines.
 
 Conventions:
     Sounds are ``[samples]``. A picture is [rows, columns], time to the right, frequency upwards,
@@ -19,6 +19,7 @@ MOST_COLUMNS = 900
 WAVE_POINTS = 400
 # From dark to light, even in brightness: the colours of a spectrogram, and of a mask.
 HEAT = [(6, 4, 15), (52, 16, 92), (132, 34, 110), (212, 72, 66), (249, 155, 48), (252, 250, 205)]
+SIGNED = [(33, 102, 172), (247, 247, 247), (178, 24, 43)]  # minus, zero, plus
 TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 226)]
 
 
@@ -67,3 +68,21 @@ def waveform(x: np.ndarray) -> str:
     there = [f"{a:.4g},{-v:.3f}" for a, v in zip(at, high, strict=True)]
     back = [f"{a:.4g},{-v:.3f}" for a, v in zip(at[::-1], low[::-1], strict=True)]
     return "M" + "L".join(there + back) + "Z"
+
+
+def spectrograms(waves: Sequence[np.ndarray], rate: int) -> bytes:
+    """Return a PNG of spectrograms below each other, all on the scale of the loudest one."""
+    levels = [spectrogram(x, rate) for x in waves]
+    loudest = max(level.max() for level in levels)
+    return picture(_stacked(levels), loudest - RANGE_DB, loudest, HEAT)
+
+
+def mask(values: np.ndarray, bound: float) -> bytes:
+    """Return a PNG of a mask [frames, bins, 2], real over imaginary part, from -bound to bound."""
+    return picture(_stacked([values[..., k].T[::-1] for k in (0, 1)]), -bound, bound, SIGNED)
+
+
+def _stacked(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Put planes [rows, columns] below each other, with a line of the highest value between."""
+    line = np.full((3, planes[0].shape[1]), np.inf)
+    return np.concatenate([part for plane in planes for part in (line, plane)][1:])

@@ -1,80 +1,44 @@
-"""The training loop: GradientTape steps, validation, checkpoints, TensorBoard.
+"""The training loop: steps, validation, checkpoints, TensorBoard.
 
 What a step does depends on (seed, epoch, step) and the weights alone, so a run that was stopped
 or killed goes on as if nothing had happened, bit for bit on the same machine.
 """
 
-import csv
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from specmask import (
     audio,
-    board,
     cache,
     checkpoint,
     cli,
-    dataset,
-    losses,
-    metrics,
+    distribution,
     models,
-    parallel,
-    spectral,
+    optimisation,
+    progress,
+    runs,
+    session,
 )
-from specmask import config as configuration
+from specmask.batches import Batches
+from specmask.board import Board
 from specmask.config import Config
+from specmask.distribution import Team
 from specmask.errors import UserError
-from specmask.models import transform
-from specmask.spectral import Stft
+from specmask.progress import Progress
+from specmask.scoring import Scores
+from specmask.step import Result, Step
+from specmask.validation import Validation
 
-METRICS = ("si_sdr", "si_sdr_improvement", "sdr", "snr_improvement", "stoi", "pesq")
-# What the weights and the order of the data depend on: a run cannot go on with other values.
-FIXED_TRAIN_KEYS = ("batch_size", "seed")
-FIXED_DATA_KEYS = ("sample_rate",)
-FIXED_STFT_KEYS = ("window_type", "window_length", "hop_size", "n_fft")
-
-
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then constant or half a cosine down to 1 % at the last step."""
-
-    def __init__(self, peak: float, warmup: int, total: int, shape: str):
-        super().__init__()
-        self.peak, self.warmup, self.total, self.shape = peak, warmup, total, shape
-
-    def __call__(self, step: Any) -> Any:
-        """Return the learning rate of a step, counted from 0."""
-        step = ops.cast(step, "float32")
-        rise = ops.minimum(1.0, (step + 1) / max(1, self.warmup))
-        if self.shape == "constant":
-            return self.peak * rise
-        span = max(1, self.total - self.warmup)
-        done = ops.clip((step - self.warmup) / span, 0.0, 1.0)
-        return self.peak * rise * (0.01 + 0.99 * 0.5 * (1 + ops.cos(np.pi * done)))
-
-
-@dataclass
-class Progress:
-    """Where a run stands; a part of every checkpoint."""
-
-    epoch: int = 0  # epochs that are finished
-    step: int = 0  # steps done in the running epoch
-    total_steps: int = 0
-    loss_sum: float = 0.0
-    skipped: int = 0  # steps left out because their gradient was not finite
-    best_loss: float = float("inf")
-    best_epoch: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+BAD_BATCH = "bad_batch.npz"
 
 
 @dataclass(frozen=True)
@@ -86,97 +50,94 @@ class Outcome:
     exit_code: int
 
 
-def train(config: Config, fresh: bool = False) -> Outcome:
+def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome:
     """Train a run to its last epoch, going on from its newest checkpoint.
+
+    Args:
+        config: the configuration.
+        fresh: start a new run beside the others.
+        profile: write a trace of a few steps to the logs.
 
     Raises:
         UserError: if the caches are missing or stale, or the run was started with another network.
     """
-    training, validation = cache.load(config, "training"), cache.load(config, "validation")
-    size = config.train.batch_size
-    if size > len(training):
-        raise UserError(
-            f"[train] batch_size = {size} is more than the {len(training)} training files; "
-            "lower it or raise [data] total_training_files"
-        )
-    folder = run_folder(config, fresh)
-    tf.config.experimental.enable_op_determinism()
+    training = cache.load(config, "training")
+    validation = cache.load(config, "validation") if config.data.total_validation_files else None
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    team = distribution.form(config)
+    batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
+    folder, changes = _run_folder(config, fresh, team)
     keras.utils.set_random_seed(config.train.seed)
-    trainer = Trainer(config, folder, training, validation)
-    trainer.resume()
-    print(
-        f"run {folder.name}: {config.model.network}, {trainer.network.model.count_params():,} "
-        f"parameters, {len(training)} training and {len(validation)} validation files, "
-        f"{trainer.steps} steps an epoch"
+    trainer = Trainer(config, folder, batches, validation, team)
+    trainer.begin(changes)
+    trainer.say(
+        f"run {folder.name}: {config.model.network}, "
+        f"{trainer.network.model.count_params():,} parameters, {len(training)} training and "
+        f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
     )
-    return trainer.run()
+    if validation is None:
+        trainer.say("note: no validation files: the lowest training loss chooses the best weights")
+    return trainer.run(profile)
 
 
-def run_folder(config: Config, fresh: bool) -> Path:
-    """Return the folder of the run to go on with, or of a new one, with its config.ini in it.
+def _run_folder(config: Config, fresh: bool, team: Team) -> tuple[Path, list[runs.Change] | None]:
+    """Return the folder of the run and what has changed in it, or None where it is new.
 
     Raises:
-        UserError: if the newest run was started with settings that do not fit.
+        UserError: if the run cannot go on with these settings.
     """
     root, name = config.train.checkpoint_path, config.train.run_name
     existing = checkpoint.runs(root, name)
-    if existing and not fresh:
-        _compare(existing[-1], config)
-        return existing[-1]
-    folder = checkpoint.fresh(root, name)
-    with audio.replacing(folder / "config.ini") as temporary:
-        temporary.write_text(configuration.render(config), encoding="utf-8")
-    return folder
-
-
-def _compare(folder: Path, config: Config) -> None:
-    """Refuse a run of another network; say what else differs and takes effect from here."""
-    old = configuration.load(folder / "config.ini")
-    keys = [("model", k) for k in type(config.model).model_fields]
-    keys += [("data", k) for k in FIXED_DATA_KEYS] + [("stft", k) for k in FIXED_STFT_KEYS]
-    keys += [("train", k) for k in FIXED_TRAIN_KEYS]
-
-    def differences(names: list[tuple[str, str]]) -> str:
-        pairs = [
-            (s, k, getattr(getattr(old, s), k), getattr(getattr(config, s), k)) for s, k in names
-        ]
-        return ", ".join(
-            f"[{configuration.spelling(s)}] {configuration.spelling(k)} was {a}, is {b}"
-            for s, k, a, b in pairs
-            if a != b
-        )
-
-    changed = differences(keys)
-    if changed:
+    if team.agreed(len(existing)) != len(existing):
         raise UserError(
-            f"{folder}: this run was started with other settings ({changed}); "
-            "set them back, start a new run beside it with --fresh, or change [train] run_name"
+            f"[train] checkpoint_path = {root}: the workers see different runs; it has to be a "
+            "folder that all of them share"
         )
-    rest = [("train", k) for k in type(config.train).model_fields if k not in FIXED_TRAIN_KEYS]
-    changed = differences([n for n in rest if not n[1].endswith("_path")])
-    if changed:
-        print(f"note: takes effect from here: {changed}")
+    if fresh or not existing:
+        return checkpoint.fresh(root, name, existing), None
+    return existing[-1], runs.changes(existing[-1], config)
 
 
 class Trainer:
-    """A network with its optimizer, its data, and where its training stands."""
+    """A network with its optimizer, its data, and where its training stands.
+
+    Args:
+        config: the configuration.
+        folder: of the run.
+        batches: what it is trained on.
+        validation: the cache of the validation files, or None.
+        team: the devices that train together; without it, this one.
+    """
 
     def __init__(
-        self, config: Config, folder: Path, training: cache.Cache, validation: cache.Cache
+        self,
+        config: Config,
+        folder: Path,
+        batches: Batches,
+        validation: cache.Cache | None,
+        team: Team | None = None,
     ):
-        self.config, self.folder = config, folder
-        self.training, self.validation = training, validation
-        self.stft = Stft.from_config(config)
-        self.network = models.build(config)
-        t = config.train
-        self.steps = len(training) // t.batch_size
-        schedule = Schedule(t.learning_rate, t.warmup_steps, t.epochs * self.steps, t.schedule)
-        self.optimizer = keras.optimizers.Adam(schedule)
-        self.optimizer.build(self.network.model.trainable_variables)
+        self.config, self.folder, self.batches = config, folder, batches
+        self.team = team or Team(tf.distribute.get_strategy())
+        with self.team.strategy.scope():
+            with optimisation.precision(config.train.precision):
+                self.network = models.build(config)
+            optimisation.freeze(self.network.model, config.train.frozen_layers)
+            variables = self.network.model.trainable_variables
+            self.optimizer = optimisation.make(config.train, variables)
+            self.step = Step(config, self.network, self.optimizer, self.team.strategy)
+        self.validation = validation and Validation(config, self.network, validation)
         self.progress = Progress()
-        self.stop_signal = 0
-        self.train_step = tf.function(self._train_step, jit_compile=t.jit_compile)
-        self.enhance = tf.function(self.network.enhance)
+        self.scores: Scores | None = None  # of the last epoch, while they are being made
+        self.board: Board | None = None
+        self.stop_signal = 0  # that has come
+        self.stopped = False  # the loop has been left because of it
+
+    def say(self, text: str) -> None:
+        """Print a line, on one worker only."""
+        if self.team.chief:
+            print(("\r" if os.isatty(1) else "") + text, flush=True)
 
     # ------------------------------------------------------------ checkpoints
 
@@ -190,17 +151,52 @@ class Trainer:
         return {
             "model": self.network.model.variables,
             "optimizer": self.optimizer.variables,
+            "average": self.step.average.means if self.step.average else [],
             "seeds": seeds,
+            "scale": self.step.scale.variables,
         }
 
     def save(self) -> None:
         """Write a checkpoint of the present step and remove the oldest ones."""
+        if not self.team.chief:
+            return
+        if self.board:
+            self.board.flush()
         path = checkpoint.path_of(self.folder, self.progress.total_steps)
         checkpoint.save(path, self.groups(), vars(self.progress))
         checkpoint.prune(self.folder, self.config.train.keep_checkpoints)
 
-    def resume(self) -> None:
-        """Go back to the newest checkpoint that can be read."""
+    def begin(self, changes: list[runs.Change] | None) -> None:
+        """Start a new run (changes is None), or go back to the newest readable checkpoint."""
+        if changes is None or not self._resume():
+            self._start()
+        for change in changes or ():
+            self.say(f"note: {change.text}")
+        p, cores = self.progress, os.cpu_count() or 0
+        if any(c.name.startswith("data.") for c in changes or ()):
+            p.step, p.loss_sum, p.skipped = 0, 0.0, 0
+        if any(c.rescores for c in changes or ()):
+            p.best_loss = float("inf")
+        if p.cores not in (0, cores):
+            self.say(
+                f"note: {cores} cores here, {p.cores} before: the same up to rounding, not to bits"
+            )
+        p.cores = cores
+        if changes:
+            self.save()
+        if self.team.chief and (changes is None or changes):
+            runs.write_config(self.folder, self.config)
+
+    def _start(self) -> None:
+        path = self.config.train.initial_weights
+        if path != Path():
+            file = runs.load_initial_weights(path, self.config, self.network.model.variables)
+            self.say(f"initial weights from {file}")
+        if self.step.average:
+            self.step.average.restart()
+
+    def _resume(self) -> bool:
+        """Go back to the newest checkpoint that can be read, if there is any."""
         candidates = checkpoint.newest_first(self.folder)
         for path in candidates:
             try:
@@ -208,257 +204,197 @@ class Trainer:
             except UserError as error:
                 if path == candidates[-1]:
                     raise
-                print(f"warning: {error}; going back to the one before")
+                self.say(f"warning: {error}; going back to the one before")
                 continue
-            self.progress = Progress(**state)
-            print(
-                f"resumed from {path.name}: epoch {self.progress.epoch}, step {self.progress.step}"
-            )
-            return
+            p = self.progress = Progress(**state)
+            if self.team.agreed(p.total_steps) != p.total_steps:
+                raise UserError(
+                    f"{self.folder}: the workers see different checkpoints; [train] "
+                    "checkpoint_path has to be a folder that all of them share"
+                )
+            self.say(f"resumed from {path.name}: epoch {p.epoch}, step {p.step}")
+            return True
+        return False
 
-    # ------------------------------------------------------------ one step
+    # ------------------------------------------------------------ the loop
 
-    def _train_step(self, clean: Any, noise: Any, clean_gain: Any, noise_gain: Any) -> Any:
-        """Do one step on float16 [batch, frames, bins, 2] and gains [batch]; return the loss.
+    def run(self, profile: bool = False) -> Outcome:
+        """Train to the last epoch, to an early stop or to a signal, saving first in any case.
 
-        A step whose gradient is not finite changes nothing and returns a loss that is not finite.
+        Raises:
+            UserError: if too many steps in a row have no finite gradient, or a worker was lost.
         """
-        clean = tf.cast(clean, tf.float32) * clean_gain[:, None, None, None]
-        noisy = clean + tf.cast(noise, tf.float32) * noise_gain[:, None, None, None]
-        loss, gradients = self._gradients(clean, noisy)
-        norm = tf.linalg.global_norm(gradients)
-        if self.config.train.gradient_clip:
-            # one factor for all, as tf.clip_by_global_norm, without holding a second copy of all
-            factor = tf.minimum(1.0, self.config.train.gradient_clip / (norm + 1e-12))
-            gradients = [g * factor for g in gradients]
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-        if finite:
-            variables = self.network.model.trainable_variables
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return tf.where(finite, loss, np.nan)
-
-    def _gradients(self, clean: Any, noisy: Any) -> tuple[Any, list[Any]]:
-        """Return the mean loss of a batch and its gradients, made from parts of it in turn.
-
-        Only one part's activations are held at a time. All parts are of one size, so the mean
-        over the parts is the mean over the batch.
-        """
-        variables = self.network.model.trainable_variables
-        parts = self.config.train.accumulation
-        size = self.config.train.batch_size // parts
-
-        def one(clean: Any, noisy: Any) -> list[Any]:
-            with tf.GradientTape() as tape:
-                enhanced = self.network.enhance(noisy, training=True)
-                loss = tf.reduce_mean(self.loss(clean, enhanced)) / parts
-            return [loss, *tape.gradient(loss, variables)]
-
-        if parts == 1:
-            loss, *gradients = one(clean, noisy)
-            return loss, gradients
-
-        def add(part: Any, sums: list[Any]) -> tuple[Any, list[Any]]:
-            rows = slice(part * size, (part + 1) * size)
-            return part + 1, [
-                a + b for a, b in zip(sums, one(clean[rows], noisy[rows]), strict=True)
-            ]
-
-        zeros = [tf.zeros(()), *(tf.zeros(v.shape) for v in variables)]
-        _, (loss, *gradients) = tf.while_loop(
-            lambda part, sums: part < parts, add, (0, zeros), parallel_iterations=1
-        )
-        return loss, gradients
-
-    def loss(self, clean: Any, enhanced: Any) -> Any:
-        """Return the loss of each example: the compressed loss and, if weighted, −SI-SDR."""
-        c = self.config
-        value = losses.compressed(clean, enhanced, c.model.compression, c.train.complex_weight)
-        if c.train.si_sdr_weight:
-            samples = round(c.data.file_length * c.data.sample_rate)
-            waves = [transform.inverse(s, samples, self.stft) for s in (clean, enhanced)]
-            value += c.train.si_sdr_weight * losses.negative_si_sdr(*waves)
-        return value
-
-    # ------------------------------------------------------------ data
-
-    def batches(self, epoch: int, start: int) -> Iterator[tuple]:
-        """Yield the batches of an epoch from a step on, read ahead by a thread of tf.data."""
-        order = dataset.generator(self.config.train.seed, epoch).permutation(len(self.training))
-        shape = (None, None, self.config.bins, 2)
-        kinds = tf.float16, tf.float16, tf.float32, tf.float32
-
-        def read(step: Any) -> tuple:
-            batch = tf.numpy_function(lambda s: self.batch(order, epoch, int(s)), [step], kinds)
-            for tensor, static in zip(batch, (shape, shape, (None,), (None,)), strict=True):
-                tensor.set_shape(static)
-            return tuple(batch)
-
-        steps = tf.data.Dataset.range(start, self.steps)
-        return iter(steps.map(read).prefetch(2))
-
-    def batch(self, order: np.ndarray, epoch: int, step: int) -> tuple[np.ndarray, ...]:
-        """Return (clean, noise, clean gain, noise gain) of a step: a function of (epoch, step).
-
-        With remix the noise comes from other files, at new SNRs within the configured range.
-        Files that are more than a sum, and those of clean speech or of noise alone, keep their
-        own noise and only change their level.
-        """
-        size, index = self.config.train.batch_size, self.training.index
-        items = order[step * size : (step + 1) * size]
-        others, gains = items, np.ones((2, len(items)), np.float32)
-        if self.config.train.remix:
-            rng = dataset.generator(self.config.train.seed, epoch, step)
-            lendable = np.flatnonzero(index["additive"] & np.isfinite(index["noise_level_db"]))
-            kept = ~(index["additive"] & np.isfinite(index["snr_db"]))[items]
-            if len(lendable):
-                others = np.where(kept, items, rng.choice(lendable, len(items)))
-            else:
-                kept[:] = True
-            snr = rng.uniform(self.config.data.snr_lower, self.config.data.snr_upper, len(items))
-            limit = self.config.train.remix_gain_db
-            gain_db = rng.uniform(-limit, limit, len(items))
-            with np.errstate(invalid="ignore"):  # of kept items, levels may be infinite
-                level = index["clean_level_db"][items] - index["noise_level_db"][others]
-                change = np.where(kept, 0, level - snr)
-            gains = 10 ** (np.stack([gain_db, gain_db + change]) / 20)
-        clean = self.training.gather("clean", items)
-        noise = self.training.gather("noise", others)
-        return clean, noise, *gains.astype(np.float32)
-
-    # ------------------------------------------------------------ epochs
-
-    def run(self) -> Outcome:
-        """Train to the last epoch or to a signal, saving first in either case."""
-        p, epochs = self.progress, self.config.train.epochs
-        writer = board.open_writer(self.config.train.log_path / self.folder.name, p.epoch)
-        self._write_history()
-        with _signals(self):
-            while p.epoch < epochs and not self.stop_signal:
-                self._epoch(writer)
-        if self.stop_signal:
+        p, logs = self.progress, self.config.train.log_path / self.folder.name
+        if self.team.chief:
+            validated = int(p.history[-1]["step"]) if p.history else 0
+            self.board = Board(logs, p.total_steps, validated)
+            self.board.describe(self.config)
+            progress.write_history(self.folder / "history.csv", p.history)
+        if p.pending and self.validation:  # a kill took its scores: the same weights, once more
+            *_, self.scores = self._validate()
+        profiler = session.Profiler(logs if profile and self.team.chief else None)
+        try:
+            with session.signals(self._ask):
+                while not p.finished(self.config.train) and not self.stopped:
+                    self._epoch(profiler)
+        except distribution.LOST:
+            if self.team.workers == 1:
+                raise
+            raise UserError(
+                "[train] strategy = multi_worker: another worker was lost; start all of them "
+                "again, they go on from the last checkpoint"
+            ) from None
+        finally:
+            profiler.stop()
+        if p.pending or self.stopped:
+            self._collect()
             self.save()
-            code = 128 + self.stop_signal
-            print(f"stopped and saved at epoch {p.epoch}, step {p.step}; run again to go on")
-            return Outcome(self.folder, p, code)
+        if self.stopped:
+            self.say(f"stopped and saved at epoch {p.epoch}, step {p.step}; run again to go on")
+            return Outcome(self.folder, p, 128 + (self.stop_signal or signal.SIGTERM))
+        if p.stopped_early(self.config.train):
+            self.say(f"stopped early: no better loss in the last {p.stale} epochs")
         return Outcome(self.folder, p, cli.EXIT_OK)
 
-    def _epoch(self, writer: Any) -> None:
-        p, started = self.progress, time.monotonic()
-        saved = started
-        for batch in self.batches(p.epoch, p.step):
-            loss = float(self.train_step(*batch))
-            if np.isfinite(loss):
-                p.loss_sum += loss
-            else:
-                p.skipped += 1
-                print(f"warning: step {p.total_steps} skipped: its gradient is not finite")
+    def _ask(self, number: int) -> None:
+        self.stop_signal = number
+
+    def _epoch(self, profiler: session.Profiler) -> None:
+        p, train, steps = self.progress, self.config.train, self.batches.steps
+        clock = session.Clock(steps * train.epochs - p.total_steps)
+        saved = time.monotonic()
+        batches = self.batches.epoch(p.epoch, p.step)
+        while p.step < steps and not self.stopped:
+            with clock.waiting():
+                batch = next(batches)
+            profiler.step()
+            rate = self._rate(p.total_steps)
+            result = self.step(batch, rate, stop=bool(self.stop_signal))
             p.step, p.total_steps = p.step + 1, p.total_steps + 1
-            now = time.monotonic()
-            self._show(loss, now - started)
-            if self.stop_signal:
-                p.seconds += now - started
-                return
-            if now - saved > 60 * self.config.train.checkpoint_minutes and p.step < self.steps:
-                p.seconds, started, saved = p.seconds + now - started, now, now
+            self._note(result, batch)
+            clock.tick(train.batch_size)
+            self._show(result, rate, clock)
+            if self.scores and self.scores.ready():
+                self._collect()
+            # Several workers stop after the same step: the one in which all have heard of it.
+            self.stopped = result.stop or (self.team.workers == 1 and bool(self.stop_signal))
+            if time.monotonic() - saved > 60 * train.checkpoint_minutes and p.step < steps:
+                self._collect()
+                p.seconds += clock.lap()
                 self.save()
+                saved = time.monotonic()
+        if p.step == steps:
+            self._end_epoch(clock)
+        else:
+            p.seconds += clock.lap()
+
+    def _rate(self, step: int) -> float:
+        train = self.config.train
+        total = train.epochs * self.batches.steps
+        return optimisation.learning_rate(train, step, total, self.progress.reductions)
+
+    def _note(self, result: Result, batch: tuple) -> None:
+        """Count a step; stop the run after too many without a finite gradient."""
+        p = self.progress
+        if result.finite:
+            p.loss_sum, p.skipped_in_a_row = p.loss_sum + result.loss, 0
+            return
+        p.skipped, p.skipped_in_a_row = p.skipped + 1, p.skipped_in_a_row + 1
+        self.say(f"warning: step {p.total_steps} skipped: its gradient is not finite")
+        if p.skipped_in_a_row >= self.config.train.max_skipped:
+            self._give_up(batch)
+
+    def _give_up(self, batch: tuple) -> None:
+        p = self.progress
+        names = ("clean", "noise", "clean_gain", "noise_gain")
+        arrays = dict(zip(names, map(np.asarray, batch), strict=True))
+        files = self.batches.items(self.batches.order(p.epoch), p.step - 1)
+        path = self.folder / BAD_BATCH
+        if self.team.chief:
+            with audio.replacing(path) as temporary:
+                np.savez(temporary, files=files, step=p.total_steps, **arrays)
+        if all(np.isfinite(a).all() for a in arrays.values()):
+            advice = "the batch itself is finite: lower [train] learning_rate"
+        else:
+            advice = (
+                "the batch holds NaN or infinite values: remove the STFT cache "
+                f"{self.config.stft.cache('training')} and make it again with python stft.py"
+            )
+        raise UserError(
+            f"{p.skipped_in_a_row} steps in a row had no finite gradient, the last was step "
+            f"{p.total_steps}; {advice}; the batch was saved to {path}"
+        )
+
+    # ------------------------------------------------------------ the end of an epoch
+
+    def _end_epoch(self, clock: session.Clock) -> None:
+        p = self.progress
+        self._collect()
+        loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
         row = {
             "epoch": p.epoch + 1,
             "step": p.total_steps,
-            "learning_rate": float(self.optimizer.learning_rate),
-            "training_loss": p.loss_sum / max(1, self.steps - p.skipped),
-            **self.validate(),
+            "learning_rate": self._rate(p.total_steps - 1),
+            "training_loss": loss,
+            "skipped": p.skipped,
         }
-        p.seconds += time.monotonic() - started
-        p.epoch, p.step, p.loss_sum, p.skipped = p.epoch + 1, 0, 0.0, 0
-        p.history.append(row)
-        board.write_scalars(writer, {k: v for k, v in row.items() if k != "epoch"}, p.epoch)
-        if row["validation_loss"] < p.best_loss:
-            p.best_loss, p.best_epoch = row["validation_loss"], p.epoch
-            state = {"epoch": p.epoch, "validation_loss": p.best_loss}
-            best = {"model": self.network.model.variables}
-            checkpoint.save(self.folder / "best.npz", best, state)
+        if self.validation:
+            loss, parts, self.scores = self._validate()
+            row["validation_loss"] = loss = self.team.agreed(loss)  # all have to decide alike
+            if len(parts) > 1:
+                row |= {f"validation_{name}": value for name, value in parts.items()}
+        p.seconds += clock.lap()
+        p.epoch, p.step, p.loss_sum, p.skipped, p.pending = p.epoch + 1, 0, 0.0, 0, row
+        if p.judge(loss, self.config.train) and self.team.chief:
+            with self._averaged():
+                weights = {"model": self.network.model.variables}
+                state = {"epoch": p.epoch, "loss": loss}
+                checkpoint.save(self.folder / "best.npz", weights, state)
+        if self.scores is None or p.finished(self.config.train):
+            self._collect()
         self.save()
-        self._write_history()
-        self._report(row)
 
-    def validate(self) -> dict[str, float]:
-        """Return the validation loss over all files and the metrics over the first ones."""
-        size, count = self.config.train.batch_size, len(self.validation)
-        scored = min(self.config.train.metric_files, count)
-        total, jobs = 0.0, []
-        for start in range(0, count, size):
-            items = np.arange(start, min(start + size, count))
-            clean = tf.cast(self.validation.gather("clean", items), tf.float32)
-            noisy = clean + tf.cast(self.validation.gather("noise", items), tf.float32)
-            enhanced = self.enhance(noisy)
-            total += float(tf.reduce_sum(self.loss(clean, enhanced)))
-            if start < scored:
-                spectra = [cache.to_complex(s.numpy()) for s in (clean, noisy, enhanced)]
-                for k, item in enumerate(items[: scored - start]):
-                    samples = int(self.validation.index["samples"][item])
-                    waves = [spectral.inverse(s[k], samples, self.stft) for s in spectra]
-                    jobs.append((*waves, self.config.data.sample_rate, METRICS))
-        results = list(
-            parallel.map_chunks(
-                metrics.score_values, jobs, self.config.compute.workers, "score", chunk=5
+    def _validate(self) -> tuple[float, dict[str, float], Scores]:
+        with self._averaged():
+            return self.validation.run(score=self.team.chief)
+
+    def _averaged(self) -> contextlib.AbstractContextManager:
+        return self.step.average.applied() if self.step.average else contextlib.nullcontext()
+
+    def _collect(self) -> None:
+        """Wait for the scores of the last epoch, if they are outstanding, and write its row."""
+        p = self.progress
+        if not p.pending:
+            return
+        means, by_snr, shown = self.scores.collect() if self.scores else ({}, {}, [])
+        row = p.pending | means
+        p.pending, self.scores = None, None
+        p.history.append(row)
+        if self.board:
+            self.board.validation(row, by_snr, shown)
+            progress.write_history(self.folder / "history.csv", p.history)
+            self.say(progress.line(row, p, self.config.train.epochs))
+
+    def _show(self, result: Result, rate: float, clock: session.Clock) -> None:
+        """Write a step to TensorBoard and the terminal."""
+        p, train = self.progress, self.config.train
+        if not self.board:
+            return
+        if os.isatty(1):
+            text = (
+                f"\repoch {p.epoch + 1}/{train.epochs} step {p.step}/{self.batches.steps} loss "
+                f"{result.loss:.5f} {clock.examples_a_second:.1f}/s ETA {clock.left} "
             )
-        )
-        means = {m: _mean([r[m] for r in results]) for m in METRICS}
-        return {"validation_loss": total / count, **means}
-
-    def _write_history(self) -> None:
-        rows = self.progress.history
-        if not rows:
-            return
-        path = self.folder / "history.csv"
-        with audio.replacing(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    def _show(self, loss: float, seconds: float) -> None:
-        p = self.progress
-        if not os.isatty(1):
-            return
-        left = seconds / max(1, p.step) * (self.steps - p.step)
-        print(
-            f"\repoch {p.epoch + 1}/{self.config.train.epochs} step {p.step}/{self.steps} "
-            f"loss {loss:.5f} ETA {left:.0f} s ",
-            end="",
-            flush=True,
-        )
-
-    def _report(self, row: dict[str, float]) -> None:
-        p = self.progress
-        mark = " *" if p.best_epoch == p.epoch else ""
-        print(
-            f"{chr(13) if os.isatty(1) else ''}"
-            f"epoch {p.epoch}/{self.config.train.epochs}  loss {row['training_loss']:.5f}  "
-            f"validation {row['validation_loss']:.5f}{mark}  SI-SDR {row['si_sdr']:.2f} dB "
-            f"({row['si_sdr_improvement']:+.2f})  SDR {row['sdr']:.2f}  SNRi "
-            f"{row['snr_improvement']:.2f}  STOI {row['stoi']:.3f}  PESQ {row['pesq']:.2f}  "
-            f"{p.seconds / 60:.1f} min",
-            flush=True,
-        )
-
-
-def _mean(values: list[float]) -> float:
-    known = [v for v in values if np.isfinite(v)]
-    return float(np.mean(known)) if known else float("nan")
-
-
-class _signals:
-    """While open, Ctrl-C and SIGTERM only ask a trainer to stop after its step."""
-
-    def __init__(self, trainer: Trainer):
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.trainer.stop_signal = number
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+            print(text, end="", flush=True)
+        if p.total_steps % train.log_steps == 0:
+            parts = result.parts if len(result.parts) > 1 else {}
+            values = {
+                "loss": result.loss,
+                **{f"loss_parts/{name}": value for name, value in parts.items()},
+                "learning_rate": rate,
+                "gradient_norm": result.gradient_norm,
+                "speed/examples_a_second": clock.examples_a_second,
+                "speed/waiting_share": clock.waiting_share,
+            }
+            self.board.training(values, p.total_steps)
+            clock.reset()

@@ -38,8 +38,9 @@ epochs = 4
 batch_size = 4
 warmup_steps = 2
 metric_files = 2
+log_steps = 1
 remix = yes
-si_sdr_weight = 0.001
+loss = compressed:1, si_sdr:0.001
 [compute]
 workers = 1
 """

@@ -72,5 +72,6 @@ def test_fresh_runs_count_on(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.ini").write_text("")
     assert [p.name for p in checkpoint.runs(tmp_path, "run")] == ["run", "run-2", "run-10"]
-    assert checkpoint.fresh(tmp_path, "run").name == "run-11"
-    assert checkpoint.fresh(tmp_path, "new").name == "new"
+    for name, wanted in (("run", "run-11"), ("new", "new")):
+        taken = checkpoint.runs(tmp_path, name)
+        assert checkpoint.fresh(tmp_path, name, taken).name == wanted

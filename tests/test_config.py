@@ -46,12 +46,16 @@ def another(section: str, key: str, field: Any) -> Any:
         return not field.default
     if get_origin(field.annotation) is Literal:
         return get_args(field.annotation)[-1]
+    if key == "remix_snr_db":
+        return [-3.5, 12.0]
     if isinstance(field.default, list):
-        return field.default[::-1]
+        return field.default[::-1] or ["some*", "others"]
+    if isinstance(field.default, dict):
+        return {"si_sdr": 0.01, "mse": 2.0}
     if isinstance(field.default, str):
         return "other-1.b"
     if field.annotation is float:
-        return field.default * 1.25 or 0.1 / 3
+        return field.default * 0.75 or 0.1 / 3
     return field.default + 1
 
 
@@ -141,8 +145,10 @@ def test_defaults_survive_the_way_through_a_file(tmp_path):
 def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
+    wanted["train.strategy"] = "default"  # the others do not go with jit_compile
     overrides = [
-        f"{name}={', '.join(v) if isinstance(v, list) else v}" for name, v in wanted.items()
+        f"{name}={config.value_text(v) if isinstance(v, list | dict) else v}"
+        for name, v in wanted.items()
     ]
     found = load_text(tmp_path, "", *overrides)
     for section, key, _ in OPTIONS:
@@ -337,6 +343,13 @@ def test_an_override_may_hold_an_equals_sign(tmp_path, monkeypatch):
         "train.run_name=.hidden",
         "train.run_name=",
         "train.learning_rate=0",
+        "train.loss=",
+        "train.loss=mse:0",
+        "train.loss=mse:1, mse:2",
+        "train.loss=mse:1, mes:2",
+        "train.remix_snr_db=9, 3",
+        "train.remix_snr_db=9",
+        "train.ema=1",
         "compute.workers=-1",
         "enhance.channels=left",
     ],

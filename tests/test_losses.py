@@ -6,8 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specmask import features, losses, masks, metrics, spectral
+from specmask import config, features, losses, masks, metrics, objective, spectral
 from specmask.cache import to_pairs
+from specmask.config import LOSSES
 from specmask.models import transform
 from specmask.spectral import Stft
 
@@ -56,17 +57,113 @@ def test_si_sdr_loss_equals_the_metric(seed, level_db):
     np.testing.assert_allclose(-got[0], metrics.si_sdr(clean, enhanced), atol=0.05)
 
 
-@pytest.mark.parametrize("clean, enhanced", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_gradients_are_finite_on_silence(clean, enhanced):
-    shape = (1, 3, 5, 2)
-    s = tf.constant(clean * np.random.default_rng(0).standard_normal(shape), tf.float32)
-    e = tf.Variable(enhanced * np.ones(shape), dtype=tf.float32)
-    wave = tf.reshape(s, (1, -1))
+def test_mse_and_huber_by_hand():
+    clean, enhanced = pairs(1 + 2j, 0), pairs(1 + 1.5j, 3)  # errors 0, 0.5 and 3, 0
+    np.testing.assert_allclose(losses.mse(clean, enhanced), [(0.25 + 9) / 2], rtol=1e-6)
+    np.testing.assert_allclose(losses.huber(clean, enhanced), [(0.125 + 2.5) / 4], rtol=1e-6)
+
+
+def test_consistency_by_hand():
+    """Bins 1 and 16 that resynthesis turns into 1j and 16: only the first differs."""
+    got = losses.consistency(pairs(1, 16), pairs(1j, 16), 0.5)
+    np.testing.assert_allclose(got, [2 / 2], rtol=1e-4)
+
+
+def test_mixture_consistency_by_hand():
+    """What is left of the mixture 3 - 1 is 2, the noise is 1 in one bin; in the other both 5."""
+    got = losses.mixture_consistency(pairs(1, 5), pairs(3, 5), pairs(1, 0), 1.0, 0.5)
+    np.testing.assert_allclose(got, [(1 + 0.5 * 1) / 2], rtol=1e-4)
+
+
+def test_speech_noise_by_hand():
+    got = losses.speech_noise(pairs(2, 1), pairs(1, 1), pairs(3j, 1), 0.25)
+    np.testing.assert_allclose(got, [(0.25 * 1 + 0.75 * 10) / 2], rtol=1e-6)
+
+
+def test_waveform_l1_by_hand():
+    clean, enhanced = np.float32([[1, -1, 0, 2]]), np.float32([[0, -1, 2, 2.5]])
+    np.testing.assert_allclose(losses.waveform_l1(clean, enhanced), [3.5 / 4])
+
+
+def test_multi_resolution_by_hand():
+    """|S| = 3, 4 and |Ŝ| = 3, 1: convergence 3 / 5, logarithms differ by 0 and ln 4."""
+    one = 3 / 5 + np.log(4) / 2
+    got = losses.multi_resolution([pairs(3j, 4)], [pairs(3, -1)])
+    np.testing.assert_allclose(got, [one], rtol=1e-5)
+    got = losses.multi_resolution([pairs(3, 4), pairs(2)], [pairs(3, 1), pairs(2j)])
+    np.testing.assert_allclose(got, [one / 2], rtol=1e-3)
+
+
+def test_binary_masks_by_hand():
+    target = losses.ideal_binary_mask(pairs(2, 1j, 0), pairs(1j, 2, 0))
+    np.testing.assert_array_equal(target, [[[1, 0, 0]]])
+    p = np.float32([[[0.5, 0.25, 0]]])
+    got = losses.bce(target, p)
+    np.testing.assert_allclose(got, [-(np.log(0.5) + np.log(0.75)) / 3], rtol=1e-4)
+    dice = 1 - (2 * 0.5 + 1) / (1 + 0.25 + 0.0625 + 1)
+    np.testing.assert_allclose(losses.dice(target, p), [dice], rtol=1e-6)
+    np.testing.assert_allclose(losses.dice(0 * p, 0 * p), [0], atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def ini(tmp_path_factory):
+    path = tmp_path_factory.mktemp("objective") / "config.ini"
+    path.write_text("[data]\nsample_rate = 8000\n[STFT]\nn_fft = 256\n", encoding="utf-8")
+    return path
+
+
+def estimate(clean: np.ndarray, noise: np.ndarray, mask: tf.Tensor, stft: Stft):
+    """An estimate of signals [batch, samples] by a mask."""
+    s, n = (tf.constant(to_pairs(spectral.forward(x.astype("f"), stft))) for x in (clean, noise))
+    return objective.Estimate(s, n, s + n, mask, masks.apply_complex(mask, s + n), stft)
+
+
+@pytest.mark.parametrize("clean, noise, mask", [(0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 0.5)])
+def test_every_part_and_its_gradient_are_finite_also_on_silence(ini, clean, noise, mask):
+    weights = ", ".join(f"{name}:1" for name in LOSSES)
+    wanted = objective.Objective(config.load(ini, [f"train.loss={weights}"]))
+    rng = np.random.default_rng(0)
+    waves = [level * 0.1 * rng.standard_normal((2, 2000)) for level in (clean, noise)]
+    shape = (2, wanted.stft.frames(2000), wanted.stft.bins, 2)
+    variable = tf.Variable(mask * np.ones(shape), dtype=tf.float32)
     with tf.GradientTape() as tape:
-        loss = losses.compressed(s, e, 0.3, 0.113)
-        loss += losses.negative_si_sdr(wave, tf.reshape(e, (1, -1)))
-    assert np.isfinite(loss).all()
-    assert np.isfinite(tape.gradient(loss, e)).all()
+        parts = wanted.parts(estimate(*waves, variable, wanted.stft))
+        total = tf.reduce_sum(wanted.total(parts))
+    assert parts.shape == (len(LOSSES), 2)
+    assert np.isfinite(parts).all()
+    assert np.isfinite(tape.gradient(total, variable)).all()
+
+
+def test_parts_are_weighted_and_named(ini):
+    wanted = objective.Objective(config.load(ini, ["train.loss=mse:2, waveform_l1"]))
+    assert wanted.names == ["mse", "waveform_l1"]
+    assert float(wanted.total([3.0, 0.5])) == 6.5
+    rng = np.random.default_rng(1)
+    clean, noise = 0.1 * rng.standard_normal((2, 1, 2000))
+    ones = np.float32([1, 0]) * np.ones((1, wanted.stft.frames(2000), wanted.stft.bins, 2), "f")
+    mse, l1 = wanted.parts(estimate(clean, noise, tf.constant(ones), wanted.stft)).numpy()[:, 0]
+    np.testing.assert_allclose(l1, np.mean(np.abs(noise)), rtol=0.05)  # without the padding
+    power = np.mean(np.abs(spectral.forward(noise.astype("f"), wanted.stft)) ** 2)
+    np.testing.assert_allclose(mse, power, rtol=1e-4)
+
+
+def test_spectra_of_signals_are_consistent_and_others_are_not(ini):
+    wanted = objective.Objective(config.load(ini, ["train.loss=consistency"]))
+    rng = np.random.default_rng(2)
+    clean, noise = 0.1 * rng.standard_normal((2, 1, 3000))
+    shape = (1, wanted.stft.frames(3000), wanted.stft.bins, 1)
+    ones = np.concatenate([np.ones(shape), np.zeros(shape)], -1)
+    other = ones * rng.uniform(0, 1, shape)
+    cut = slice(3, 20)  # a crop of a longer spectrum is as consistent as the whole
+    for kind, low, high in ((ones, 0, 1e-6), (ones[:, cut], 0, 1e-6), (other, 1e-3, 1)):
+        e = estimate(clean, noise, tf.constant(ones, tf.float32), wanted.stft)
+        place = cut if kind.shape[1] != shape[1] else slice(None)
+        mask = tf.constant(kind, tf.float32)
+        enhanced = masks.apply_complex(mask, e.noisy[:, place])
+        e = objective.Estimate(
+            e.clean[:, place], e.noise[:, place], e.noisy[:, place], mask, enhanced, wanted.stft
+        )
+        assert low <= float(wanted.parts(e)[0, 0]) <= high
 
 
 @pytest.mark.parametrize(
@@ -84,3 +181,4 @@ def test_keras_inverse_equals_numpy_inverse(stft, samples):
     spectrum = spectral.forward(x, stft)
     got = transform.inverse(to_pairs(spectrum), samples, stft)
     np.testing.assert_allclose(got, x, atol=1e-5)
+    np.testing.assert_allclose(transform.forward(x, stft), to_pairs(spectrum), atol=2e-4)

@@ -56,13 +56,13 @@ def final_arrays(ini: Path) -> dict[str, np.ndarray]:
     return checkpoint.read(checkpoint.newest_first(ini.parent / "cp" / "run")[0])[0]
 
 
-def scalar_steps(ini: Path, tag: str) -> list[int]:
+def scalar_steps(ini: Path, part: str, tag: str) -> list[int]:
     """Steps of a TensorBoard scalar over all event files of a run, as they were written."""
     import tensorflow as tf
     from tensorboard.compat.proto.event_pb2 import Event
 
     steps = []
-    for path in sorted((ini.parent / "logs" / "run").glob("events*")):
+    for path in sorted((ini.parent / "logs" / "run" / part).glob("events*")):
         for record in tf.data.TFRecordDataset(str(path)):
             event = Event.FromString(record.numpy())
             steps += [event.step for value in event.summary.value if value.tag == tag]
@@ -151,8 +151,9 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
         np.testing.assert_array_equal(wanted[name], got[name], err_msg=name)
     assert history.read_text() == (trained.parent / "cp/run/history.csv").read_text()
     for ini in (trained, copy):
-        assert scalar_steps(ini, "validation_loss") == [1, 2, 3, 4]
-        assert scalar_steps(ini, "pesq") == [1, 2, 3, 4]
+        for tag in ("loss", "pesq", "si_sdr"):
+            assert scalar_steps(ini, "validation", tag) == [3, 6, 9, 12]
+        assert scalar_steps(ini, "training", "loss") == list(range(1, 13))
 
 
 def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path):

@@ -36,17 +36,22 @@ class Network:
         mask, *state = _as_list(self.model(inputs, training=training))
         return mask, state
 
+    def estimate(self, noisy: Any, training: bool = False) -> tuple[Any, Any]:
+        """Return the enhanced spectra of whole clips [batch, frames, bins, 2] and their masks."""
+        mask, _ = self(noisy, self.zero_state(ops.shape(noisy)[0]), training)
+        return masks.apply_complex(mask, noisy), mask
+
     def enhance(self, noisy: Any, training: bool = False) -> Any:
         """Return the enhanced spectra of whole clips [batch, frames, bins, 2]."""
-        mask, _ = self(noisy, self.zero_state(ops.shape(noisy)[0]), training)
-        return masks.apply_complex(mask, noisy)
+        return self.estimate(noisy, training)[0]
 
 
 def build(config: Config) -> Network:
     """Build the network of a configuration, with weights drawn by Keras's current seed."""
     spectrum = keras.Input((None, config.bins, 2), name="noisy")
     raw, inputs, outputs = NETWORKS[config.model.network](config, spectrum)
-    mask = masks.bound(raw, config.model.mask_bound)
+    # A network may compute in half precision; its mask is applied in single precision.
+    mask = masks.bound(ops.cast(raw, "float32"), config.model.mask_bound)
     return Network(
         keras.Model([spectrum, *inputs], [mask, *outputs], name=config.model.network),
         causal=bool(inputs),

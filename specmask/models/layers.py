@@ -30,7 +30,8 @@ class LevelNormaliser(keras.layers.Layer):
     """
 
     def __init__(self, frames: float, **kwargs: Any):
-        super().__init__(**kwargs)
+        # Powers need more range than half precision has.
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.decay = float(np.exp(-1 / frames))
 
     def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:

@@ -7,7 +7,29 @@ from keras import ops
 from specmask.spectral import Stft
 
 
-def inverse(spectrum: Any, samples: int, stft: Stft) -> Any:
+def forward(signal: Any, stft: Stft) -> Any:
+    """Return the spectra [batch, frames, bins, 2] of signals [batch, samples]."""
+    samples = ops.shape(signal)[-1]
+    frames = -(-(samples + stft.pad) // stft.hop_length)
+    total = (frames - 1) * stft.hop_length + stft.window_length
+    return analyse(ops.pad(signal, ((0, 0), (stft.pad, total - stft.pad - samples))), stft)
+
+
+def analyse(padded: Any, stft: Stft) -> Any:
+    """Return the spectra of every whole window in signals [batch, samples] padded already."""
+    count = (ops.shape(padded)[-1] - stft.window_length) // stft.hop_length + 1
+    hops = -(-stft.window_length // stft.hop_length)
+    rows = ops.pad(padded, ((0, 0), (0, hops * stft.hop_length)))
+    rows = rows[:, : (count + hops - 1) * stft.hop_length]
+    rows = ops.reshape(rows, (ops.shape(padded)[0], count + hops - 1, stft.hop_length))
+    frames = ops.concatenate([rows[:, k : k + count] for k in range(hops)], axis=-1)
+    frames = frames[..., : stft.window_length] * ops.convert_to_tensor(stft.window)
+    frames = ops.pad(frames, ((0, 0), (0, 0), (0, stft.n_fft - stft.window_length)))
+    real, imaginary = ops.rfft(frames, fft_length=stft.n_fft)
+    return ops.stack([real, imaginary], axis=-1)
+
+
+def inverse(spectrum: Any, samples: Any, stft: Stft) -> Any:
     """Return the signals [batch, samples] of spectra [batch, frames, bins, 2]."""
     frames = ops.irfft((spectrum[..., 0], spectrum[..., 1]), fft_length=stft.n_fft)
     frames = frames[..., : stft.window_length] * ops.convert_to_tensor(stft.synthesis_window)

@@ -1,0 +1,205 @@
+"""Training speed and memory: our loop, keras.Model.fit, and a loop as simple projects write it.
+
+    python benchmarks/train.py [--network default|published] [--steps 10]
+
+All three train the same network with the same loss on the same batches, each in a process of its
+own: `ours` is specmask.trainer with all it does (clipping, running mean of the weights, scalars for
+TensorBoard); `fit` is a bare keras.Model.fit with Adam; `reference` is a loop in the manner of the
+reference project: eager, float64, a second forward pass for the metrics, metrics in the loop.
+Prints examples a second without the first step, peak memory in MB (10^6 bytes), and how long ours
+waited for data.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from memory import peak_mb  # noqa: E402
+
+from specmask import cli  # noqa: E402
+
+LOOPS = ("ours", "fit", "reference")
+CONFIGS = {
+    "default": ROOT / "config.ini",
+    "published": ROOT / "recipes" / "wilson2018_blstm.ini",
+}
+
+
+def batches_of(cfg, folder: Path, steps: int):
+    """Return batches from a cache of random spectra on disk, as many as there are steps."""
+    from specmask import batches, cache, spectral
+
+    count = cfg.train.batch_size * steps
+    frames = spectral.Stft.from_config(cfg).frames(
+        round(cfg.data.file_length * cfg.data.sample_rate)
+    )
+    index = np.zeros(count, cache.INDEX)
+    index["frames"], index["offset"], index["additive"] = frames, frames * np.arange(count), True
+    rng, maps = np.random.default_rng(0), []
+    for kind in ("clean", "noise"):
+        path = folder / f"{kind}.npy"
+        made = np.lib.format.open_memmap(
+            path, "w+", dtype=np.float16, shape=(count * frames, cfg.bins, 2)
+        )
+        for row in made.reshape(count, frames, cfg.bins, 2):
+            row[:] = 0.3 * rng.standard_normal(row.shape, dtype=np.float32)
+        made.flush()
+        maps.append(np.load(path, mmap_mode="r"))
+    return batches.Batches(cfg, cache.Cache(index, [maps[0]], [maps[1]]))
+
+
+def ours(cfg, drawn, folder: Path) -> dict:
+    from specmask import session, trainer
+    from specmask.board import Board
+
+    run = trainer.Trainer(cfg, folder, drawn, None)
+    run.board = Board(folder / "logs", 0, 0)
+    for number, batch in enumerate(stream := Waited(drawn.epoch(0))):
+        if number == 1:
+            started, stream.seconds = time.monotonic(), 0.0
+        result = run.step(batch, rate=1e-4)
+        run.progress.total_steps += 1
+        run._show(result, 1e-4, session.Clock(drawn.steps))
+    seconds = time.monotonic() - started
+    return {"seconds": seconds, "waiting_share": stream.seconds / seconds}
+
+
+class Waited:
+    """An iterator that measures how long its user waits for it."""
+
+    def __init__(self, source):
+        self.source, self.seconds = source, 0.0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        started = time.monotonic()
+        value = next(self.source)
+        self.seconds += time.monotonic() - started
+        return value
+
+
+def fit(cfg, drawn, folder: Path) -> dict:
+    import keras
+    import tensorflow as tf
+
+    from specmask import batches, losses, models
+
+    network = models.build(cfg)
+
+    class Bare(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = network.model
+
+        def call(self, noisy, training=None):
+            return network.enhance(noisy, training=training)
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 0:
+                self.started = time.monotonic()
+
+        def on_train_end(self, logs=None):
+            self.seconds = time.monotonic() - self.started
+
+    def pairs():
+        for batch in drawn.epoch(0):
+            clean, noise = batches.mixture(*batch)
+            yield clean + noise, clean
+
+    shape = tf.TensorSpec((None, None, cfg.bins, 2))
+    data = tf.data.Dataset.from_generator(pairs, output_signature=(shape, shape)).prefetch(2)
+    model, watch = Bare(), Watch()
+    model.compile(
+        keras.optimizers.Adam(1e-4),
+        loss=lambda clean, enhanced: losses.compressed(
+            clean, enhanced, cfg.model.compression, cfg.train.complex_weight
+        ),
+        jit_compile=cfg.train.jit_compile,
+    )
+    model.fit(data, callbacks=[watch], verbose=0)
+    return {"seconds": watch.seconds}
+
+
+def reference(cfg, drawn, folder: Path) -> dict:
+    import keras
+    import tensorflow as tf
+
+    from specmask import batches, cache, losses, metrics, models, spectral
+
+    keras.config.set_floatx("float64")
+    network, optimizer = models.build(cfg), keras.optimizers.Adam(1e-4)
+    variables = network.model.trainable_variables
+    stft = spectral.Stft.from_config(cfg)
+    for number, batch in enumerate(drawn.epoch(0)):
+        if number == 1:
+            started = time.monotonic()
+        clean, noise = (tf.cast(x, tf.float64) for x in batches.mixture(*batch))
+        noisy = clean + noise
+        with tf.GradientTape() as tape:
+            enhanced = tf.cast(network.enhance(noisy, training=True), tf.float64)
+            loss = tf.reduce_mean(
+                losses.compressed(clean, enhanced, cfg.model.compression, cfg.train.complex_weight)
+            )
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        enhanced = network.enhance(noisy)
+        samples = (clean.shape[1] - 1) * stft.hop_length
+        waves = [
+            spectral.inverse(cache.to_complex(np.asarray(x, np.float32)), samples, stft)
+            for x in (clean, noisy, enhanced)
+        ]
+        for job in zip(*waves, strict=True):
+            metrics.score(*job, cfg.data.sample_rate, ("si_sdr", "snr_improvement", "stoi"))
+    return {"seconds": time.monotonic() - started}
+
+
+def measure(loop: str, network: str, steps: int) -> dict:
+    cli.import_tensorflow()
+    import tensorflow as tf
+
+    from specmask import config
+
+    cfg = config.load(CONFIGS[network], ["train.remix=no", "train.loss=compressed:1"])
+    if cfg.train.deterministic and loop == "ours":
+        tf.config.experimental.enable_op_determinism()
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = batches_of(cfg, Path(folder), steps)
+        found = globals()[loop](cfg, drawn, Path(folder))
+    examples = cfg.train.batch_size * (steps - 1)
+    return found | {"examples_a_second": examples / found["seconds"], "peak_mb": peak_mb()}
+
+
+def compare(network: str, steps: int) -> None:
+    print(f"{network} network, {steps - 1} steps")
+    print(f"{'loop':10} examples/s  peak MB  waiting")
+    for loop in LOOPS:
+        command = [sys.executable, __file__, "--network", network, "--steps", str(steps)]
+        done = subprocess.run([*command, "--loop", loop], stdout=subprocess.PIPE, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        waiting = f"{100 * found['waiting_share']:.2f} %" if loop == "ours" else ""
+        print(
+            f"{loop:10} {found['examples_a_second']:10.2f}  {found['peak_mb']:7.0f}  {waiting}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=CONFIGS, default="default")
+    parser.add_argument("--steps", type=int, default=10, help="the first one is not counted")
+    parser.add_argument("--loop", choices=LOOPS, help="only this one; prints JSON")
+    args = parser.parse_args()
+    if args.loop:
+        print(json.dumps(measure(args.loop, args.network, args.steps)))
+    else:
+        compare(args.network, args.steps)

@@ -1,0 +1,169 @@
+"""The folders of runs: which one a training goes on with, what has changed, and a list of all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specmask import audio, checkpoint
+from specmask import config as configuration
+from specmask.config import Config
+from specmask.errors import UserError
+
+NETWORK = "it would be another network"
+REFUSED = {
+    "data.sample_rate": NETWORK,
+    **{f"stft.{k}": NETWORK for k in ("window_type", "window_length", "hop_size", "n_fft")},
+    "train.batch_size": "the order of the data depends on it",
+    "train.seed": "the order of the data depends on it",
+    "train.optimizer": "its state does not fit",
+    "train.precision": "its state does not fit",
+    "train.ema": "the running mean was made with it",
+    "train.frozen_layers": "the optimizer's state does not fit",
+}
+SCORE = "losses before and after cannot be compared: the best weights are chosen anew"
+DRAWS = "other examples are drawn from the next step on"
+ROUNDING = "the same up to rounding"
+IMPLIED = {
+    "train.loss": SCORE,
+    "train.complex_weight": SCORE,
+    "train.speech_weight": SCORE,
+    "train.epochs": "the schedule is stretched to the new end",
+    "train.accumulation": ROUNDING,
+    "train.strategy": ROUNDING,
+    "train.jit_compile": ROUNDING,
+    "train.deterministic": ROUNDING,
+    "train.crop_seconds": DRAWS,
+    "train.initial_weights": "nothing: the run has begun",
+    "train.patience": "it counts from the best epoch so far",
+    "train.metric_files": "the scores are over other files",
+    **{f"train.{k}": DRAWS for k in configuration.Train.model_fields if k.startswith("remix")},
+}
+DATA = "another training set: the running epoch begins again"
+LATER = "from the next step on"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An option that a run goes on with at another value."""
+
+    name: str  # section.key
+    old: Any
+    new: Any
+
+    @property
+    def text(self) -> str:
+        """Both values and what the change implies."""
+        section, key = (configuration.spelling(part) for part in self.name.split("."))
+        why = REFUSED.get(self.name) or IMPLIED.get(self.name)
+        why = why or {"model": NETWORK, "data": DATA}.get(section, LATER)
+        old, new = (configuration.value_text(v) or "empty" for v in (self.old, self.new))
+        return f"[{section}] {key} was {old}, is {new}: {why}"
+
+    @property
+    def rescores(self) -> bool:
+        """Tell whether losses before and after cannot be compared."""
+        return IMPLIED.get(self.name) == SCORE
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether a run cannot go on with it."""
+        return self.name in REFUSED or self.name.startswith("model.")
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write the configuration that a run goes on with into its folder."""
+    with audio.replacing(folder / "config.ini") as temporary:
+        temporary.write_text(configuration.render(config), encoding="utf-8")
+
+
+def changes(folder: Path, config: Config) -> list[Change]:
+    """Return what differs from the configuration that a run was last trained with.
+
+    Raises:
+        UserError: if the run cannot go on so.
+    """
+    old = configuration.load(folder / "config.ini")
+    found = []
+    for section in ("model", "data", "stft", "train"):
+        before, now = getattr(old, section), getattr(config, section)
+        for key, field in type(now).model_fields.items():
+            same = getattr(before, key) == getattr(now, key)
+            path = field.annotation is Path and key != "initial_weights"
+            if not (same or path or "testing" in key):
+                found.append(Change(f"{section}.{key}", getattr(before, key), getattr(now, key)))
+    refused = [c.text for c in found if c.refused]
+    if refused:
+        raise UserError(
+            f"{folder}: this run was started with other settings ({'; '.join(refused)}); "
+            "set them back, start a new run beside it with --fresh, or change [train] run_name"
+        )
+    return found
+
+
+def load_initial_weights(path: Path, config: Config, variables: list[Any]) -> Path:
+    """Give the variables of a new network the weights of a run folder or an .npz file.
+
+    Returns:
+        the file they were taken from.
+
+    Raises:
+        UserError: if there is none, or it is of another network.
+    """
+    folder = path if path.is_dir() else path.parent
+    candidates = [path / "best.npz", *checkpoint.newest_first(path)] if path.is_dir() else [path]
+    file = next((p for p in candidates if p.is_file()), None)
+    if file is None:
+        raise UserError(
+            f"[train] initial_weights = {path}: found no weights there; name a run folder in cp/ "
+            "or an .npz file"
+        )
+    try:
+        checkpoint.load(file, {"model": variables})
+    except UserError as error:
+        differing = []
+        if (folder / "config.ini").is_file():
+            other = configuration.load(folder / "config.ini").model
+            differing = [
+                f"{key} is {configuration.value_text(getattr(other, key))} there and "
+                f"{configuration.value_text(getattr(config.model, key))} here"
+                for key in type(other).model_fields
+                if getattr(other, key) != getattr(config.model, key)
+            ]
+        hint = f" ([model] {'; '.join(differing)})" if differing else ""
+        raise UserError(f"[train] initial_weights: {error}{hint}") from None
+    return file
+
+
+def table(root: Path) -> list[str]:
+    """Return lines with the runs in a folder: epochs, best scores, settings that differ."""
+    lines, rows, settings = [], [], []
+    for path in sorted(p.parent for p in root.glob("*/config.ini")):
+        try:
+            config = configuration.load(path / "config.ini")
+            state = next((checkpoint.state(p) for p in checkpoint.newest_first(path)), {})
+        except UserError as error:
+            lines.append(f"{path.name}: {error}")
+            continue
+        rows.append((path.name, config.train.epochs, state))
+        settings.append(
+            {
+                f"{section}.{key}": configuration.value_text(getattr(getattr(config, section), key))
+                for section in ("model", "data", "stft", "train")
+                for key, field in type(getattr(config, section)).model_fields.items()
+                if key != "run_name" and (field.annotation is not Path or key == "initial_weights")
+            }
+        )
+    names = sorted({n for s in settings for n in s if len({t.get(n) for t in settings}) > 1})
+    width = max([4, *(len(name) for name, _, _ in rows)])
+    lines.append(f"{'run':{width}}  epochs  best loss  at  SI-SDRi dB   PESQ  settings that differ")
+    for (name, epochs, state), own in zip(rows, settings, strict=True):
+        best = state.get("best_epoch") or 0
+        scores = next((r for r in state.get("history", []) if r["epoch"] == best), {})
+        lines.append(
+            f"{name:{width}}  {state.get('epoch', 0):>2}/{epochs:<3}"
+            f"  {state.get('best_loss', float('nan')):9.5f}  {best:>2}"
+            f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"
+            f"  {scores.get('pesq', float('nan')):5.3f}"
+            f"  {', '.join(f'{n}={own[n]}' for n in names)}".rstrip()
+        )
+    return lines
