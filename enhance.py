@@ -5,7 +5,7 @@ Names, subfolders, rate, length, channels and format stay. Files that are done a
 examples:
   python enhance.py
   python enhance.py my_recordings/ cleaned/
-  python enhance.py call.wav cleaned/
+  python enhance.py call.wav cleaned/ --runtime onnx
 """
 
 import sys
@@ -17,18 +17,31 @@ from specmask import cli
 def enhance(args) -> None:
     from specmask import config
 
-    cfg = config.load(args.config, args.set)
+    runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
+    cfg = config.load(args.config, args.set + runtime)
     source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
-    cli.import_tensorflow()
-    from specmask import audio, enhancer
+    from specmask import audio, enhancer, folder
 
-    run = enhancer.find(cfg)
-    model = enhancer.load(run, cfg.enhance.channels)
-    print(f"weights of {run} ({'causal' if model.network.causal else 'not causal'})")
-    done = enhancer.enhance_folder(source, target, model, cfg.enhance.block_seconds, args.overwrite)
+    if enhancer.needs_tensorflow(cfg):
+        cli.import_tensorflow()
+    model, path = enhancer.from_config(cfg)
+    print(f"weights of {path} ({'causal' if model.causal else 'not causal'})")
+    c = cfg.enhance
+    done = folder.enhance_folder(
+        source,
+        target,
+        model,
+        c.block_seconds,
+        overwrite=args.overwrite,
+        glob=args.glob,
+        format=c.format,
+        workers=cfg.compute.workers,
+    )
     for rejected in done.rejected:
         print(f"warning: {rejected.path}: {rejected.reason}; set aside", file=sys.stderr)
     audio.write_rejected(target / "enhance_rejected.csv", done.rejected)
+    if done.limited:
+        print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
     speed = done.seconds / done.audio_seconds if done.audio_seconds else 0
     print(
         f"{done.done} files enhanced, {done.audio_seconds / 3600:.3f} h, real-time factor "
@@ -41,6 +54,12 @@ def main(argv=None) -> int:
     parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="file or folder")
     parser.add_argument(
         "output", nargs="?", type=Path, metavar="OUT", help="folder for the results"
+    )
+    parser.add_argument(
+        "--glob", default="*", help="only files whose path ends like this, e.g. 'calls/*.wav'"
+    )
+    parser.add_argument(
+        "--runtime", choices=["tensorflow", "onnx"], help="short for --set enhance.runtime=..."
     )
     parser.add_argument("--overwrite", action="store_true", help="make existing results again")
     return cli.run(enhance, parser.parse_args(argv))

@@ -20,9 +20,8 @@ from specmask.runtime import Description
 from specmask.spectral import Stft
 
 
-def describe(config: Config, digest: str = "") -> Description:
+def describe(config: Config, network: models.Network, digest: str = "") -> Description:
     """Return what a runtime has to know of the network of a configuration."""
-    network = models.build(config)
     states = {x.name: list(x.shape[1:]) for x in network.model.inputs[1:]}
     stft = Stft.from_config(config)
     return Description(config.data.sample_rate, stft, network.causal, digest, states)

@@ -48,6 +48,8 @@ class _OneFrame:
     """An exported step: one frame of one channel a call."""
 
     description: Description
+    arguments: tuple[Path, int]
+    batches = False  # many rows in a call cost as much as one after the other
 
     def zero_state(self, batch: int) -> list[list[np.ndarray]]:
         """Return the state before the first frame: one list of arrays a row."""
@@ -62,6 +64,10 @@ class _OneFrame:
                 out[row, t], own = self.frame(noisy[row : row + 1, t : t + 1], own)
             after.append(own)
         return out, after
+
+    def __reduce__(self) -> tuple:
+        """Other processes open the file again."""
+        return type(self), self.arguments
 
     def frame(self, noisy: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list]:
         """Return the mask [1, 1, bins, 2] of one frame and the state after it."""
@@ -80,6 +86,7 @@ class Onnx(_OneFrame):
     """
 
     def __init__(self, path: Path, threads: int = 1):
+        self.arguments = path, threads
         ort = _module("onnxruntime", "onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -116,6 +123,7 @@ class LiteRt(_OneFrame):
     """
 
     def __init__(self, path: Path, threads: int = 1):
+        self.arguments = path, threads
         litert = _module("ai_edge_litert.interpreter", "ai-edge-litert")
         try:
             text = path.with_suffix(".json").read_text(encoding="utf-8")
@@ -134,16 +142,18 @@ class LiteRt(_OneFrame):
         return out["mask"], [out[name + NEXT] for name in names]
 
 
+KINDS = {".onnx": Onnx, ".tflite": LiteRt}
+
+
 def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     """Open an exported step by its suffix, .onnx or .tflite.
 
     Raises:
         UserError: if it cannot be used.
     """
-    kinds = {".onnx": Onnx, ".tflite": LiteRt}
-    if path.suffix not in kinds or not path.is_file():
+    if path.suffix not in KINDS or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
-    return kinds[path.suffix](path, threads)
+    return KINDS[path.suffix](path, threads)
 
 
 def _module(name: str, package: str) -> Any:

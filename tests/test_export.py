@@ -32,7 +32,7 @@ def exported(request, tmp_path_factory):
     network = models.build(cfg)
     weights = [np.asarray(v) for v in network.model.variables]
     step = export.step_model(cfg, weights)
-    description = export.describe(cfg, "of nothing")
+    description = export.describe(cfg, network, "of nothing")
     export.write_onnx(step, folder / "step.onnx", description)
     export.write_litert(step, folder / "step.tflite", description)
     return network, folder
