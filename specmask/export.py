@@ -6,9 +6,12 @@ Conventions:
     and ``<state>_next``. What the runtime does around it is in :mod:`specmask.runtime`.
 """
 
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,15 +19,13 @@ import numpy as np
 from specmask import audio, models, runtime
 from specmask.config import Config
 from specmask.errors import UserError
+from specmask.knobs import Knobs
+from specmask.models.whole import Whole
 from specmask.runtime import Description
 from specmask.spectral import Stft
+from specmask.trained import Trained
 
-
-def describe(config: Config, network: models.Network, digest: str = "") -> Description:
-    """Return what a runtime has to know of the network of a configuration."""
-    states = {x.name: list(x.shape[1:]) for x in network.model.inputs[1:]}
-    stft = Stft.from_config(config)
-    return Description(config.data.sample_rate, stft, network.causal, digest, states)
+INT8 = "_int8"
 
 
 def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
@@ -56,6 +57,13 @@ def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> k
     return keras.Model(fixed.inputs, dict(zip(names, fixed.outputs, strict=True)), name="step")
 
 
+def whole_model(config: Config, weights: Sequence[np.ndarray], knobs: Knobs) -> Whole:
+    """Return a network with its STFT around it: samples [1, samples] -> [1, samples]."""
+    model = Whole(_build(config, weights), Stft.from_config(config), knobs)
+    model(np.zeros((1, 1000), np.float32))
+    return model
+
+
 def _build(config: Config, weights: Sequence[np.ndarray] | None) -> models.Network:
     network = models.build(config)
     if weights is not None:
@@ -64,25 +72,83 @@ def _build(config: Config, weights: Sequence[np.ndarray] | None) -> models.Netwo
     return network
 
 
-def write_onnx(model: keras.Model, path: Path, description: Description) -> None:
-    """Write a model as ONNX, with its description in the metadata.
+def write(
+    run: Trained, config: Config, formats: Sequence[str], folder: Path, int8: bool, knobs: Knobs
+) -> list[Path]:
+    """Write a trained run in several formats.
+
+    Args:
+        run: the run.
+        config: its configuration.
+        formats: any of onnx, litert, savedmodel.
+        folder: receives step.onnx, whole.onnx, step.tflite, step.json, saved_model.
+        int8: also step_int8.onnx and step_int8.tflite.
+        knobs: settings of the sound: in the graph of what is whole, told by the description of
+            a step.
+
+    Returns:
+        what was written.
+    """
+    weights = [np.asarray(v) for v in run.network.model.variables]
+    about = replace(run.description, knobs=knobs)
+    whole = whole_model(config, weights, knobs)
+    step = step_model(config, weights) if about.causal else None
+    written = []
+    if "onnx" in formats:
+        if step:
+            written += write_onnx(step, folder / "step.onnx", about, int8)
+        written += write_onnx(whole, folder / "whole.onnx", about)
+    if "litert" in formats and step:
+        for wanted in (False, True)[: 1 + int8]:
+            written.append(folder / f"step{INT8 * wanted}.tflite")
+            write_litert(step, written[-1], about, wanted)
+    if "savedmodel" in formats:
+        written.append(folder / "saved_model")
+        write_saved_model(step, whole, written[-1])
+    return written
+
+
+def write_onnx(
+    model: keras.Model, path: Path, description: Description, int8: bool = False
+) -> list[Path]:
+    """Write a model as ONNX, with its description in the metadata; return the files.
+
+    Args:
+        int8: also a second file with the matrices (not the convolutions) in 8 bits.
 
     Raises:
         UserError: if the package for it is missing.
         RuntimeError: if the graph holds a tensor from outside the model.
     """
     onnx = _onnx()
+    signature = _signature(model)
     with audio.replacing(path) as temporary:
-        model.export(temporary, format="onnx", verbose=False, input_signature=[_signature(model)])
+        model.export(temporary, format="onnx", verbose=False, input_signature=signature)
         graph = onnx.load(temporary)
-        known = {x.name for x in model.inputs}
+        known = {x.name for x in _flat(signature)}
         strange = [x.name for x in graph.graph.input if x.name not in known]
         if strange:
             raise RuntimeError(
                 f"{strange}: tensors from outside the graph; make them NumPy arrays or weights"
             )
-        graph.metadata_props.add(key=runtime.METADATA_KEY, value=description.to_json())
-        onnx.save(graph, temporary)
+        _save(onnx, graph, temporary, description)
+    if not int8:
+        return [path]
+    from onnxruntime.quantization import quantize_dynamic
+
+    small = path.with_stem(path.stem + INT8)
+    with audio.replacing(small) as temporary:
+        # Dynamic convolutions are slower in 8 bits than in 32 (see docs/enhancement.md).
+        quantize_dynamic(path, temporary, op_types_to_quantize=["MatMul", "Gemm"])
+        about = replace(description, digest=description.digest + INT8)
+        _save(onnx, onnx.load(temporary), temporary, about)
+    return [path, small]
+
+
+def _save(onnx: Any, graph: Any, path: Path, description: Description) -> None:
+    del graph.metadata_props[:]
+    graph.metadata_props.add(key=runtime.METADATA_KEY, value=description.to_json())
+    onnx.save(graph, path)
 
 
 def write_litert(
@@ -101,19 +167,42 @@ def write_litert(
             temporary,
             format="litert",
             verbose=False,
-            input_signature=[_signature(model)],
+            input_signature=_signature(model),
             target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
             **options,
         )
+    if int8:
+        description = replace(description, digest=description.digest + INT8)
     with audio.replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(description.to_json(), encoding="utf-8")
 
 
+def write_saved_model(step: keras.Model | None, whole: Whole, folder: Path) -> None:
+    """Write a SavedModel with the endpoints ``step`` (of causal networks) and ``enhance``."""
+    archive = keras.export.ExportArchive()
+    for name, model in (("step", step), ("enhance", whole)):
+        if model is not None:
+            archive.track(model)
+            archive.add_endpoint(name, model, input_signature=_signature(model))
+    with tempfile.TemporaryDirectory(prefix=".specmask-", dir=folder.parent) as temporary:
+        new = Path(temporary) / "new"
+        archive.write_out(new, verbose=False)
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        new.rename(folder)
+
+
 def _signature(model: keras.Model) -> list:
-    return [keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
+    if isinstance(model, Whole):
+        return [keras.InputSpec(shape=(1, None), dtype="float32", name="noisy")]
+    return [[keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]]
 
 
-def _onnx():
+def _flat(signature: list) -> list:
+    return signature[0] if isinstance(signature[0], list) else signature
+
+
+def _onnx() -> Any:
     try:
         import onnx
         import tf2onnx  # noqa: F401

@@ -10,13 +10,14 @@ Conventions:
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from specmask.errors import UserError
+from specmask.knobs import Knobs
 from specmask.spectral import Stft
 
 METADATA_KEY = "specmask"  # of the JSON text in the metadata of an ONNX file
@@ -32,6 +33,7 @@ class Description:
     causal: bool
     digest: str  # of the weights
     states: Mapping[str, list[int]]  # name -> shape without the batch, in the network's order
+    knobs: Knobs = field(default_factory=Knobs)  # as set at the export
 
     def to_json(self) -> str:
         """Return the description as JSON text."""
@@ -41,7 +43,8 @@ class Description:
     def from_json(cls, text: str) -> "Description":
         """Read what :meth:`to_json` has written."""
         values = json.loads(text)
-        return cls(**values | {"stft": Stft(**values["stft"])})
+        parts = {"stft": Stft(**values["stft"]), "knobs": Knobs(**values["knobs"])}
+        return cls(**values | parts)
 
 
 class _OneFrame:

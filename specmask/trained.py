@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from specmask import checkpoint, export, models
+from specmask import checkpoint, models
 from specmask import config as configuration
+from specmask.config import Config
+from specmask.runtime import Description
+from specmask.spectral import Stft
 
 
 class Trained:
@@ -27,7 +30,7 @@ class Trained:
         config = configuration.load(ini)
         self.network = models.build(config)
         checkpoint.load(weights, {"model": self.network.model.variables})
-        self.description = export.describe(config, self.network, checkpoint.digest(weights))
+        self.description = describe(config, self.network, checkpoint.digest(weights))
         inputs = self.network.model.inputs
         specs = [tf.TensorSpec((None, *x.shape[1:]), tf.float32, name=x.name) for x in inputs]
         self._call = tf.function(self.network, input_signature=(specs[0], specs[1:]))
@@ -40,3 +43,10 @@ class Trained:
         """Return the masks of these frames and the state after them."""
         mask, state = self._call(tf.constant(noisy), state or [])
         return mask.numpy(), state
+
+
+def describe(config: Config, network: models.Network, digest: str = "") -> Description:
+    """Return what a runtime has to know of the network of a configuration, without knobs."""
+    states = {x.name: list(x.shape[1:]) for x in network.model.inputs[1:]}
+    stft = Stft.from_config(config)
+    return Description(config.data.sample_rate, stft, network.causal, digest, states)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from specmask import config, export, models, runtime
+from specmask import config, export, models, runtime, trained
 from specmask.errors import UserError
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
@@ -32,7 +32,7 @@ def exported(request, tmp_path_factory):
     network = models.build(cfg)
     weights = [np.asarray(v) for v in network.model.variables]
     step = export.step_model(cfg, weights)
-    description = export.describe(cfg, network, "of nothing")
+    description = trained.describe(cfg, network, "of nothing")
     export.write_onnx(step, folder / "step.onnx", description)
     export.write_litert(step, folder / "step.tflite", description)
     return network, folder

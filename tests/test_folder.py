@@ -78,10 +78,10 @@ def test_lossy_files_stay_aligned(identity, tmp_path, kind, subtype, rate, chann
 
 def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(44100))
-    spectrum[6000:] = 0
+    spectrum[6615:] = 0
     source = save(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
     with audio.opened(source) as file:
-        blocks = np.concatenate(list(folder._blocks(file, 11025)))
+        blocks = np.concatenate(list(folder._blocks(file, 2345)))
     np.testing.assert_allclose(blocks, audio.read(source)[0], atol=1e-6)
 
 
