@@ -87,7 +87,7 @@ def load(
     if path.suffix in runtime.KINDS:
         found: Runtime = runtime.load(path)
     else:
-        weights, ini = _files(path)
+        weights, ini = files(path)
         if engine == "onnx":
             found = _exported(weights)
         else:
@@ -97,7 +97,7 @@ def load(
     return Enhancer(found, channels, highband, knobs or Knobs())
 
 
-def _files(path: Path) -> tuple[Path, Path]:
+def files(path: Path) -> tuple[Path, Path]:
     """Return the weights and the configuration of a run."""
     if path.is_dir():
         best = path / "best.npz"

@@ -36,13 +36,16 @@ class Description:
     knobs: Knobs = field(default_factory=Knobs)  # as set at the export
 
     def to_json(self) -> str:
-        """Return the description as JSON text."""
-        return json.dumps({**asdict(self), "states": dict(self.states)}, indent=1)
+        """Return the description as JSON text, with the two windows for simple programs."""
+        windows = {"window": self.stft.window, "synthesis_window": self.stft.synthesis_window}
+        values = {**asdict(self), "states": dict(self.states)}
+        return json.dumps(values | {name: w.tolist() for name, w in windows.items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
         """Read what :meth:`to_json` has written."""
         values = json.loads(text)
+        del values["window"], values["synthesis_window"]
         parts = {"stft": Stft(**values["stft"]), "knobs": Knobs(**values["knobs"])}
         return cls(**values | parts)
 
@@ -90,15 +93,12 @@ class Onnx(_OneFrame):
 
     def __init__(self, path: Path, threads: int = 1):
         self.arguments = path, threads
-        ort = _module("onnxruntime", "onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
         try:
-            # bytes: names that are not Unicode cannot be handed over
-            self.session = ort.InferenceSession(path.read_bytes(), options)
+            self.session = session(path, threads)
             text = self.session.get_modelmeta().custom_metadata_map[METADATA_KEY]
             self.description = Description.from_json(text)
+        except UserError:
+            raise
         except Exception as error:  # ONNX Runtime's own have no common base
             raise UserError(
                 f"{path}: no network of export.py ({type(error).__name__}); make one with export.py"
@@ -157,6 +157,16 @@ def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     if path.suffix not in KINDS or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
     return KINDS[path.suffix](path, threads)
+
+
+def session(path: Path, threads: int = 1) -> Any:
+    """Open an ONNX file in ONNX Runtime."""
+    ort = _module("onnxruntime", "onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # bytes: names that are not Unicode cannot be handed over
+    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
 def _module(name: str, package: str) -> Any:
