@@ -17,7 +17,7 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
-from specmask import audio, parallel, stream
+from specmask import audio, parallel, pictures, stream
 from specmask.audio import AudioError, Rejected
 from specmask.enhancer import Enhancer
 from specmask.errors import UserError
@@ -186,6 +186,7 @@ def enhance_folder(
     glob: str = "*",
     format: str = AS_INPUT,
     workers: int = 1,
+    spectrograms: bool = False,
 ) -> Summary:
     """Enhance every audio file below a folder (or one file) into another folder.
 
@@ -201,12 +202,15 @@ def enhance_folder(
         glob: only files whose name or last part of the path matches.
         format: as input, wav or flac.
         workers: processes, for runtimes without TensorFlow; 0: one a core.
+        spectrograms: also write a picture of input and result beside each result.
 
     Raises:
         UserError: if there is nothing to do, the target holds files of another origin, or a
             result would lie over an input.
     """
     jobs = _jobs(source, target, glob, format)
+    if spectrograms:
+        pictures.check()
     target.mkdir(parents=True, exist_ok=True)
     _claim(target, jobs, model, format, overwrite)
     todo = [job for job in jobs if overwrite or not job.target.is_file()]
@@ -224,6 +228,9 @@ def enhance_folder(
         summary.done += 1
         summary.audio_seconds += result.seconds
         summary.limited += result.limited
+        if spectrograms:
+            picture = result.job.target.with_name(f"{result.job.target.name}.png")
+            pictures.draw(result.job.source, result.job.target, picture)
     summary.seconds = time.monotonic() - started
     if not summary.done and not summary.skipped:
         first = summary.rejected[0]

@@ -9,7 +9,7 @@ import soundfile as sf
 from conftest import error_db, save
 from runs import signal
 
-from specmask import audio, enhancer, folder
+from specmask import audio, enhancer, folder, pictures
 from specmask.errors import UserError
 from specmask.folder import enhance_file, enhance_folder
 from specmask.knobs import Knobs
@@ -251,3 +251,19 @@ def test_results_inside_the_input_folder_are_no_input(causal, tmp_path):
     for _ in range(2):
         done = enhance_folder(tmp_path / "in", tmp_path / "in" / "out", causal, 10, overwrite=True)
         assert done.done == 1
+
+
+def test_pictures(causal, tmp_path):
+    pytest.importorskip("matplotlib")
+    save(tmp_path / "in" / "deep" / "a.flac", signal(9000))
+    enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
+    picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_spectrogram_of_a_sine():
+    t = np.arange(16000) / 16000
+    image = pictures.spectrogram_db(np.sin(2 * np.pi * 2000 * t), 16000)
+    assert image.shape[0] == 257
+    assert np.argmax(image, axis=0).tolist() == [64] * image.shape[1]
+    assert image.max() == pytest.approx(0, abs=0.1)
