@@ -212,7 +212,10 @@ def _onnx() -> Any:
 
 
 def milliseconds(step: runtime.Onnx | runtime.LiteRt, frames: int = 300, repeats: int = 5) -> float:
-    """Measure the time of an exported step in ms a frame: the median of the repeats."""
+    """Measure the time of an exported step in ms a frame.
+
+    Of the repeats the quickest counts: what else the machine does only adds to the others.
+    """
     rng = np.random.default_rng(0)
     shape = (1, frames, step.description.stft.bins, 2)
     noisy = rng.standard_normal(shape).astype(np.float32)
@@ -223,4 +226,4 @@ def milliseconds(step: runtime.Onnx | runtime.LiteRt, frames: int = 300, repeats
         started = time.perf_counter()
         step.mask(noisy, state)
         times.append(time.perf_counter() - started)
-    return float(np.median(times)) / frames * 1000
+    return min(times) / frames * 1000

@@ -47,8 +47,8 @@ def check(
         noisy: recordings at any rate; the first channel of their first seconds is taken.
         clean: of the same length each, or None.
     """
-    recordings = [_read(path, model.rate) for path in noisy]
-    references = [path and _read(path, model.rate) for path in clean]
+    recordings = [read(path, model.rate) for path in noisy]
+    references = [path and read(path, model.rate) for path in clean]
     wanted = [enhancer.enhance(x, model.rate, model) for x in recordings]
     before = _scores(references, wanted, model.rate)
     rows = []
@@ -88,7 +88,8 @@ def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]
     return found[:: max(1, len(found) // count)][:count]
 
 
-def _read(path: Path, rate: int) -> np.ndarray:
+def read(path: Path, rate: int) -> np.ndarray:
+    """Return the first channel of a recording's first seconds at a rate: [samples]."""
     with audio.opened(path) as file:
         frames = SECONDS * file.samplerate
     samples, own = audio.read(path, frames=frames)

@@ -1,5 +1,6 @@
 """Files and folders: formats, names, what is refused, what is skipped."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -267,3 +268,20 @@ def test_spectrogram_of_a_sine():
     assert image.shape[0] == 257
     assert np.argmax(image, axis=0).tolist() == [64] * image.shape[1]
     assert image.max() == pytest.approx(0, abs=0.1)
+
+
+# ---------------------------------------------------------------- long files
+
+
+def test_ten_minutes_in_blocks_are_as_in_one_piece_in_the_memory_of_one(causal, tmp_path):
+    peaks = {}
+    for minutes in (1, 10):
+        x = np.tile(signal(30 * 8000), 2 * minutes)
+        source = save(tmp_path / f"{minutes}.wav", x, 8000, subtype="FLOAT")
+        tracemalloc.start()
+        enhance_file(source, tmp_path / "out.wav", causal, 5)
+        peaks[minutes] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[10] < 1.2 * peaks[1] < 100e6  # of NumPy; a recording of 10 minutes has 19 MB
+    wanted = enhancer.enhance(x, 8000, causal)
+    np.testing.assert_allclose(audio.read(tmp_path / "out.wav")[0][:, 0], wanted, atol=1e-5)
