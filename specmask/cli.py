@@ -5,7 +5,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,20 @@ def os_error_line(error: OSError) -> str:
 def import_tensorflow() -> None:
     """Import TensorFlow without the log lines that it prints before its log level counts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet():
+        import tensorflow  # noqa: F401
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what libraries write to stderr meanwhile, that of C++ code too."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-            import tensorflow  # noqa: F401
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)

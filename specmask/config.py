@@ -521,12 +521,34 @@ class Enhance(Section):
     )
     output_path: Path = Field("enhanced", description="folder that receives the enhanced files")
     checkpoint: Path = Field(
-        "", description="run in cp/ to use; empty: the newest run of [train] run_name"
+        "",
+        description="run in cp/ or file of export.py; empty: the newest run of [train] run_name",
     )
-    channels: Literal["linked", "separate"] = Field(
+    runtime: Literal["tensorflow", "onnx"] = Field(
+        "tensorflow",
+        description="tensorflow, or onnx: what export.py wrote into the run's folder exports",
+    )
+    channels: Literal["linked", "separate", "mid"] = Field(
         "linked",
-        description="linked: one mask for all channels keeps the stereo image; separate: one each",
+        description=(
+            "linked: one mask for all channels keeps the stereo image; separate: one each; "
+            "mid: one for all, from their mean, at the cost of one channel"
+        ),
     )
+    highband: Literal["keep", "drop"] = Field(
+        "keep",
+        description="what lies above the model's band: keep at the gain of the mask's top, or drop",
+    )
+    format: Literal["as input", "wav", "flac"] = Field(
+        "as input", description="format of the enhanced files"
+    )
+    max_suppression_db: float = Field(
+        200, ge=0, le=200, description="no bin of the spectrum is attenuated by more than this, dB"
+    )
+    mix: float = Field(
+        1, ge=0, le=1, description="share of the enhanced sound; the rest is the input, in phase"
+    )
+    post_gain_db: float = Field(0, ge=-60, le=60, description="gain of the result in dB")
     block_seconds: float = Field(
         10, ge=0.1, le=600, description="audio held in memory at a time, in seconds"
     )

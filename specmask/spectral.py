@@ -130,7 +130,18 @@ def overlap_add(spectrum: np.ndarray, stft: Stft) -> np.ndarray:
         float32 [..., (frames - 1) * hop_length + window_length]. All but the first and the last
         ``stft.pad`` samples have met all their windows.
     """
-    frames = scipy.fft.irfft(spectrum, stft.n_fft)[..., : stft.window_length]
+    return add(scipy.fft.irfft(spectrum, stft.n_fft)[..., : stft.window_length], stft)
+
+
+def add(frames: np.ndarray, stft: Stft) -> np.ndarray:
+    """Weight frames by the synthesis window and add them up, each a hop after the one before.
+
+    Args:
+        frames: float32 [..., frames, window_length].
+
+    Returns:
+        float32 [..., (frames - 1) * hop_length + window_length].
+    """
     frames = frames * stft.synthesis_window
     count, hop = frames.shape[-2], stft.hop_length
     # float64: hundreds of windows may meet at a sample, and their rounding would add up

@@ -55,7 +55,8 @@ def another(section: str, key: str, field: Any) -> Any:
     if isinstance(field.default, str):
         return "other-1.b"
     if field.annotation is float:
-        return field.default * 0.75 or 0.1 / 3
+        most = min([c.le for c in field.metadata if hasattr(c, "le")], default=float("inf"))
+        return (0.75 if field.default * 1.25 > most else 1.25) * field.default or 0.1 / 3
     return field.default + 1
 
 

@@ -54,9 +54,12 @@ def level_frames(config: Config) -> float:
     return LEVEL_SECONDS * config.data.sample_rate / config.hop_length
 
 
-def identity_mask() -> Any:
-    """Return what is added to a raw mask so that training starts near M = 1: [2]."""
-    return ops.convert_to_tensor([1.0, 0.0])
+def identity_mask() -> np.ndarray:
+    """Return what is added to a raw mask so that training starts near M = 1: float32 [2].
+
+    NumPy and not a tensor: ONNX would make a further input of a tensor from outside the graph.
+    """
+    return np.array([1, 0], np.float32)
 
 
 class CausalConv2D(keras.layers.Layer):

@@ -1,0 +1,47 @@
+"""Quality of one model over the level of its input: recordings scaled, enhanced, scored.
+
+    python benchmarks/levels.py cp/run NOISY CLEAN [--levels -50 -40 -30 -20 -12 -6]
+
+The level is the RMS of the noisy recording in dBFS. Nothing is clipped: samples are floats.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from specmask import audio, cli, enhancer, metrics, mixing, parallel, parity
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("noisy", type=Path)
+    parser.add_argument("clean", type=Path)
+    parser.add_argument("--levels", type=float, nargs="+", default=[-50, -40, -30, -20, -12, -6])
+    parser.add_argument("--files", type=int, default=10**6)
+    args = parser.parse_args()
+    cli.import_tensorflow()
+    model = enhancer.load(args.checkpoint)
+    pairs = [
+        [audio.to_mono(audio.read(path)[0]) for path in pair]
+        for pair in parity.pairs(args.noisy, args.clean, args.files)
+    ]
+    names = ["si_sdr", "pesq", "stoi"]
+    print(f"{len(pairs)} recordings\n level dBFS   " + "".join(f"{n:>9s}" for n in names))
+    for level in args.levels:
+        jobs = []
+        for noisy, clean in pairs:
+            gain = np.float32(10 ** ((level - mixing.level_db(noisy)) / 20))
+            y = enhancer.enhance(gain * noisy, model.rate, model)
+            jobs.append((clean, None, y / gain, model.rate, names))
+        rows = list(parallel.map_chunks(metrics.score_values, jobs, 1, "score"))
+        means = [np.mean([row[name] for row in rows]) for name in names]
+        print(f"{level:11.0f}   " + "".join(f"{m:9.4f}" for m in means), flush=True)
+
+
+if __name__ == "__main__":
+    main()

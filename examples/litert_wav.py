@@ -1,0 +1,60 @@
+"""Enhance a WAV with LiteRT and NumPy, without TensorFlow and without Specmask.
+
+    pip install ai-edge-litert numpy soundfile
+    python litert_wav.py cp/run/exports/step.tflite noisy.wav enhanced.wav
+
+What the program must know (STFT, states, knobs) stands in the .json beside the model.
+The WAV is mono (else its first channel is taken) and has the model's rate.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from ai_edge_litert.interpreter import Interpreter
+
+
+def load(path):
+    """Return the step (noisy, state) -> (mask, state), and what it must be told."""
+    run = Interpreter(path, num_threads=1).get_signature_runner()
+    about = json.loads(Path(path).with_suffix(".json").read_text())
+
+    def step(noisy, state):
+        out = run(noisy=noisy, **state)
+        return out["mask"], {name: out[name + "_next"] for name in state}
+
+    return step, about
+
+
+def enhance(x, step, about):
+    """Take [samples] at the model's rate frame by frame; the same length comes back."""
+    stft, knobs = about["stft"], about["knobs"]
+    length, hop, n_fft = stft["window_length"], stft["hop_length"], stft["n_fft"]
+    analysis, synthesis = np.array(about["window"]), np.array(about["synthesis_window"])
+    frames, pad = -(-(len(x) + length - hop) // hop), length - hop
+    padded = np.zeros((frames - 1) * hop + length)
+    padded[pad : pad + len(x)] = x
+    out = np.zeros(len(padded))
+    state = {k: np.zeros((1, *shape), np.float32) for k, shape in about["states"].items()}
+    floor = 10 ** (-knobs["max_suppression_db"] / 20)
+    for t in range(frames):
+        at = slice(t * hop, t * hop + length)
+        noisy = np.fft.rfft(padded[at] * analysis, n_fft)
+        pairs = np.stack([noisy.real, noisy.imag], -1).astype(np.float32)[None, None]
+        mask, state = step(pairs, state)
+        mask = mask[0, 0, :, 0] + 1j * mask[0, 0, :, 1]
+        mask *= np.maximum(1, floor / np.maximum(np.abs(mask), 1e-20))
+        mask = 10 ** (knobs["post_gain_db"] / 20) * (knobs["mix"] * mask + 1 - knobs["mix"])
+        out[at] += np.fft.irfft(mask * noisy, n_fft)[:length] * synthesis
+    return out[pad : pad + len(x)]
+
+
+if __name__ == "__main__":
+    model, source, target = sys.argv[1:]
+    step, about = load(model)
+    x, rate = sf.read(source, always_2d=True)
+    if rate != about["sample_rate"]:
+        sys.exit(f"{source}: {rate} Hz, expected {about['sample_rate']} Hz")
+    sf.write(target, enhance(x[:, 0], step, about), rate)

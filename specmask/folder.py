@@ -1,0 +1,386 @@
+"""Files and folders of recordings: enhanced in constant memory, several short ones together.
+
+Conventions:
+    An output lies in the target folder under the input's name and subfolder, complete or not at
+    all, with the input's rate, channels, length, sample format and tags. It never lies over an
+    input, and never outside the target folder.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from tqdm import tqdm
+
+from specmask import audio, parallel, plots, stream
+from specmask.audio import AudioError, Rejected
+from specmask.enhancer import Enhancer
+from specmask.errors import UserError
+from specmask.stream import Streamer
+
+WRITE_FRAMES = 1 << 14  # libsndfile's Vorbis encoder overflows its stack on long writes
+TOGETHER = 8  # short files that share the calls of the network
+WAV_BYTES = 4_000_000_000  # a WAV file holds less than 4 GiB; RF64 is the same with long sizes
+LOG = "enhanced.json"
+AS_INPUT = "as input"
+TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
+TAGS += ["tracknumber", "genre"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording: where it lies, where its result goes, and its name below the input folder."""
+
+    source: Path
+    target: Path
+    name: Path
+
+
+@dataclass
+class Summary:
+    """What a run over a folder did."""
+
+    done: int = 0
+    skipped: int = 0
+    limited: int = 0  # samples that were larger than the format can hold
+    audio_seconds: float = 0.0
+    seconds: float = 0.0
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recording."""
+
+    job: Job
+    seconds: float = 0.0
+    limited: int = 0
+    reason: str | None = None  # why it was set aside
+
+
+# ---------------------------------------------------------------- one file
+
+
+def enhance_file(
+    source: Path,
+    target: Path,
+    model: Enhancer,
+    block_seconds: float,
+    format: str = AS_INPUT,
+    tell: Callable[[float], object] = lambda share: None,
+) -> tuple[float, int]:
+    """Enhance a file, block by block, into another one that appears when it is complete.
+
+    Args:
+        source, target: two files.
+        model: what :func:`specmask.load` returns.
+        block_seconds: held in memory at a time.
+        format: of the target: as input, wav or flac.
+        tell: called with the share of the file that each block was.
+
+    Returns:
+        the file's length in seconds, and how many samples were above full scale and limited.
+
+    Raises:
+        AudioError: if the source cannot be used.
+    """
+    with audio.opened(source) as file:
+        total = file.frames
+        size = max(1, round(block_seconds * file.samplerate))
+        streamer = Streamer(model, file.channels, file.samplerate)
+        with audio.replacing(target) as temporary, _Writer(temporary, file, format) as out:
+            for block in _blocks(file, size):
+                out.write(streamer.feed(block))
+                tell(len(block) / total)
+            out.write(streamer.flush().reshape(-1, file.channels))
+    return total / file.samplerate, out.limited
+
+
+def _blocks(file: sf.SoundFile, size: int) -> Iterator[np.ndarray]:
+    # After each read soundfile seeks to where it is already, and an MP3 decoder loses there
+    # what it carries from frame to frame (measured: errors as large as the signal).
+    file.seekable = lambda: False
+    done = 0
+    while done < file.frames:
+        try:
+            block = file.read(min(size, file.frames - done), dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"damaged after {done / file.samplerate:.2f} s: {error}") from None
+        if not len(block):
+            raise AudioError(f"truncated: {done} frames of {file.frames}")
+        if not np.isfinite(block).all():
+            raise AudioError("holds NaN or infinite samples")
+        done += len(block)
+        yield block
+    if not done:
+        raise AudioError("holds no samples")
+
+
+class _Writer:
+    """An output file with an input's rate, channels and tags, in its format or another one."""
+
+    def __init__(self, path: Path, like: sf.SoundFile, format: str):
+        kind, subtype = _format(format, like)
+        if kind == "WAV" and like.frames * like.channels * _bytes(subtype) > WAV_BYTES:
+            kind = "RF64"
+        if not sf.check_format(kind, subtype):
+            raise AudioError(f"cannot write {kind} {subtype}; convert it, or ask for format = wav")
+        endian = like.endian if kind == like.format else None
+        try:
+            self.file = sf.SoundFile(
+                path, "w", like.samplerate, like.channels, subtype, endian, kind
+            )
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"cannot write {kind} {subtype}: {error}") from None
+        for tag in TAGS:
+            if text := getattr(like, tag):
+                setattr(self.file, tag, text)
+        self.whole_numbers = subtype not in ("FLOAT", "DOUBLE", "VORBIS", "OPUS")
+        self.limited = 0
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, block: np.ndarray) -> None:
+        """Write float32 [samples, channels]; count what whole numbers cannot hold."""
+        if self.whole_numbers:
+            self.limited += int(np.count_nonzero(np.abs(block) > 1))
+        for start in range(0, len(block), WRITE_FRAMES):
+            self.file.write(block[start : start + WRITE_FRAMES])
+
+
+def _format(format: str, like: sf.SoundFile) -> tuple[str, str]:
+    """Return format and subtype: the input's, or in another format what comes nearest."""
+    kind = like.format if format == AS_INPUT else format.upper()
+    if kind == like.format or (kind == "WAV" and like.format in ("WAVEX", "RF64")):
+        return like.format, like.subtype
+    if sf.check_format(kind, like.subtype):
+        return kind, like.subtype
+    wide = like.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_24", "ALAC_32")
+    return kind, "PCM_24" if wide else "PCM_16"
+
+
+def _bytes(subtype: str) -> int:
+    return {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(
+        subtype, 2
+    )
+
+
+# ---------------------------------------------------------------- many files
+
+
+def enhance_folder(
+    source: Path,
+    target: Path,
+    model: Enhancer,
+    block_seconds: float,
+    overwrite: bool = False,
+    glob: str = "*",
+    format: str = AS_INPUT,
+    workers: int = 1,
+    spectrograms: bool = False,
+) -> Summary:
+    """Enhance every audio file below a folder (or one file) into another folder.
+
+    What has been enhanced with the same settings is skipped. A file that cannot be used is
+    reported and does not stop the rest. TensorFlow uses all cores in one process, where short
+    files share the calls of the network; the other runtimes use a process a core.
+
+    Args:
+        source, target: folders, or a file and a folder.
+        model: what :func:`specmask.load` returns.
+        block_seconds: audio held in memory at a time.
+        overwrite: make again what is there.
+        glob: only files whose name or last part of the path matches.
+        format: as input, wav or flac.
+        workers: processes, for runtimes without TensorFlow; 0: one a core.
+        spectrograms: also write a picture of input and result beside each result.
+
+    Raises:
+        UserError: if there is nothing to do, the target holds files of another origin, or a
+            result would lie over an input.
+    """
+    jobs = _jobs(source, target, glob, format)
+    if spectrograms:
+        plots.check()
+    target.mkdir(parents=True, exist_ok=True)
+    _claim(target, jobs, model, format, overwrite)
+    todo = [job for job in jobs if overwrite or not job.target.is_file()]
+    summary = Summary(skipped=len(jobs) - len(todo))
+    started = time.monotonic()
+    if model.runtime.batches:
+        results = _in_this_process(todo, model, block_seconds, format)
+    else:
+        work = partial(_try, model=model, block_seconds=block_seconds, format=format)
+        results = parallel.map_chunks(work, todo, workers, "enhance", chunk=1)
+    for result in results:
+        if result.reason is not None:
+            summary.rejected.append(Rejected(result.job.name.as_posix(), result.reason))
+            continue
+        summary.done += 1
+        summary.audio_seconds += result.seconds
+        summary.limited += result.limited
+        if spectrograms:
+            picture = result.job.target.with_name(f"{result.job.target.name}.png")
+            plots.draw(result.job.source, result.job.target, picture)
+    summary.seconds = time.monotonic() - started
+    if not summary.done and not summary.skipped:
+        first = summary.rejected[0]
+        raise UserError(
+            f"{source}: none of {len(jobs)} files can be used, the first: "
+            f"{first.path}: {first.reason}; name a folder of recordings"
+        )
+    return summary
+
+
+def _try(
+    job: Job,
+    model: Enhancer,
+    block_seconds: float,
+    format: str,
+    tell: Callable[[float], object] = lambda share: None,
+) -> Result:
+    """Enhance one file, or tell why that is not possible."""
+    try:
+        return Result(
+            job, *enhance_file(job.source, job.target, model, block_seconds, format, tell)
+        )
+    except AudioError as error:
+        return Result(job, reason=str(error))
+
+
+def _in_this_process(
+    jobs: Sequence[Job], model: Enhancer, block_seconds: float, format: str
+) -> Iterator[Result]:
+    """Enhance files one after the other, neighbours that are short together."""
+    sizes = {job.source: job.source.stat().st_size for job in jobs}
+    options = {"unit": "B", "unit_scale": True, "disable": None, "smoothing": 0.05}
+    with tqdm(total=sum(sizes.values()), desc="enhance", **options) as bar:
+        waiting: list[Job] = []
+        for job in jobs:
+            if model.causal and _is_short(job.source, block_seconds):
+                waiting.append(job)
+                if len(waiting) < TOGETHER:
+                    continue
+                ready, alone, waiting = waiting, [], []
+            else:
+                ready, alone = [], [job]
+            for result in _together(ready, model, format):
+                bar.update(sizes[result.job.source])
+                yield result
+            for long in alone:
+                size = sizes[long.source]
+                tell = lambda share, size=size: bar.update(share * size)  # noqa: E731
+                yield _try(long, model, block_seconds, format, tell)
+        for result in _together(waiting, model, format):
+            bar.update(sizes[result.job.source])
+            yield result
+
+
+def _is_short(path: Path, seconds: float) -> bool:
+    try:
+        with audio.opened(path) as file:
+            return 0 < file.frames * file.channels <= seconds * file.samplerate
+    except AudioError:
+        return False
+
+
+def _together(jobs: Sequence[Job], model: Enhancer, format: str) -> Iterator[Result]:
+    """Enhance short files in the same calls of the network."""
+    recordings, used = [], []
+    for job in jobs:
+        try:
+            with audio.opened(job.source) as file:
+                x = np.concatenate(list(_blocks(file, file.frames)))
+                recordings.append((x, file.samplerate))
+            used.append(job)
+        except AudioError as error:
+            yield Result(job, reason=str(error))
+    if not used:
+        return
+    for job, y, (_, rate) in zip(used, stream.together(recordings, model), recordings, strict=True):
+        try:
+            with (
+                audio.opened(job.source) as file,
+                audio.replacing(job.target) as temporary,
+                _Writer(temporary, file, format) as out,
+            ):
+                out.write(y)
+            yield Result(job, len(y) / rate, out.limited)
+        except AudioError as error:
+            yield Result(job, reason=str(error))
+
+
+def _jobs(source: Path, target: Path, glob: str, format: str) -> list[Job]:
+    """Return what is to be done, checked so that no result can lie over an input or elsewhere."""
+    if source.is_file():
+        root, names = source.parent, [Path(source.name)]
+    elif source.is_dir():
+        root, names = source, [name for name in audio.files(source) if name.match(glob)]
+    else:
+        raise UserError(f"{source}: no such file or folder; name what to enhance")
+    inside = target.resolve()
+    if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
+        raise UserError(f"{target}: is the input folder itself; name another folder for the output")
+    # Results of an earlier run are no input.
+    names = [n for n in names if inside not in (root / n).resolve().parents]
+    if not names:
+        raise UserError(
+            f"{source}: no audio files{'' if glob == '*' else f' that match {glob}'}; name a "
+            "folder that holds some, or make the test set with python data/data_prep.py"
+        )
+    results = zip(names, _renamed(names, format), strict=True)
+    jobs = [Job(root / name, target / result, name) for name, result in results]
+    inputs = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        place = job.target.parent.resolve() / job.target.name
+        if place in inputs:
+            raise UserError(f"{job.target}: is one of the inputs; name another output folder")
+        if inside != place.parent and inside not in place.parents:
+            raise UserError(
+                f"{job.target}: leads out of {target} through a link; name another output folder"
+            )
+    return jobs
+
+
+def _renamed(names: Sequence[Path], format: str) -> list[Path]:
+    """Return the names of the results: another suffix for another format, no two the same."""
+    if format == AS_INPUT:
+        return list(names)
+    new = [name.with_suffix(f".{format}") for name in names]
+    twice = {n for n in new if new.count(n) > 1} if len(set(new)) < len(new) else set()
+    return [
+        name.with_name(f"{name.name}.{format}") if short in twice else short
+        for name, short in zip(names, new, strict=True)
+    ]
+
+
+def _claim(target: Path, jobs: list[Job], model: Enhancer, format: str, overwrite: bool) -> None:
+    """Refuse to mix files of two models or settings in one folder; note whose files these are."""
+    log = target / LOG
+    maker = {"model": model.digest, "channels": model.channels, "highband": model.highband}
+    maker |= asdict(model.knobs) | {"format": format}
+    existing = next((job for job in jobs if job.target.exists()), None)
+    if existing is not None and not overwrite:
+        try:
+            found = dict(json.loads(log.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            found = {}
+        if found != maker:
+            whom = "something else" if not found else "other settings"
+            if found and found.get("model") != model.digest:
+                whom = "another checkpoint"
+            raise UserError(
+                f"{target}: holds files made by {whom} (the first: {existing.name}); "
+                "--overwrite makes them again, or name another output folder"
+            )
+    with audio.replacing(log) as temporary:
+        temporary.write_text(json.dumps(maker), encoding="utf-8")

@@ -1,0 +1,85 @@
+"""A network with its STFT, from samples to samples, for runtimes that have no STFT of their own.
+
+The transforms are products with constant matrices, which are weights: every runtime has those.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from specmask import masks
+from specmask.knobs import SMALLEST, Knobs
+from specmask.models import Network
+from specmask.spectral import Stft
+
+
+class Whole(keras.Model):
+    """Enhance a recording in one call: float32 [1, samples] -> [1, samples].
+
+    Memory grows with the square of the length (the level normaliser looks at all pairs of
+    frames): meant for up to about a minute.
+
+    Args:
+        network: with its weights.
+        stft: the transform that it was trained with.
+        knobs: settings of the sound, part of the graph.
+    """
+
+    def __init__(self, network: Network, stft: Stft, knobs: Knobs):
+        super().__init__(name="whole")
+        self.network, self.stft, self.knobs = network, stft, knobs
+        self.inner = network.model  # Keras tracks the weights of its attributes
+        self.analysis = self._constant(analysis_matrix(stft)[:, None, :], "analysis")
+        self.synthesis = self._constant(synthesis_matrix(stft), "synthesis")
+
+    def _constant(self, values: np.ndarray, name: str) -> Any:
+        constant = keras.initializers.Constant(values)
+        return self.add_weight(shape=values.shape, initializer=constant, trainable=False, name=name)
+
+    def call(self, x: Any) -> Any:
+        """Return the enhanced samples."""
+        stft, samples = self.stft, ops.shape(x)[1]
+        x = ops.pad(x, ((0, 0), (stft.pad, stft.pad + stft.hop_length - 1)))
+        noisy = ops.conv(x[..., None], self.analysis, strides=stft.hop_length, padding="valid")
+        noisy = ops.reshape(noisy, (1, -1, stft.bins, 2))
+        mask, _ = self.network(noisy, self.network.zero_state(1))
+        enhanced = masks.apply_complex(turn(mask, self.knobs), noisy)
+        frames = ops.matmul(ops.reshape(enhanced, (1, -1, 2 * stft.bins)), self.synthesis)
+        return overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
+
+
+def turn(mask: Any, knobs: Knobs) -> Any:
+    """:meth:`specmask.knobs.Knobs.turn` of a mask [..., 2]."""
+    floor = 10 ** (-knobs.max_suppression_db / 20)
+    size = ops.sqrt(ops.sum(ops.square(mask), axis=-1, keepdims=True))
+    mask = mask * ops.maximum(1.0, floor / ops.maximum(size, SMALLEST))
+    dry = np.array([1 - knobs.mix, 0], np.float32)
+    return 10 ** (knobs.post_gain_db / 20) * (knobs.mix * mask + dry)
+
+
+def analysis_matrix(stft: Stft) -> np.ndarray:
+    """Return the windowed DFT, float32 [window_length, 2 bins]: real, imaginary, real, ..."""
+    spectra = np.fft.rfft(np.diag(stft.window.astype(np.float64)), stft.n_fft)
+    return spectra.view(np.float64).astype(np.float32)
+
+
+def synthesis_matrix(stft: Stft) -> np.ndarray:
+    """Return the inverse DFT with the synthesis window, float32 [2 bins, window_length]."""
+    units = np.eye(stft.bins)[:, None, :] * np.array([1, 1j])[:, None]  # [bins, 2, bins]
+    signals = np.fft.irfft(units, stft.n_fft)[..., : stft.window_length]
+    return (signals * stft.synthesis_window).reshape(2 * stft.bins, -1).astype(np.float32)
+
+
+def overlap_add(frames: Any, stft: Stft) -> Any:
+    """Add up frames [1, frames, window_length], each a hop after the one before."""
+    hop = stft.hop_length
+    hops = -(-stft.window_length // hop)  # hops that a window covers
+    frames = ops.pad(frames, ((0, 0), (0, 0), (0, hops * hop - stft.window_length)))
+    # The k-th hop of every window, moved k hops later, adds up to the signal.
+    parts = [
+        ops.pad(frames[..., k * hop : (k + 1) * hop], ((0, 0), (k, hops - 1 - k), (0, 0)))
+        for k in range(hops)
+    ]
+    return ops.reshape(sum(parts[1:], parts[0]), (1, -1))
