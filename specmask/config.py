@@ -44,6 +44,11 @@ FeatureList = Annotated[
 ]
 
 
+IntegerList = Annotated[
+    list[Annotated[int, Field(ge=1, le=4096)]], BeforeValidator(_split_list), Field(min_length=1)
+]
+
+
 class Section(BaseModel):
     """A section of the INI file: unknown keys are errors, values are read strictly."""
 
@@ -170,9 +175,10 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm", "band_lstm"] = Field(
+    network: Literal["conv_lstm", "band_lstm", "crn"] = Field(
         "conv_lstm",
-        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins",
+        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
+        "crn: the default model's, on bands",
     )
     features: FeatureList = Field(
         list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
@@ -202,6 +208,18 @@ class Model(Section):
     )
     dense_units: int = Field(
         256, ge=1, le=16384, description="units of the dense layer before the mask (published: 873)"
+    )
+    split_hz: float = Field(
+        2000, ge=0, le=96000, description="crn: bins below are bands of their own, in Hz"
+    )
+    erb_bands: int = Field(
+        64, ge=0, le=4096, description="crn: bands above, evenly on the ERB scale; 0: all bins"
+    )
+    band_channels: IntegerList = Field(
+        [16, 24, 32], description="crn: channels of its levels, each with half as many bands"
+    )
+    attention_heads: int = Field(
+        4, ge=1, le=64, description="crn: heads of the attention, a divisor of recurrent_units"
     )
 
 
@@ -353,6 +371,11 @@ class Config(Section):
             raise ValueError(
                 f"[STFT] window_length and hop_size are {self.window_length} and {self.hop_length} "
                 f"samples at {self.data.sample_rate} Hz, expected 2 and 1 or more; make them longer"
+            )
+        if self.model.network == "crn" and self.model.recurrent_units % self.model.attention_heads:
+            raise ValueError(
+                f"[model] attention_heads = {self.model.attention_heads} does not divide "
+                f"recurrent_units = {self.model.recurrent_units}; make it a divisor"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

@@ -141,8 +141,10 @@ def test_defaults_survive_the_way_through_a_file(tmp_path):
 def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
+    wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
     overrides = [
-        f"{name}={', '.join(v) if isinstance(v, list) else v}" for name, v in wanted.items()
+        f"{name}={', '.join(map(str, v)) if isinstance(v, list) else v}"
+        for name, v in wanted.items()
     ]
     found = load_text(tmp_path, "", *overrides)
     for section, key, _ in OPTIONS:

@@ -9,7 +9,7 @@ from specmask import config, models
 from specmask.models import layers
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
-SMALL += ["model.dense_units=5", "model.recurrent_layers=2"]
+SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
 PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
 PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
 
@@ -78,7 +78,7 @@ def test_bidirectional_network_sees_the_future_and_has_no_state():
     assert difference.max(axis=(0, 2, 3))[10] > 0
 
 
-@pytest.mark.parametrize("options", [(), ("model.bidirectional=yes",)])
+@pytest.mark.parametrize("options", [(), ("model.bidirectional=yes",), ("model.network=crn",)])
 def test_gradient_reaches_every_weight(options):
     import tensorflow as tf
 

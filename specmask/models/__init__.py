@@ -8,10 +8,10 @@ from keras import ops
 
 from specmask import masks
 from specmask.config import Config
-from specmask.models import band_lstm, conv_lstm
+from specmask.models import band_lstm, conv_lstm, crn
 
 # name -> (config, bins, spectrum input) -> (raw mask, state inputs, state outputs)
-NETWORKS = {"conv_lstm": conv_lstm.build, "band_lstm": band_lstm.build}
+NETWORKS = {"conv_lstm": conv_lstm.build, "band_lstm": band_lstm.build, "crn": crn.build}
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class CausalConv2D(keras.layers.Layer):
         filters: output channels.
         kernel: (frames, bins).
         dilation: in time.
+        stride: in frequency; the number of bins has to be a multiple of it.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class CausalConv2D(keras.layers.Layer):
         filters: int,
         kernel: tuple[int, int],
         dilation: int = 1,
+        stride: int = 1,
         activation: str | None = "relu",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.filters, self.kernel_size, self.dilation = filters, kernel, dilation
+        self.filters, self.kernel_size = filters, kernel
+        self.dilation, self.stride = dilation, stride
         self.activation = keras.activations.get(activation)
         self.context = (kernel[0] - 1) * dilation
 
@@ -93,17 +96,23 @@ class CausalConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any, state: Any = None) -> Any:
-        """Return y [batch, frames, bins, filters], or (y, state) where there is a state.
+        """Return y [batch, frames, bins / stride, filters], or (y, state) where there is a state.
 
         The state is [batch, context, bins, channels].
         """
-        bins, before = self.kernel_size[1] - 1, self.context // 2
+        bins, before = self.kernel_size[1] - self.stride, self.context // 2
         time = (0, 0) if state is not None else (before, self.context - before)
         if state is not None:
             x = ops.concatenate([state, x], axis=1)
             state = x[:, -self.context :]
         x = ops.pad(x, ((0, 0), time, (bins // 2, bins - bins // 2), (0, 0)))
-        y = ops.conv(x, self.kernel, padding="valid", dilation_rate=(self.dilation, 1))
+        y = ops.conv(
+            x,
+            self.kernel,
+            strides=(1, self.stride),
+            padding="valid",
+            dilation_rate=(self.dilation, 1),
+        )
         y = self.activation(y + self.bias)
         return y if state is None else (y, state)
 
