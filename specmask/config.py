@@ -24,7 +24,11 @@ from specmask.errors import UserError
 
 SPLITS = ("training", "validation", "testing")
 KINDS = ("CleanSpeech", "Noise", "NoisySpeech")
-FEATURES = ("magnitude", "real", "imaginary")
+FEATURES = ("magnitude", "real", "imaginary", "log_magnitude", "mel", "mfcc")
+TARGETS = (
+    "complex", "sigmoids", "magnitude", "ratio", "binary", "phase_sensitive",
+    "magnitude_mapping", "complex_mapping", "real_mapping", "noise_db",
+)  # fmt: skip
 
 
 def _split_list(value: Any) -> Any:
@@ -38,7 +42,7 @@ def _no_repeats(value: list[str]) -> list[str]:
 
 
 FeatureList = Annotated[
-    list[Literal["magnitude", "real", "imaginary"]],
+    list[Literal[FEATURES]],
     BeforeValidator(_split_list),
     AfterValidator(_no_repeats),
 ]
@@ -180,14 +184,29 @@ class Model(Section):
         description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
         "crn: the default model's, on bands",
     )
+    target: Literal[TARGETS] = Field(
+        "complex", description="what the network estimates: a mask or the speech itself"
+    )
     features: FeatureList = Field(
-        list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
+        ["magnitude", "real", "imaginary"],
+        description="inputs, any of magnitude, real, imaginary (compressed), log_magnitude, mel, "
+        "mfcc",
+    )
+    delta_phase: Literal["none", "time", "frequency", "both"] = Field(
+        "none", description="also the steps of the phase along time, frequency or both as inputs"
+    )
+    mel_bands: int = Field(64, ge=2, le=1024, description="bands of the features mel and mfcc")
+    mfcc_coefficients: int = Field(
+        20, ge=1, le=1024, description="cepstral coefficients that the feature mfcc keeps"
     )
     compression: float = Field(
         0.3, gt=0, le=1, description="power of the compressed spectrum, for features and loss"
     )
     mask_bound: float = Field(
-        2, gt=0, le=100, description="largest real and imaginary part of the complex mask"
+        2,
+        gt=0,
+        le=100,
+        description="largest real and imaginary part of a complex mask, largest gain of magnitude",
     )
     conv_channels: int = Field(
         8, ge=1, le=4096, description="channels of the seven convolutions (published: 32)"

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from specmask import features
 from specmask.config import Config
 
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
@@ -53,12 +54,62 @@ def level_frames(config: Config) -> float:
     return LEVEL_SECONDS * config.data.sample_rate / config.hop_length
 
 
-def identity_mask() -> np.ndarray:
-    """Return what is added to a raw mask so that training starts near M = 1: float32 [2].
+class States:
+    """The states of a network while it is built: an input and an output for each stateful layer.
 
-    NumPy and not a tensor: ONNX would make a further input of a tensor from outside the graph.
+    Without causality every stateful layer starts at zero and its last state is dropped.
     """
-    return np.array([1, 0], np.float32)
+
+    def __init__(self, causal: bool):
+        self.causal = causal
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+
+    def through(self, layer: Any, x: Any, *shapes: Any) -> Any:
+        """Return y of ``layer(x, *states) -> (y, *states)``.
+
+        Args:
+            shapes: one shape a state, without the batch; numbers are the shape of the only one.
+        """
+        shapes = (shapes,) if isinstance(shapes[0], int) else shapes
+        if self.causal:
+            names = [f"{layer.name}_state", *(f"{layer.name}_state{n}" for n in range(2, 9))]
+            states = [keras.Input(s, name=n) for s, n in zip(shapes, names, strict=False)]
+            self.inputs += states
+        else:
+            states = [Zeros(shape)(x) for shape in shapes]
+        y, *states = layer(x, *states)
+        if self.causal:
+            self.outputs += states
+        return y
+
+
+class Zeros(keras.layers.Layer):
+    """Zeros of a shape, one for each row of a batch."""
+
+    def __init__(self, shape: tuple, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.shape = shape
+
+    def call(self, x: Any) -> Any:
+        """Return zeros [batch, *shape]."""
+        return ops.zeros((ops.shape(x)[0], *self.shape))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the batch is open."""
+        return keras.KerasTensor((x.shape[0], *self.shape), dtype="float32")
+
+
+class DeltaPhase(keras.layers.Layer):
+    """Phase steps along time; the state is the frame before [batch, bins, 2]."""
+
+    def __init__(self, hop_length: int, n_fft: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.hop_length, self.n_fft = hop_length, n_fft
+
+    def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
+        """Return cosine and sine [batch, frames, bins, 2], and the last frame."""
+        return features.delta_phase_time(spectrum, state, self.hop_length, self.n_fft)
 
 
 class CausalConv2D(keras.layers.Layer):
@@ -154,24 +205,33 @@ def open_gate(units: int) -> Any:
     return keras.initializers.Constant(bias)
 
 
-def lstm(x: Any, units: int, name: str, state: list[Any] | None = None, backwards: bool = False):
-    """An LSTM over [batch, frames, features], the products with its input done for all frames.
+class LSTM(keras.layers.Layer):
+    """An LSTM over time, the products with its input done for all frames at once.
 
-    Returns:
-        [batch, frames, units] and the new state (h, c).
+    Called as ``layer(x, h, c) -> (y, h, c)`` with x [batch, frames, features] and states
+    [batch, units], zero where they are left out.
+
+    Args:
+        backwards: from the last frame to the first.
     """
-    projected = keras.layers.Dense(
-        4 * units, bias_initializer=open_gate(units), name=f"{name}_input"
-    )(x)
-    rnn = keras.layers.RNN(
-        LSTMCell(units, name=f"{name}_cell"),
-        return_sequences=True,
-        return_state=True,
-        go_backwards=backwards,
-        name=name,
-    )
-    y, *state = rnn(projected, initial_state=state)
-    return (ops.flip(y, axis=1) if backwards else y), state
+
+    def __init__(self, units: int, backwards: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.backwards = units, backwards
+        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
+        self.rnn = keras.layers.RNN(
+            LSTMCell(units), return_sequences=True, return_state=True, go_backwards=backwards
+        )
+
+    def build(self, x_shape: tuple, h_shape: tuple | None = None, c_shape: Any = None) -> None:
+        """Create the weights."""
+        self.project.build((None, None, x_shape[-1]))
+        self.rnn.build((None, None, 4 * self.units))
+
+    def call(self, x: Any, h: Any = None, c: Any = None) -> tuple[Any, Any, Any]:
+        """Return y [batch, frames, units] and the states after the last frame."""
+        y, h, c = self.rnn(self.project(x), initial_state=None if h is None else [h, c])
+        return (ops.flip(y, axis=1) if self.backwards else y), h, c
 
 
 class BandLSTM(keras.layers.Layer):
@@ -184,21 +244,18 @@ class BandLSTM(keras.layers.Layer):
     def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
-        self.rnn = keras.layers.RNN(LSTMCell(units), return_sequences=True, return_state=True)
+        self.lstm = LSTM(units)
 
     def build(self, x_shape: tuple, h_shape: tuple, c_shape: tuple) -> None:
         """Create the weights."""
-        self.project.build((None, None, x_shape[-1]))
-        self.rnn.build((None, None, 4 * self.units))
+        self.lstm.build((None, None, x_shape[-1]))
 
     def call(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
         """Return y [batch, frames, bins, units] and the states after the last frame."""
         batch, frames, bins = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
-        rows = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch * bins, frames, x.shape[3]))
-        start = [ops.reshape(s, (batch * bins, self.units)) for s in (h, c)]
-        y, *end = self.rnn(self.project(rows), initial_state=start)
-        y = ops.transpose(ops.reshape(y, (batch, bins, frames, self.units)), (0, 2, 1, 3))
+        rows = ops.reshape(ops.swapaxes(x, 1, 2), (batch * bins, frames, x.shape[3]))
+        y, *end = self.lstm(rows, *(ops.reshape(s, (batch * bins, self.units)) for s in (h, c)))
+        y = ops.swapaxes(ops.reshape(y, (batch, bins, frames, self.units)), 1, 2)
         return y, *(ops.reshape(s, (batch, bins, self.units)) for s in end)
 
     def compute_output_spec(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
