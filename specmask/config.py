@@ -179,10 +179,10 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm", "band_lstm", "crn"] = Field(
+    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = Field(
         "conv_lstm",
         description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
-        "crn: the default model's, on bands",
+        "crn: the default model's, on bands; unet, autoencoder: not causal",
     )
     target: Literal[TARGETS] = Field(
         "complex", description="what the network estimates: a mask or the speech itself"
@@ -209,7 +209,10 @@ class Model(Section):
         description="largest real and imaginary part of a complex mask, largest gain of magnitude",
     )
     conv_channels: int = Field(
-        8, ge=1, le=4096, description="channels of the seven convolutions (published: 32)"
+        8,
+        ge=1,
+        le=4096,
+        description="channels of the seven convolutions (published: 32), or of the first level",
     )
     squeeze_channels: int = Field(
         4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
@@ -226,7 +229,20 @@ class Model(Section):
         False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
     )
     dense_units: int = Field(
-        256, ge=1, le=16384, description="units of the dense layer before the mask (published: 873)"
+        256,
+        ge=1,
+        le=16384,
+        description="units of the dense layer before the mask (published: 873), or of the waist",
+    )
+    levels: int = Field(
+        5, ge=1, le=10, description="unet, autoencoder: levels, each with twice the channels"
+    )
+    window_frames: int = Field(
+        256, ge=1, le=4096, description="autoencoder: frames of a window, a multiple of 2^levels"
+    )
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="autoencoder: activation")
+    dropout: float = Field(
+        0, ge=0, lt=1, description="unet, autoencoder: share of values dropped while training"
     )
     split_hz: float = Field(
         2000, ge=0, le=96000, description="crn: bins below are bands of their own, in Hz"
@@ -395,6 +411,11 @@ class Config(Section):
             raise ValueError(
                 f"[model] attention_heads = {self.model.attention_heads} does not divide "
                 f"recurrent_units = {self.model.recurrent_units}; make it a divisor"
+            )
+        if self.model.network == "autoencoder" and self.model.window_frames % 2**self.model.levels:
+            raise ValueError(
+                f"[model] window_frames = {self.model.window_frames} is no multiple of "
+                f"{2**self.model.levels} = 2^levels; make it one"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

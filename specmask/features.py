@@ -3,6 +3,7 @@
 Spectra are float32 ``[..., frames, bins, 2]``, levelled: the running mean of |Y|² is 1.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def scaled_db(powers: Any) -> Any:
     Differs from the project: 0 dB is 20 dB above the running level, not the loudest bin of the
     window, which a stream does not know.
     """
-    x = 10 / np.log(10).astype(np.float32) * ops.log(powers + FLOOR) - PEAK_DB
+    x = 10 / math.log(10) * ops.log(powers + FLOOR) - PEAK_DB
     return (ops.clip(x, -RANGE_DB, 0) + 46) / 50
 
 

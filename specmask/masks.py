@@ -12,6 +12,7 @@ References:
     Wisdom et al. 2018, Differentiable consistency constraints, arXiv 1811.08521.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def _real_mapping(raw: Any, noisy: Any, config: Config) -> Any:
 
 def _noise_db(raw: Any, noisy: Any, config: Config) -> Any:
     attenuation_db = 82 * ops.tanh(raw[..., 0]) + 6
-    return _real(ops.power(10.0, -attenuation_db / 20))
+    return _real(ops.exp(-math.log(10) / 20 * attenuation_db))  # 10^(−dB / 20)
 
 
 # One line a target. With S clean, N noise, Y noisy, θ the angle between S and Y:

@@ -8,11 +8,17 @@ from keras import ops
 
 from specmask import features, masks
 from specmask.config import Config
-from specmask.models import band_lstm, conv_lstm, crn, layers
+from specmask.models import autoencoder, band_lstm, conv_lstm, crn, layers, unet
 
 # name -> module with causal(config) -> bool and
 # build(config, features [batch, frames, bins, n], channels, states) -> raw [..., bins, channels]
-NETWORKS = {"conv_lstm": conv_lstm, "band_lstm": band_lstm, "crn": crn}
+NETWORKS = {
+    "conv_lstm": conv_lstm,
+    "band_lstm": band_lstm,
+    "crn": crn,
+    "unet": unet,
+    "autoencoder": autoencoder,
+}
 
 
 @dataclass(frozen=True)

@@ -263,3 +263,70 @@ class BandLSTM(keras.layers.Layer):
         y = keras.KerasTensor((*x.shape[:3], self.units), dtype="float32")
         state = (h.shape[0], h.shape[1], self.units)
         return y, *(keras.KerasTensor(state, dtype="float32") for _ in range(2))
+
+
+class PadTo(keras.layers.Layer):
+    """Add zeros behind frames and bins until both are multiples of a number."""
+
+    def __init__(self, multiple: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x: Any) -> Any:
+        """Return [batch, more frames, more bins, channels]."""
+        frames, bins = -ops.shape(x)[1] % self.multiple, -x.shape[2] % self.multiple
+        return ops.pad(x, ((0, 0), (0, frames), (0, bins), (0, 0)))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        bins = x.shape[2] + -x.shape[2] % self.multiple
+        return keras.KerasTensor((x.shape[0], None, bins, x.shape[3]), dtype=x.dtype)
+
+
+class CutTo(keras.layers.Layer):
+    """Cut frames and bins to those of another tensor."""
+
+    def call(self, x: Any, like: Any) -> Any:
+        """Return [batch, frames of like, bins of like, channels]."""
+        return x[:, : ops.shape(like)[1], : like.shape[2]]
+
+    def compute_output_spec(self, x: Any, like: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((*like.shape[:3], x.shape[3]), dtype=x.dtype)
+
+
+class Windows(keras.layers.Layer):
+    """Cut clips into windows [windows, frames, bins, channels], the last one filled with zeros.
+
+    Bins are cut off or filled with zeros. :class:`Joined` goes back.
+    """
+
+    def __init__(self, frames: int, bins: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.frames, self.bins = frames, bins
+
+    def call(self, x: Any) -> Any:
+        """Take [batch, any frames, any bins, channels]."""
+        x = x[:, :, : self.bins]
+        more = -ops.shape(x)[1] % self.frames
+        x = ops.pad(x, ((0, 0), (0, more), (0, self.bins - x.shape[2]), (0, 0)))
+        return ops.reshape(x, (-1, self.frames, self.bins, x.shape[3]))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((None, self.frames, self.bins, x.shape[3]), dtype=x.dtype)
+
+
+class Joined(keras.layers.Layer):
+    """Join windows to clips with the frames and bins of another tensor; missing bins repeat."""
+
+    def call(self, x: Any, like: Any) -> Any:
+        """Return [batch of like, frames of like, bins of like, channels]."""
+        bins, shape = like.shape[2], ops.shape(like)
+        x = ops.reshape(x, (shape[0], -1, x.shape[2], x.shape[3]))[:, : shape[1], :bins]
+        missing = bins - x.shape[2]
+        return ops.concatenate([x, ops.repeat(x[:, :, -1:], missing, axis=2)], 2) if missing else x
+
+    def compute_output_spec(self, x: Any, like: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((*like.shape[:3], x.shape[3]), dtype=x.dtype)
