@@ -52,11 +52,19 @@ def erb_matrices(
 
 
 class BandMatrix(keras.layers.Layer):
-    """Multiply the frequency axis by a fixed matrix [from, to]."""
+    """Multiply the frequency axis by a fixed matrix [from, to].
+
+    Rows and columns that only pass a value on, as those of the low bins do, are not multiplied.
+    """
 
     def __init__(self, matrix: np.ndarray, **kwargs: Any):
         super().__init__(**kwargs)
-        self.values = matrix
+        size = min(matrix.shape)
+        unlike = np.flatnonzero((matrix[:size, :size] != np.eye(size)).any(axis=1))
+        self.low = int(unlike[0]) if len(unlike) else size
+        if matrix[: self.low, self.low :].any() or matrix[self.low :, : self.low].any():
+            self.low = 0
+        self.values = matrix[self.low :, self.low :]
 
     def build(self, shape: tuple) -> None:
         """Hold the matrix as a weight: exports lose constants."""
@@ -69,7 +77,8 @@ class BandMatrix(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Return [batch, frames, to, channels]."""
-        return ops.swapaxes(ops.matmul(ops.swapaxes(x, 2, 3), self.matrix), 2, 3)
+        high = ops.swapaxes(ops.matmul(ops.swapaxes(x[:, :, self.low :], 2, 3), self.matrix), 2, 3)
+        return ops.concatenate([x[:, :, : self.low], high], axis=2) if self.low else high
 
 
 class GRUCell(keras.layers.Layer):
