@@ -24,7 +24,11 @@ from specmask.errors import UserError
 
 SPLITS = ("training", "validation", "testing")
 KINDS = ("CleanSpeech", "Noise", "NoisySpeech")
-FEATURES = ("magnitude", "real", "imaginary")
+FEATURES = ("magnitude", "real", "imaginary", "log_magnitude", "mel", "mfcc")
+TARGETS = (
+    "complex", "sigmoids", "magnitude", "ratio", "binary", "phase_sensitive",
+    "magnitude_mapping", "complex_mapping", "real_mapping", "noise_db",
+)  # fmt: skip
 CODECS = ("mp3", "opus", "vorbis")
 LOSSES = (
     "compressed", "si_sdr", "waveform_l1", "multi_resolution", "consistency",
@@ -43,7 +47,7 @@ def _no_repeats(value: list[str]) -> list[str]:
 
 
 FeatureList = Annotated[
-    list[Literal["magnitude", "real", "imaginary"]],
+    list[Literal[FEATURES]],
     BeforeValidator(_split_list),
     AfterValidator(_no_repeats),
 ]
@@ -94,6 +98,11 @@ def _known_losses(value: dict[str, float]) -> dict[str, float]:
 
 LossWeights = Annotated[
     dict[str, float], BeforeValidator(_split_weights), AfterValidator(_known_losses)
+]
+
+
+IntegerList = Annotated[
+    list[Annotated[int, Field(ge=1, le=4096)]], BeforeValidator(_split_list), Field(min_length=1)
 ]
 
 
@@ -348,21 +357,40 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm", "band_lstm"] = Field(
+    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = Field(
         "conv_lstm",
-        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins",
+        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
+        "crn: the default model's, on bands; unet, autoencoder: not causal",
+    )
+    target: Literal[TARGETS] = Field(
+        "complex", description="what the network estimates: a mask or the speech itself"
     )
     features: FeatureList = Field(
-        list(FEATURES), description="inputs, any of magnitude, real, imaginary (all compressed)"
+        ["magnitude", "real", "imaginary"],
+        description="inputs, any of magnitude, real, imaginary (compressed), log_magnitude, mel, "
+        "mfcc",
+    )
+    delta_phase: Literal["none", "time", "frequency", "both"] = Field(
+        "none", description="also the steps of the phase along time, frequency or both as inputs"
+    )
+    mel_bands: int = Field(64, ge=2, le=1024, description="bands of the features mel and mfcc")
+    mfcc_coefficients: int = Field(
+        20, ge=1, le=1024, description="cepstral coefficients that the feature mfcc keeps"
     )
     compression: float = Field(
         0.3, gt=0, le=1, description="power of the compressed spectrum, for features and loss"
     )
     mask_bound: float = Field(
-        2, gt=0, le=100, description="largest real and imaginary part of the complex mask"
+        2,
+        gt=0,
+        le=100,
+        description="largest real and imaginary part of a complex mask, largest gain of magnitude",
     )
     conv_channels: int = Field(
-        8, ge=1, le=4096, description="channels of the seven convolutions (published: 32)"
+        8,
+        ge=1,
+        le=4096,
+        description="channels of the seven convolutions (published: 32), or of the first level",
     )
     squeeze_channels: int = Field(
         4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
@@ -379,7 +407,32 @@ class Model(Section):
         False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
     )
     dense_units: int = Field(
-        256, ge=1, le=16384, description="units of the dense layer before the mask (published: 873)"
+        256,
+        ge=1,
+        le=16384,
+        description="units of the dense layer before the mask (published: 873), or of the waist",
+    )
+    levels: int = Field(
+        5, ge=1, le=10, description="unet, autoencoder: levels, each with twice the channels"
+    )
+    window_frames: int = Field(
+        256, ge=1, le=4096, description="autoencoder: frames of a window, a multiple of 2^levels"
+    )
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="autoencoder: activation")
+    dropout: float = Field(
+        0, ge=0, lt=1, description="unet, autoencoder: share of values dropped while training"
+    )
+    split_hz: float = Field(
+        2000, ge=0, le=96000, description="crn: bins below are bands of their own, in Hz"
+    )
+    erb_bands: int = Field(
+        64, ge=0, le=4096, description="crn: bands above, evenly on the ERB scale; 0: all bins"
+    )
+    band_channels: IntegerList = Field(
+        [16, 24, 32], description="crn: channels of its levels, each with half as many bands"
+    )
+    attention_heads: int = Field(
+        4, ge=1, le=64, description="crn: heads of the attention, a divisor of recurrent_units"
     )
 
 
@@ -657,6 +710,16 @@ class Config(Section):
             raise ValueError(
                 f"[augment] band_low_upper_hz = {self.augment.band_low_upper_hz:g} leaves no band "
                 f"at {self.data.sample_rate} Hz; expected at most {0.4 * self.data.sample_rate:g}"
+            )
+        if self.model.network == "crn" and self.model.recurrent_units % self.model.attention_heads:
+            raise ValueError(
+                f"[model] attention_heads = {self.model.attention_heads} does not divide "
+                f"recurrent_units = {self.model.recurrent_units}; make it a divisor"
+            )
+        if self.model.network == "autoencoder" and self.model.window_frames % 2**self.model.levels:
+            raise ValueError(
+                f"[model] window_frames = {self.model.window_frames} is no multiple of "
+                f"{2**self.model.levels} = 2^levels; make it one"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

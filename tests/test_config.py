@@ -147,6 +147,7 @@ def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
+    wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
     overrides = [
         f"{name}={config.value_text(v) if isinstance(v, list | dict) else v}"
         for name, v in wanted.items()

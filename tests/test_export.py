@@ -18,7 +18,12 @@ from specmask.errors import UserError
 from specmask.models import whole
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
-SMALL += ["model.dense_units=5", "stft.n_fft=256", "data.sample_rate=8000"]
+SMALL += [
+    "model.dense_units=5",
+    "model.attention_heads=2",
+    "stft.n_fft=256",
+    "data.sample_rate=8000",
+]
 TOLERANCE = 1e-4
 
 

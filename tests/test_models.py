@@ -1,5 +1,7 @@
 """Every network: shape, state, causality, gradients, published sizes."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from specmask import config, models
 from specmask.models import layers
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
-SMALL += ["model.dense_units=5", "model.recurrent_layers=2"]
+SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
+SMALL += ["model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
+CAUSAL = ["band_lstm", "conv_lstm", "crn"]
 PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
 PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
 
@@ -25,21 +29,23 @@ def spectra(frames: int, bins: int = 257, batch: int = 2, seed: int = 0) -> np.n
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=sorted(models.NETWORKS))
+@pytest.fixture(scope="module", params=CAUSAL)
 def network(request) -> models.Network:
     return build(f"model.network={request.param}")
 
 
+@pytest.mark.parametrize("name", models.NETWORKS)
 @pytest.mark.parametrize("n_fft, bins, frames", [(512, 257, 7), (401, 201, 1), (400, 201, 40)])
-def test_mask_has_the_shape_of_the_spectrum(n_fft, bins, frames):
-    net = build(f"stft.n_fft={n_fft}")
+def test_mask_has_the_shape_of_the_spectrum(name, n_fft, bins, frames):
+    net = build(f"model.network={name}", f"stft.n_fft={n_fft}")
     mask, _ = net(spectra(frames, bins), net.zero_state(2))
     assert tuple(mask.shape) == (2, frames, bins, 2)
 
 
+@pytest.mark.parametrize("name", models.NETWORKS)
 @pytest.mark.parametrize("rate, n_fft", [(8000, 255), (48000, 2048)])
-def test_nothing_depends_on_16_khz(rate, n_fft):
-    net = build(f"data.sample_rate={rate}", f"stft.n_fft={n_fft}")
+def test_nothing_depends_on_16_khz(name, rate, n_fft):
+    net = build(f"model.network={name}", f"data.sample_rate={rate}", f"stft.n_fft={n_fft}")
     x = spectra(5, n_fft // 2 + 1)
     assert tuple(net.enhance(x).shape) == x.shape
 
@@ -78,7 +84,10 @@ def test_bidirectional_network_sees_the_future_and_has_no_state():
     assert difference.max(axis=(0, 2, 3))[10] > 0
 
 
-@pytest.mark.parametrize("options", [(), ("model.bidirectional=yes",)])
+@pytest.mark.parametrize(
+    "options",
+    [*([f"model.network={name}"] for name in models.NETWORKS), ["model.bidirectional=yes"]],
+)
 def test_gradient_reaches_every_weight(options):
     import tensorflow as tf
 
@@ -96,6 +105,34 @@ def test_gradient_reaches_every_weight(options):
 def test_published_parameter_count():
     """The reference project's network has 27,579,091 parameters."""
     assert build(*PUBLISHED, "model.recurrent_layers=1").model.count_params() == 27_579_091
+
+
+def test_parameters_of_the_unet():
+    """Five levels from 16 channels on: 1,941,093."""
+    options = "model.conv_channels=16", "model.levels=5", "model.features=log_magnitude"
+    net = build("model.network=unet", "model.target=noise_db", *options)
+    assert net.model.count_params() == 1_941_093
+
+
+def test_parameters_of_the_autoencoder():
+    """By hand: convolutions of 3x3 with biases there and back, and the dense layers."""
+    options = "model.conv_channels=32", "model.levels=6", "model.dense_units=512"
+    options += "model.window_frames=256", "model.features=real", "model.target=real_mapping"
+    net = build("model.network=autoencoder", *options)
+    sizes = [1, 32, 64, 128, 256, 512, 1024]
+    wanted = sum(9 * a * b + b for a, b in itertools.pairwise(sizes))
+    wanted += sum(9 * a * b + b for a, b in itertools.pairwise(sizes[::-1]))
+    flat = 4 * 4 * 1024
+    wanted += sum(a * b + b for a, b in itertools.pairwise([flat, 2048, 512, 2048, flat]))
+    assert net.model.count_params() == wanted == 81_801_217
+
+
+@pytest.mark.parametrize("name", ["unet", "autoencoder"])
+def test_dropout_is_for_training(name):
+    net = build(f"model.network={name}", "model.dropout=0.5")
+    x = spectra(16)
+    np.testing.assert_array_equal(net.enhance(x), net.enhance(x))
+    assert np.abs(net.enhance(x, training=True) - net.enhance(x, training=True)).max() > 0
 
 
 def test_mask_is_bounded():
@@ -150,15 +187,14 @@ def test_causal_convolution_against_its_definition():
 @pytest.mark.parametrize("backwards", [False, True])
 def test_lstm_equals_keras_lstm(backwards):
     keras.utils.set_random_seed(0)
-    x = keras.Input((None, 5))
-    y, _ = layers.lstm(x, 4, "own", backwards=backwards)
-    own = keras.Model(x, y)
-    theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
     data = np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32)
+    own = layers.LSTM(4, backwards)
+    own(data)
+    theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
     theirs(data)
     kernel, recurrent, bias = theirs.get_weights()
     by_shape = {(5, 16): kernel, (4, 16): recurrent, (16,): bias}
     for weight in own.trainable_variables:
         weight.assign(by_shape[tuple(weight.shape)])
     wanted = ops.convert_to_numpy(theirs(data))
-    np.testing.assert_allclose(own(data), wanted[:, ::-1] if backwards else wanted, atol=1e-6)
+    np.testing.assert_allclose(own(data)[0], wanted[:, ::-1] if backwards else wanted, atol=1e-6)

@@ -6,12 +6,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask import masks
+from specmask import features, masks
 from specmask.config import Config
-from specmask.models import band_lstm, conv_lstm
+from specmask.models import autoencoder, band_lstm, conv_lstm, crn, layers, unet
 
-# name -> (config, bins, spectrum input) -> (raw mask, state inputs, state outputs)
-NETWORKS = {"conv_lstm": conv_lstm.build, "band_lstm": band_lstm.build}
+# name -> module with causal(config) -> bool and
+# build(config, features [batch, frames, bins, n], channels, states) -> raw [..., bins, channels]
+NETWORKS = {
+    "conv_lstm": conv_lstm,
+    "band_lstm": band_lstm,
+    "crn": crn,
+    "unet": unet,
+    "autoencoder": autoencoder,
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,33 @@ class Network:
 
 def build(config: Config) -> Network:
     """Build the network of a configuration, with weights drawn by Keras's current seed."""
-    spectrum = keras.Input((None, config.bins, 2), name="noisy")
-    raw, inputs, outputs = NETWORKS[config.model.network](config, spectrum)
-    # A network may compute in half precision; its mask is applied in single precision.
-    mask = masks.bound(ops.cast(raw, "float32"), config.model.mask_bound)
-    return Network(
-        keras.Model([spectrum, *inputs], [mask, *outputs], name=config.model.network),
-        causal=bool(inputs),
+    noisy = keras.Input((None, config.bins, 2), name="noisy")
+    states = layers.States(causal=NETWORKS[config.model.network].causal(config))
+    normalise = layers.LevelNormaliser(layers.level_frames(config), name="level", dtype="float32")
+    levelled = states.through(normalise, noisy, 2)
+    target = masks.TARGETS[config.model.target]
+    raw = NETWORKS[config.model.network].build(
+        config, _features(config, levelled, states), target.channels, states
     )
+    # A network may compute in half precision; its mask is made and applied in single precision.
+    mask = target.mask(ops.cast(raw, "float32"), levelled, config)
+    return Network(
+        keras.Model([noisy, *states.inputs], [mask, *states.outputs], name=config.model.network),
+        causal=states.causal,
+    )
+
+
+def _features(config: Config, levelled: Any, states: layers.States) -> Any:
+    """Return what the network sees [batch, frames, bins, features]."""
+    found = [features.stack(levelled, config)]
+    if config.model.delta_phase in ("time", "both"):
+        layer = layers.DeltaPhase(
+            config.hop_length, config.stft.n_fft, name="delta_phase", dtype="float32"
+        )
+        found.append(states.through(layer, levelled, config.bins, 2))
+    if config.model.delta_phase in ("frequency", "both"):
+        found.append(features.delta_phase_frequency(levelled))
+    return ops.concatenate(found, axis=-1) if len(found) > 1 else found[0]
 
 
 def _as_list(x: Any) -> list:

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask import features
 from specmask.config import Config
 from specmask.models import layers
 
@@ -24,31 +23,22 @@ NORMALISATIONS = {
     # With several replicas the statistics are of all of them.
     "batch": lambda **options: keras.layers.BatchNormalization(synchronized=True, **options),
 }
+WAYS = {"forward": False, "backward": True}  # name -> backwards
 
 
-def build(config: Config, spectrum: Any) -> tuple[Any, list[Any], list[Any]]:
-    """Return the raw mask [batch, frames, bins, 2], the state's inputs and its outputs."""
+def causal(config: Config) -> bool:
+    """Return whether the LSTM runs forward only."""
+    return not config.model.bidirectional
+
+
+def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
+    """Return the raw output [batch, frames, bins, channels]."""
     c = config.model
-    bins, causal = config.bins, not c.bidirectional
-    inputs, outputs = [], []
-
-    def state(*shape: int, name: str) -> Any:
-        inputs.append(keras.Input(shape, name=f"{name}_state"))
-        return inputs[-1]
-
-    normalise = layers.LevelNormaliser(layers.level_frames(config), name="level")
-    level = state(2, name="level") if causal else ops.zeros_like(spectrum[:, 0, :2, 0])
-    x, level = normalise(spectrum, level)
-    if causal:
-        outputs.append(level)
-    x = features.stack(x, c.features, c.compression)
-
+    bins = config.bins
     for number, (kernel, dilation) in enumerate(KERNELS, 1):
-        name = f"conv{number}"
-        conv = layers.CausalConv2D(c.conv_channels, kernel, dilation, name=name)
-        if causal and conv.context:
-            x, after = conv(x, state(conv.context, bins, x.shape[-1], name=name))
-            outputs.append(after)
+        conv = layers.CausalConv2D(c.conv_channels, kernel, dilation, name=f"conv{number}")
+        if states.causal and conv.context:
+            x = states.through(conv, x, conv.context, bins, x.shape[-1])
         else:
             x = conv(x)
     x = layers.CausalConv2D(c.squeeze_channels, (1, 1), name="squeeze")(x)
@@ -58,16 +48,12 @@ def build(config: Config, spectrum: Any) -> tuple[Any, list[Any], list[Any]]:
 
     for number in range(1, c.recurrent_layers + 1):
         name, units = f"lstm{number}", c.recurrent_units
-        if causal:
-            before = [state(units, name=f"{name}_{part}") for part in ("h", "c")]
-            x, after = layers.lstm(x, units, name, before)
-            outputs.extend(after)
+        if states.causal:
+            x = states.through(layers.LSTM(units, name=name), x, (units,), (units,))
         else:
-            there, _ = layers.lstm(x, units, f"{name}_forward")
-            back, _ = layers.lstm(x, units, f"{name}_backward", backwards=True)
-            x = ops.concatenate([there, back], axis=-1)
+            there, back = (layers.LSTM(units, b, name=f"{name}_{way}") for way, b in WAYS.items())
+            x = ops.concatenate([there(x)[0], back(x)[0]], axis=-1)
     x = keras.layers.Dense(c.dense_units, activation="relu", name="dense")(x)
-    x = keras.layers.Dense(2 * bins, name="mask")(x)
-    x = keras.layers.Reshape((-1, 2, bins))(x)
-    x = ops.transpose(x, (0, 1, 3, 2))
-    return x + layers.identity_mask(), inputs, outputs
+    x = keras.layers.Dense(channels * bins, name="mask")(x)
+    x = keras.layers.Reshape((-1, channels, bins))(x)
+    return ops.transpose(x, (0, 1, 3, 2))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from specmask import features
 from specmask.config import Config
 
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
@@ -54,12 +55,62 @@ def level_frames(config: Config) -> float:
     return LEVEL_SECONDS * config.data.sample_rate / config.hop_length
 
 
-def identity_mask() -> np.ndarray:
-    """Return what is added to a raw mask so that training starts near M = 1: float32 [2].
+class States:
+    """The states of a network while it is built: an input and an output for each stateful layer.
 
-    NumPy and not a tensor: ONNX would make a further input of a tensor from outside the graph.
+    Without causality every stateful layer starts at zero and its last state is dropped.
     """
-    return np.array([1, 0], np.float32)
+
+    def __init__(self, causal: bool):
+        self.causal = causal
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+
+    def through(self, layer: Any, x: Any, *shapes: Any) -> Any:
+        """Return y of ``layer(x, *states) -> (y, *states)``.
+
+        Args:
+            shapes: one shape a state, without the batch; numbers are the shape of the only one.
+        """
+        shapes = (shapes,) if isinstance(shapes[0], int) else shapes
+        if self.causal:
+            names = [f"{layer.name}_state", *(f"{layer.name}_state{n}" for n in range(2, 9))]
+            states = [keras.Input(s, name=n) for s, n in zip(shapes, names, strict=False)]
+            self.inputs += states
+        else:
+            states = [Zeros(shape)(x) for shape in shapes]
+        y, *states = layer(x, *states)
+        if self.causal:
+            self.outputs += states
+        return y
+
+
+class Zeros(keras.layers.Layer):
+    """Zeros of a shape, one for each row of a batch."""
+
+    def __init__(self, shape: tuple, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.shape = shape
+
+    def call(self, x: Any) -> Any:
+        """Return zeros [batch, *shape]."""
+        return ops.zeros((ops.shape(x)[0], *self.shape))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the batch is open."""
+        return keras.KerasTensor((x.shape[0], *self.shape), dtype="float32")
+
+
+class DeltaPhase(keras.layers.Layer):
+    """Phase steps along time; the state is the frame before [batch, bins, 2]."""
+
+    def __init__(self, hop_length: int, n_fft: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.hop_length, self.n_fft = hop_length, n_fft
+
+    def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
+        """Return cosine and sine [batch, frames, bins, 2], and the last frame."""
+        return features.delta_phase_time(spectrum, state, self.hop_length, self.n_fft)
 
 
 class CausalConv2D(keras.layers.Layer):
@@ -72,6 +123,7 @@ class CausalConv2D(keras.layers.Layer):
         filters: output channels.
         kernel: (frames, bins).
         dilation: in time.
+        stride: in frequency; the number of bins has to be a multiple of it.
     """
 
     def __init__(
@@ -79,11 +131,13 @@ class CausalConv2D(keras.layers.Layer):
         filters: int,
         kernel: tuple[int, int],
         dilation: int = 1,
+        stride: int = 1,
         activation: str | None = "relu",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.filters, self.kernel_size, self.dilation = filters, kernel, dilation
+        self.filters, self.kernel_size = filters, kernel
+        self.dilation, self.stride = dilation, stride
         self.activation = keras.activations.get(activation)
         self.context = (kernel[0] - 1) * dilation
 
@@ -94,17 +148,23 @@ class CausalConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any, state: Any = None) -> Any:
-        """Return y [batch, frames, bins, filters], or (y, state) where there is a state.
+        """Return y [batch, frames, bins / stride, filters], or (y, state) where there is a state.
 
         The state is [batch, context, bins, channels].
         """
-        bins, before = self.kernel_size[1] - 1, self.context // 2
+        bins, before = self.kernel_size[1] - self.stride, self.context // 2
         time = (0, 0) if state is not None else (before, self.context - before)
         if state is not None:
             x = ops.concatenate([state, x], axis=1)
             state = x[:, -self.context :]
         x = ops.pad(x, ((0, 0), time, (bins // 2, bins - bins // 2), (0, 0)))
-        y = ops.conv(x, self.kernel, padding="valid", dilation_rate=(self.dilation, 1))
+        y = ops.conv(
+            x,
+            self.kernel,
+            strides=(1, self.stride),
+            padding="valid",
+            dilation_rate=(self.dilation, 1),
+        )
         y = self.activation(y + self.bias)
         return y if state is None else (y, state)
 
@@ -146,24 +206,33 @@ def open_gate(units: int) -> Any:
     return keras.initializers.Constant(bias)
 
 
-def lstm(x: Any, units: int, name: str, state: list[Any] | None = None, backwards: bool = False):
-    """An LSTM over [batch, frames, features], the products with its input done for all frames.
+class LSTM(keras.layers.Layer):
+    """An LSTM over time, the products with its input done for all frames at once.
 
-    Returns:
-        [batch, frames, units] and the new state (h, c).
+    Called as ``layer(x, h, c) -> (y, h, c)`` with x [batch, frames, features] and states
+    [batch, units], zero where they are left out.
+
+    Args:
+        backwards: from the last frame to the first.
     """
-    projected = keras.layers.Dense(
-        4 * units, bias_initializer=open_gate(units), name=f"{name}_input"
-    )(x)
-    rnn = keras.layers.RNN(
-        LSTMCell(units, name=f"{name}_cell"),
-        return_sequences=True,
-        return_state=True,
-        go_backwards=backwards,
-        name=name,
-    )
-    y, *state = rnn(projected, initial_state=state)
-    return (ops.flip(y, axis=1) if backwards else y), state
+
+    def __init__(self, units: int, backwards: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.backwards = units, backwards
+        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
+        self.rnn = keras.layers.RNN(
+            LSTMCell(units), return_sequences=True, return_state=True, go_backwards=backwards
+        )
+
+    def build(self, x_shape: tuple, h_shape: tuple | None = None, c_shape: Any = None) -> None:
+        """Create the weights."""
+        self.project.build((None, None, x_shape[-1]))
+        self.rnn.build((None, None, 4 * self.units))
+
+    def call(self, x: Any, h: Any = None, c: Any = None) -> tuple[Any, Any, Any]:
+        """Return y [batch, frames, units] and the states after the last frame."""
+        y, h, c = self.rnn(self.project(x), initial_state=None if h is None else [h, c])
+        return (ops.flip(y, axis=1) if self.backwards else y), h, c
 
 
 class BandLSTM(keras.layers.Layer):
@@ -176,21 +245,18 @@ class BandLSTM(keras.layers.Layer):
     def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
-        self.rnn = keras.layers.RNN(LSTMCell(units), return_sequences=True, return_state=True)
+        self.lstm = LSTM(units)
 
     def build(self, x_shape: tuple, h_shape: tuple, c_shape: tuple) -> None:
         """Create the weights."""
-        self.project.build((None, None, x_shape[-1]))
-        self.rnn.build((None, None, 4 * self.units))
+        self.lstm.build((None, None, x_shape[-1]))
 
     def call(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
         """Return y [batch, frames, bins, units] and the states after the last frame."""
         batch, frames, bins = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
-        rows = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch * bins, frames, x.shape[3]))
-        start = [ops.reshape(s, (batch * bins, self.units)) for s in (h, c)]
-        y, *end = self.rnn(self.project(rows), initial_state=start)
-        y = ops.transpose(ops.reshape(y, (batch, bins, frames, self.units)), (0, 2, 1, 3))
+        rows = ops.reshape(ops.swapaxes(x, 1, 2), (batch * bins, frames, x.shape[3]))
+        y, *end = self.lstm(rows, *(ops.reshape(s, (batch * bins, self.units)) for s in (h, c)))
+        y = ops.swapaxes(ops.reshape(y, (batch, bins, frames, self.units)), 1, 2)
         return y, *(ops.reshape(s, (batch, bins, self.units)) for s in end)
 
     def compute_output_spec(self, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
@@ -198,3 +264,70 @@ class BandLSTM(keras.layers.Layer):
         y = keras.KerasTensor((*x.shape[:3], self.units), dtype="float32")
         state = (h.shape[0], h.shape[1], self.units)
         return y, *(keras.KerasTensor(state, dtype="float32") for _ in range(2))
+
+
+class PadTo(keras.layers.Layer):
+    """Add zeros behind frames and bins until both are multiples of a number."""
+
+    def __init__(self, multiple: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x: Any) -> Any:
+        """Return [batch, more frames, more bins, channels]."""
+        frames, bins = -ops.shape(x)[1] % self.multiple, -x.shape[2] % self.multiple
+        return ops.pad(x, ((0, 0), (0, frames), (0, bins), (0, 0)))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        bins = x.shape[2] + -x.shape[2] % self.multiple
+        return keras.KerasTensor((x.shape[0], None, bins, x.shape[3]), dtype=x.dtype)
+
+
+class CutTo(keras.layers.Layer):
+    """Cut frames and bins to those of another tensor."""
+
+    def call(self, x: Any, like: Any) -> Any:
+        """Return [batch, frames of like, bins of like, channels]."""
+        return x[:, : ops.shape(like)[1], : like.shape[2]]
+
+    def compute_output_spec(self, x: Any, like: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((*like.shape[:3], x.shape[3]), dtype=x.dtype)
+
+
+class Windows(keras.layers.Layer):
+    """Cut clips into windows [windows, frames, bins, channels], the last one filled with zeros.
+
+    Bins are cut off or filled with zeros. :class:`Joined` goes back.
+    """
+
+    def __init__(self, frames: int, bins: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.frames, self.bins = frames, bins
+
+    def call(self, x: Any) -> Any:
+        """Take [batch, any frames, any bins, channels]."""
+        x = x[:, :, : self.bins]
+        more = -ops.shape(x)[1] % self.frames
+        x = ops.pad(x, ((0, 0), (0, more), (0, self.bins - x.shape[2]), (0, 0)))
+        return ops.reshape(x, (-1, self.frames, self.bins, x.shape[3]))
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((None, self.frames, self.bins, x.shape[3]), dtype=x.dtype)
+
+
+class Joined(keras.layers.Layer):
+    """Join windows to clips with the frames and bins of another tensor; missing bins repeat."""
+
+    def call(self, x: Any, like: Any) -> Any:
+        """Return [batch of like, frames of like, bins of like, channels]."""
+        bins, shape = like.shape[2], ops.shape(like)
+        x = ops.reshape(x, (shape[0], -1, x.shape[2], x.shape[3]))[:, : shape[1], :bins]
+        missing = bins - x.shape[2]
+        return ops.concatenate([x, ops.repeat(x[:, :, -1:], missing, axis=2)], 2) if missing else x
+
+    def compute_output_spec(self, x: Any, like: Any) -> Any:
+        """Return the shape, which Keras cannot find where the number of frames is open."""
+        return keras.KerasTensor((*like.shape[:3], x.shape[3]), dtype=x.dtype)

@@ -1,0 +1,56 @@
+"""The convolutional autoencoder with a dense bottleneck of the Doyosae project.
+
+Strided 3x3 convolutions halve frames and bins at each level, dense layers look at the whole window
+at once, and transposed convolutions mirror the way back. With six levels from 32 channels on and
+dense layers of 2048, 512, 2048 for windows of 256 x 256 it has about 82 million parameters.
+
+Differs from the project: a clip is cut into windows one after the other, and bins beyond a multiple
+of what the levels need take the output of the last one.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from specmask.config import Config
+from specmask.models import layers
+
+
+def causal(config: Config) -> bool:
+    """Return False: a window is seen as a whole."""
+    return False
+
+
+def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
+    """Return the raw output [batch, frames, bins, channels]."""
+    c = config.model
+    bins = max(1, round(config.bins / 2**c.levels)) * 2**c.levels
+    frames = c.window_frames
+    noisy = x
+    x = layers.Windows(frames, bins, name="windows")(x)
+    for level in range(c.levels):
+        x = _activate(
+            keras.layers.Conv2D(
+                c.conv_channels * 2**level, 3, 2, padding="same", name=f"down{level + 1}"
+            )(x),
+            c,
+        )
+    shape = x.shape[1:]
+    x = keras.layers.Flatten(name="flatten")(x)
+    size = shape[0] * shape[1] * shape[2]
+    for number, units in enumerate((4 * c.dense_units, c.dense_units, 4 * c.dense_units, size), 1):
+        x = _activate(keras.layers.Dense(units, name=f"dense{number}")(x), c)
+    x = keras.layers.Reshape(shape, name="unflatten")(x)
+    for level in range(c.levels - 2, -2, -1):
+        filters = c.conv_channels * 2**level if level >= 0 else channels
+        name = f"up{level + 2}"
+        x = keras.layers.Conv2DTranspose(filters, 3, 2, padding="same", name=name)(x)
+        if level >= 0:
+            x = _activate(x, c)
+    return layers.Joined(name="joined")(x, noisy)
+
+
+def _activate(x: Any, c: Any) -> Any:
+    x = ops.relu(x) if c.activation == "relu" else ops.leaky_relu(x)
+    return keras.layers.Dropout(c.dropout)(x) if c.dropout else x
