@@ -55,7 +55,10 @@ def another(section: str, key: str, field: Any) -> Any:
     if isinstance(field.default, str):
         return "other-1.b"
     if field.annotation is float:
-        most = min([c.le for c in field.metadata if hasattr(c, "le")], default=float("inf"))
+        limits = [
+            getattr(c, name) for c in field.metadata for name in ("le", "lt") if hasattr(c, name)
+        ]
+        most = min(limits, default=float("inf"))
         return (0.75 if field.default * 1.25 > most else 1.25) * field.default or 0.1 / 3
     return field.default + 1
 
@@ -148,6 +151,7 @@ def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
     wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
+    wanted["model.window_frames"] = 3 * 2 ** wanted["model.levels"]
     overrides = [
         f"{name}={config.value_text(v) if isinstance(v, list | dict) else v}"
         for name, v in wanted.items()
