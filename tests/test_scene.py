@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import RATE, data_config, hiss, make_corpus, save, snapshot, speechlike, tone
+from conftest import RATE, ROOT, data_config, hiss, make_corpus, save, snapshot, speechlike, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from specmask import augment, cache, dataset, mixing, rooms, scene
-from specmask.config import KINDS, Config
+from specmask.config import KINDS, Augment, Config
 from specmask.errors import UserError
 
 # Every option that switches something on, and the key of what it draws.
@@ -549,3 +549,9 @@ def test_cache_of_every_kind_of_file(voices, tmp_path):
         assert record["snr_db"] == float(row["snr_db"])
         assert record["additive"] == (row["additive"] == "yes")
         assert np.isinf(record["noise_level_db"]) == (row["noise_level_db"] == "-inf")
+
+
+def test_every_option_is_explained():
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    missing = [name for name in Augment.model_fields if f"`{name}" not in text]
+    assert missing == []
