@@ -134,8 +134,9 @@ def slow_sdr(clean, enhanced, taps=512):
     """
     padded = np.r_[enhanced, np.zeros(taps - 1)]
     longer, n = np.r_[clean, np.zeros(taps - 1)], len(clean)
-    gram = scipy.linalg.toeplitz([longer[k : k + n] @ clean for k in range(taps)])
-    right = np.array([padded[k : k + n] @ clean for k in range(taps)])
+    # einsum, not @: the threads of BLAS cost more than so short a product
+    gram = scipy.linalg.toeplitz([np.einsum("i,i", longer[k : k + n], clean) for k in range(taps)])
+    right = np.array([np.einsum("i,i", padded[k : k + n], clean) for k in range(taps)])
     weights = scipy.linalg.solve(gram, right, assume_a="pos")
     target = np.convolve(clean, weights)
     return 10 * np.log10(np.sum(target**2) / np.sum((padded - target) ** 2))
