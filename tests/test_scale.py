@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import sys
@@ -411,9 +412,30 @@ def test_the_plan_is_told_before_the_first_file(corpus, tmp_path):
     done = project.call("data_prep.py", *args, cwd=tmp_path)
     first = next(line for line in done.stdout.splitlines() if not line.startswith("warning"))
     assert first.startswith("plan: 48 files, 0.01 h, 48 to be made: 0.00")
-    assert first.endswith("with 1 worker") and "GB free, about 0 s" in first
+    assert re.search(r" GB of [\d.]+ GB free, about \d+ s with 1 worker$", first)
     done = project.call("data_prep.py", *args, cwd=tmp_path)
     assert "plan: 48 files, 0.01 h, all are there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "words"),
+    [(2, 1, "96 s with 1 worker"), (60, 4, "12 min with 4 workers"), (3600, 8, "6 h with 8")],
+)
+def test_the_time_is_that_of_a_file_over_the_workers(
+    corpus, tmp_path, monkeypatch, seconds, workers, words
+):
+    monkeypatch.setattr(preflight, "_seconds_a_file", lambda survey: seconds)
+    plans = dataset.plan(data_config(corpus, tmp_path, compute__workers=workers, **TOTALS))[0]
+    assert f"about {words}" in preflight.plan_line([synthesis.survey(plan) for plan in plans])
+
+
+def test_the_time_of_a_file_is_the_mean_of_some(corpus, tmp_path, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.1 * next(clock))
+    plan = dataset.plan(data_config(corpus, tmp_path, **TOTALS))[0][0]
+    with synthesis.alone(plan.config):
+        assert preflight._seconds_a_file(synthesis.survey(plan)) == pytest.approx(0.1)
+    assert next(clock) == 16  # before and after each of eight files
 
 
 def test_a_disk_that_is_too_small_is_refused(corpus, tmp_path, monkeypatch):
