@@ -231,7 +231,7 @@ def _marks(folder: Path, total: int) -> np.ndarray:
 
 def _mark(name: str, size: int) -> int:
     """Put a checksum of a file's name and its size in bytes into one whole number of 64 bits."""
-    return zlib.crc32(os.fsencode(name)) << 32 | size & 0xFFFFFFFF
+    return zlib.crc32(name.encode(errors="surrogateescape")) << 32 | size & 0xFFFFFFFF
 
 
 def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -214,9 +214,13 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     args = settings_args(data_overrides(corpus, tmp_path / "out", **totals))
     rng = random.Random(3)
     for _ in range(5):
+        wanted = len(list(tmp_path.rglob("noisy*_clnsp*.wav"))) + rng.randint(1, 20)
         with start_script("data_prep.py", *args, cwd=tmp_path, start_new_session=True) as process:
-            time.sleep(rng.uniform(0.6, 2.2))
-            os.killpg(process.pid, signal.SIGKILL)
+            while process.poll() is None and len(list(tmp_path.rglob("noisy*_clnsp*"))) < wanted:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.03))
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
     done = run_script("data_prep.py", *args, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     make(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
