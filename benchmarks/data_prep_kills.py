@@ -49,7 +49,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def done(folder: Path) -> int:
-    return sum(1 for _ in folder.rglob("noisy*_clnsp*.wav"))
+    return sum(1 for _ in folder.glob("NoisySpeech_training/noisy*"))
 
 
 def compare(what: str, found: dict[str, str], expected: dict[str, str]) -> bool:

@@ -212,11 +212,11 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     """Five kills at random moments of a run; the last one finishes what is then the same set."""
     totals = {"data__total_training_files": 120, "compute__workers": 2}
     args = settings_args(data_overrides(corpus, tmp_path / "out", **totals))
-    rng = random.Random(3)
+    rng, noisy = random.Random(3), "out/NoisySpeech_training/noisy*"
     for _ in range(5):
-        wanted = len(list(tmp_path.rglob("noisy*_clnsp*.wav"))) + rng.randint(1, 20)
+        wanted = len(list(tmp_path.glob(noisy))) + rng.randint(1, 20)
         with start_script("data_prep.py", *args, cwd=tmp_path, start_new_session=True) as process:
-            while process.poll() is None and len(list(tmp_path.rglob("noisy*_clnsp*"))) < wanted:
+            while process.poll() is None and len(list(tmp_path.glob(noisy))) < wanted:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.03))
             with suppress(ProcessLookupError):  # it has just ended
