@@ -9,6 +9,7 @@ every file. Exit code 1 if one differs.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -48,7 +49,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def done(folder: Path) -> int:
-    return sum(1 for _ in folder.rglob("noisy*_clnsp*.wav"))
+    return sum(1 for _ in folder.glob("NoisySpeech_training/noisy*"))
 
 
 def compare(what: str, found: dict[str, str], expected: dict[str, str]) -> bool:
@@ -69,9 +70,16 @@ def main(args: argparse.Namespace, folder: Path) -> int:
             command(args, folder / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        time.sleep(rng.uniform(0, 0.5 * seconds))
+        if rng.random() < 0.25:  # also while it starts
+            time.sleep(rng.uniform(0, 0.3 * seconds))
+        else:
+            wanted = done(folder / "killed") + rng.randint(1, 2 * args.files // args.kills)
+            while process.poll() is None and done(folder / "killed") < wanted:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.05))
         kill = rng.choice((os.kill, os.killpg))  # without or with its workers
-        kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            kill(process.pid, signal.SIGKILL)
         process.wait()
         counts.append(done(folder / "killed"))
     print(f"files at the kills: {counts}")

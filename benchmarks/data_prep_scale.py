@@ -36,12 +36,16 @@ SIZE = synthesis.HEADER_BYTES + 2 * 48000
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Print how long the block took and the largest memory so far, in MB of 10^6 bytes."""
-    started = time.perf_counter()
+    """Print the time of the block, that of the processor, and the largest memory so far.
+
+    In seconds and MB of 10^6 bytes.
+    """
+    started, cpu = time.perf_counter(), time.process_time()
     yield
     unit = 1 if sys.platform == "darwin" else KIB
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    print(f"{name:10}{time.perf_counter() - started:8.1f} s{peak_mb:8.0f} MB", flush=True)
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    print(f"{name:10}{wall:8.1f} s{cpu:8.1f} s CPU{peak_mb:8.0f} MB", flush=True)
 
 
 def make_sources(cfg: config.Config, count: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Survey:
 
     Attributes:
         plan: of the split.
+        settings: what its files depend on; found once, since a digest of all sources is in it.
         there: bool [total], which files are done.
         surplus: number of rows beyond the total.
         complete: nothing has to be done, not even the manifest.
@@ -41,6 +43,7 @@ class Survey:
     """
 
     plan: Plan
+    settings: dict[str, Any]
     there: np.ndarray
     surplus: int = 0
     complete: bool = False
@@ -108,7 +111,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
     """
     folders = [plan.config.stft.folder(kind, plan.split) for kind in KINDS]
     there = np.zeros(plan.total, bool)
-    path = manifest.path_of(plan.config, plan.split)
+    path, settings = manifest.path_of(plan.config, plan.split), plan.settings()
     if overwrite:
         sizes = {
             kind: sum(
@@ -116,8 +119,8 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
             )
             for kind, folder in zip(KINDS, folders, strict=True)
         }
-        return Survey(plan, there, overwrite=True, replaced_bytes=sizes)
-    _refuse_foreign(path.with_suffix(".json"), folders, plan.settings())
+        return Survey(plan, settings, there, overwrite=True, replaced_bytes=sizes)
+    _refuse_foreign(path.with_suffix(".json"), folders, settings)
     found = [_marks(folder, plan.total) for folder in folders]
     surplus = 0
     parts = _parts(path)
@@ -133,7 +136,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
         )
     interrupted = any(part.exists() for part in parts[1:])
     complete = bool(there.all()) and not surplus and not interrupted
-    return Survey(plan, there, surplus, complete)
+    return Survey(plan, settings, there, surplus, complete)
 
 
 def disk_bytes(size: int) -> int:
@@ -153,7 +156,7 @@ def fill(found: Survey) -> Made:
     if not found.there.any():
         for old in _parts(path):
             old.unlink(missing_ok=True)
-    manifest.write_settings(path.with_suffix(".json"), plan.settings())
+    manifest.write_settings(path.with_suffix(".json"), found.settings)
     if found.complete:
         return Made(plan.split, total, 0, found.surplus, path)
 
@@ -228,7 +231,7 @@ def _marks(folder: Path, total: int) -> np.ndarray:
 
 def _mark(name: str, size: int) -> int:
     """Put a checksum of a file's name and its size in bytes into one whole number of 64 bits."""
-    return zlib.crc32(os.fsencode(name)) << 32 | size & 0xFFFFFFFF
+    return zlib.crc32(name.encode(errors="surrogateescape")) << 32 | size & 0xFFFFFFFF
 
 
 def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict) -> None:

@@ -6,11 +6,12 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -211,11 +212,15 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     """Five kills at random moments of a run; the last one finishes what is then the same set."""
     totals = {"data__total_training_files": 120, "compute__workers": 2}
     args = settings_args(data_overrides(corpus, tmp_path / "out", **totals))
-    rng = random.Random(3)
+    rng, noisy = random.Random(3), "out/NoisySpeech_training/noisy*"
     for _ in range(5):
+        wanted = len(list(tmp_path.glob(noisy))) + rng.randint(1, 20)
         with start_script("data_prep.py", *args, cwd=tmp_path, start_new_session=True) as process:
-            time.sleep(rng.uniform(0.6, 2.2))
-            os.killpg(process.pid, signal.SIGKILL)
+            while process.poll() is None and len(list(tmp_path.glob(noisy))) < wanted:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.03))
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
     done = run_script("data_prep.py", *args, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     make(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
@@ -411,9 +416,30 @@ def test_the_plan_is_told_before_the_first_file(corpus, tmp_path):
     done = project.call("data_prep.py", *args, cwd=tmp_path)
     first = next(line for line in done.stdout.splitlines() if not line.startswith("warning"))
     assert first.startswith("plan: 48 files, 0.01 h, 48 to be made: 0.00")
-    assert first.endswith("with 1 worker") and "GB free, about 0 s" in first
+    assert re.search(r" GB of [\d.]+ GB free, about \d+ s with 1 worker$", first)
     done = project.call("data_prep.py", *args, cwd=tmp_path)
     assert "plan: 48 files, 0.01 h, all are there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "words"),
+    [(2, 1, "96 s with 1 worker"), (60, 4, "12 min with 4 workers"), (3600, 8, "6 h with 8")],
+)
+def test_the_time_is_that_of_a_file_over_the_workers(
+    corpus, tmp_path, monkeypatch, seconds, workers, words
+):
+    monkeypatch.setattr(preflight, "_seconds_a_file", lambda survey: seconds)
+    plans = dataset.plan(data_config(corpus, tmp_path, compute__workers=workers, **TOTALS))[0]
+    assert f"about {words}" in preflight.plan_line([synthesis.survey(plan) for plan in plans])
+
+
+def test_the_time_of_a_file_is_the_mean_of_some(corpus, tmp_path, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.1 * next(clock))
+    plan = dataset.plan(data_config(corpus, tmp_path, **TOTALS))[0][0]
+    with synthesis.alone(plan.config):
+        assert preflight._seconds_a_file(synthesis.survey(plan)) == pytest.approx(0.1)
+    assert next(clock) == 16  # before and after each of eight files
 
 
 def test_a_disk_that_is_too_small_is_refused(corpus, tmp_path, monkeypatch):
