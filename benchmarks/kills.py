@@ -28,11 +28,11 @@ from specmask import checkpoint, cli  # noqa: E402
 
 # A checkpoint after almost every step; long enough to outlive the kills.
 OPTIONS = [
-    "train.epochs=24", "train.checkpoint_minutes=0.001", "model.network=band_lstm",
+    "train.epochs=40", "train.checkpoint_minutes=0.001", "model.network=band_lstm",
     "train.remix_noises=2", "train.remix_tilt_db=6", "train.crop_seconds=0.3",
     "data.total_training_files=64", "train.listen_files=1", "train.metric_files=1",
 ]  # fmt: skip
-LONGEST_SECONDS = 5  # from the first step of a start to the kill
+LONGEST_SECONDS = 2  # from the first step of a start to the kill
 
 
 def command(script: str, ini: Path, run: str) -> list[str]:

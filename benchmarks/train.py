@@ -6,7 +6,8 @@ All three train the same network with the same loss on the same batches, each in
 own: `ours` is specmask.trainer with all it does (clipping, running mean of the weights, scalars for
 TensorBoard); `fit` is a bare keras.Model.fit with Adam; `reference` is a loop in the manner of the
 reference project: eager, float64, a second forward pass for the metrics, metrics in the loop.
-Prints examples a second without the first step, peak memory in MB (10^6 bytes), and how long ours
+Prints examples a second without the first step, by the clock and by processor time (which counts
+on a machine that is busy with other things), peak memory in MB (10^6 bytes), and how long ours
 waited for data.
 """
 
@@ -56,6 +57,16 @@ def batches_of(cfg, folder: Path, steps: int):
     return batches.Batches(cfg, cache.Cache(index, [maps[0]], [maps[1]]))
 
 
+def moment() -> tuple[float, float]:
+    """Return now: by the clock and in processor seconds of this process."""
+    return time.monotonic(), time.process_time()
+
+
+def since(started: tuple[float, float]) -> dict:
+    wall, used = (now - then for now, then in zip(moment(), started, strict=True))
+    return {"seconds": wall, "processor_seconds": used}
+
+
 def ours(cfg, drawn, folder: Path) -> dict:
     from specmask import session, trainer
     from specmask.board import Board
@@ -64,12 +75,11 @@ def ours(cfg, drawn, folder: Path) -> dict:
     run.board = Board(folder / "logs", 0, 0)
     for number, batch in enumerate(stream := Waited(drawn.epoch(0))):
         if number == 1:
-            started, stream.seconds = time.monotonic(), 0.0
+            started, stream.seconds = moment(), 0.0
         result = run.step(batch, rate=1e-4)
         run.progress.total_steps += 1
         run._show(result, 1e-4, session.Clock(drawn.steps))
-    seconds = time.monotonic() - started
-    return {"seconds": seconds, "waiting_share": stream.seconds / seconds}
+    return since(started) | {"waited": stream.seconds}
 
 
 class Waited:
@@ -107,10 +117,10 @@ def fit(cfg, drawn, folder: Path) -> dict:
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 0:
-                self.started = time.monotonic()
+                self.started = moment()
 
         def on_train_end(self, logs=None):
-            self.seconds = time.monotonic() - self.started
+            self.found = since(self.started)
 
     def pairs():
         for batch in drawn.epoch(0):
@@ -128,31 +138,36 @@ def fit(cfg, drawn, folder: Path) -> dict:
         jit_compile=cfg.train.jit_compile,
     )
     model.fit(data, callbacks=[watch], verbose=0)
-    return {"seconds": watch.seconds}
+    return watch.found
 
 
 def reference(cfg, drawn, folder: Path) -> dict:
     import keras
     import tensorflow as tf
 
-    from specmask import batches, cache, losses, metrics, models, spectral
+    from specmask import batches, cache, losses, masks, metrics, models, spectral
 
     keras.config.set_floatx("float64")
     network, optimizer = models.build(cfg), keras.optimizers.Adam(1e-4)
     variables = network.model.trainable_variables
     stft = spectral.Stft.from_config(cfg)
+
+    def enhance(noisy, training):
+        mask, _ = network(noisy, network.zero_state(len(noisy)), training)
+        return masks.apply_complex(tf.cast(mask, tf.float64), noisy)
+
     for number, batch in enumerate(drawn.epoch(0)):
         if number == 1:
-            started = time.monotonic()
+            started = moment()
         clean, noise = (tf.cast(x, tf.float64) for x in batches.mixture(*batch))
         noisy = clean + noise
         with tf.GradientTape() as tape:
-            enhanced = tf.cast(network.enhance(noisy, training=True), tf.float64)
+            enhanced = enhance(noisy, training=True)
             loss = tf.reduce_mean(
                 losses.compressed(clean, enhanced, cfg.model.compression, cfg.train.complex_weight)
             )
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        enhanced = network.enhance(noisy)
+        enhanced = enhance(noisy, training=False)
         samples = (clean.shape[1] - 1) * stft.hop_length
         waves = [
             spectral.inverse(cache.to_complex(np.asarray(x, np.float32)), samples, stft)
@@ -160,35 +175,38 @@ def reference(cfg, drawn, folder: Path) -> dict:
         ]
         for job in zip(*waves, strict=True):
             metrics.score(*job, cfg.data.sample_rate, ("si_sdr", "snr_improvement", "stoi"))
-    return {"seconds": time.monotonic() - started}
+    return since(started)
 
 
-def measure(loop: str, network: str, steps: int) -> dict:
+def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
     cli.import_tensorflow()
     import tensorflow as tf
 
     from specmask import config
 
-    cfg = config.load(CONFIGS[network], ["train.remix=no", "train.loss=compressed:1"])
+    common = ["train.remix=no", "train.loss=compressed:1"]
+    cfg = config.load(CONFIGS[network], [*common, *options])
     if cfg.train.deterministic and loop == "ours":
         tf.config.experimental.enable_op_determinism()
     with tempfile.TemporaryDirectory() as folder:
         drawn = batches_of(cfg, Path(folder), steps)
         found = globals()[loop](cfg, drawn, Path(folder))
-    examples = cfg.train.batch_size * (steps - 1)
-    return found | {"examples_a_second": examples / found["seconds"], "peak_mb": peak_mb()}
+    return found | {"examples": cfg.train.batch_size * (steps - 1), "peak_mb": peak_mb()}
 
 
-def compare(network: str, steps: int) -> None:
-    print(f"{network} network, {steps - 1} steps")
-    print(f"{'loop':10} examples/s  peak MB  waiting")
+def compare(network: str, steps: int, options: list[str]) -> None:
+    print(f"{network} network, {steps - 1} steps {' '.join(options)}")
+    print(f"{'loop':10} examples/s  a processor second  peak MB  waiting")
     for loop in LOOPS:
         command = [sys.executable, __file__, "--network", network, "--steps", str(steps)]
+        command += [word for option in options for word in ("--set", option)]
         done = subprocess.run([*command, "--loop", loop], stdout=subprocess.PIPE, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
-        waiting = f"{100 * found['waiting_share']:.2f} %" if loop == "ours" else ""
+        waiting = f"{100 * found['waited'] / found['seconds']:.2f} %" if loop == "ours" else ""
         print(
-            f"{loop:10} {found['examples_a_second']:10.2f}  {found['peak_mb']:7.0f}  {waiting}",
+            f"{loop:10} {found['examples'] / found['seconds']:10.2f}  "
+            f"{found['examples'] / found['processor_seconds']:18.2f}  {found['peak_mb']:7.0f}  "
+            f"{waiting}",
             flush=True,
         )
 
@@ -197,9 +215,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=CONFIGS, default="default")
     parser.add_argument("--steps", type=int, default=10, help="the first one is not counted")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--loop", choices=LOOPS, help="only this one; prints JSON")
     args = parser.parse_args()
     if args.loop:
-        print(json.dumps(measure(args.loop, args.network, args.steps)))
+        print(json.dumps(measure(args.loop, args.network, args.steps, args.set)))
     else:
-        compare(args.network, args.steps)
+        compare(args.network, args.steps, args.set)

@@ -3,6 +3,7 @@
 Imported by worker processes: no TensorFlow here.
 """
 
+import functools
 import os
 import signal
 from concurrent.futures import Future
@@ -49,12 +50,14 @@ class Scores:
 
     def submit(self, jobs: list[Job], workers: int) -> None:
         """Hand files to the worker processes, which are started when first needed."""
-        executor = loky.get_reusable_executor(
-            parallel.worker_count(workers), timeout=IDLE_SECONDS, initializer=_give_way
-        )
         for at in range(0, len(jobs), CHUNK):
             task = jobs[at : at + CHUNK]
-            self.tasks.append((task, executor.submit(_score, task)))
+            try:
+                future = _pool(workers).submit(_score, task)
+            except BrokenProcessPool:
+                _pool.cache_clear()
+                future = _pool(workers).submit(_score, task)
+            self.tasks.append((task, future))
 
     def ready(self) -> bool:
         """Tell whether they are finished."""
@@ -70,6 +73,13 @@ class Scores:
             for snr in sorted({s for s in snrs_db if np.isfinite(s)})
         }
         return _means(rows), by_snr, shown
+
+
+@functools.cache
+def _pool(workers: int) -> loky.ProcessPoolExecutor:
+    """Return the worker processes: not joblib's, whose owner expects to be their only user."""
+    count = parallel.worker_count(workers)
+    return loky.ProcessPoolExecutor(count, timeout=IDLE_SECONDS, initializer=_give_way)
 
 
 def _result(jobs: list[Job], future: Future) -> list:
