@@ -55,8 +55,7 @@ def measure(args) -> None:
                 file.write(minute)
         if args.runtime == "tensorflow":
             cli.import_tensorflow()
-        from specmask import enhancer
-        from specmask import folder as folders
+        from specmask import enhancer, recording
 
         if args.runtime == "tensorflow":
             import specmask.trained  # noqa: F401
@@ -69,7 +68,7 @@ def measure(args) -> None:
             curve.append(peak_mb())
 
         started = time.perf_counter()
-        folders.enhance_file(folder / "day.wav", folder / "out.wav", model, 10, tell=tell)
+        recording.enhance_file(folder / "day.wav", folder / "out.wav", model, 10, tell=tell)
         seconds = time.perf_counter() - started
         frames = sf.info(folder / "out.wav").frames
     tenth = curve[len(curve) // 10]

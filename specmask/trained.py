@@ -33,7 +33,9 @@ class Trained:
         self.description = describe(config, self.network, checkpoint.digest(weights))
         inputs = self.network.model.inputs
         specs = [tf.TensorSpec((None, *x.shape[1:]), tf.float32, name=x.name) for x in inputs]
-        self._call = tf.function(self.network, input_signature=(specs[0], specs[1:]))
+        self._call = tf.function(
+            self.network, input_signature=(specs[0], specs[1:]), autograph=False
+        )
 
     def zero_state(self, batch: int) -> Any:
         """Return the state before the first frame."""

@@ -10,10 +10,11 @@ import soundfile as sf
 from conftest import error_db, save
 from runs import signal
 
-from specmask import audio, enhancer, folder, plots
+from specmask import audio, enhancer, folder, plots, recording
 from specmask.errors import UserError
-from specmask.folder import enhance_file, enhance_folder
+from specmask.folder import enhance_folder
 from specmask.knobs import Knobs
+from specmask.recording import enhance_file
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
     spectrum[6615:] = 0
     source = save(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
     with audio.opened(source) as file:
-        blocks = np.concatenate(list(folder._blocks(file, 2345)))
+        blocks = np.concatenate(list(recording.blocks(file, 2345)))
     np.testing.assert_allclose(blocks, audio.read(source)[0], atol=1e-6)
 
 
@@ -110,8 +111,8 @@ def test_tags_are_kept(identity, tmp_path, kind):
         file.write(signal(2000))
     enhance_file(source, target, identity, 1.0)
     with sf.SoundFile(source) as a, sf.SoundFile(target) as b:
-        kept = [getattr(a, tag) for tag in folder.TAGS if tag != "software"]
-        assert kept == [getattr(b, tag) for tag in folder.TAGS if tag != "software"]
+        kept = [getattr(a, tag) for tag in recording.TAGS if tag != "software"]
+        assert kept == [getattr(b, tag) for tag in recording.TAGS if tag != "software"]
         assert "Räuber" in kept
 
 
@@ -134,7 +135,7 @@ def test_another_format(identity, tmp_path, source, subtype, format, wanted):
 
 
 def test_files_beyond_4_gib_become_rf64(identity, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "WAV_BYTES", 1000)
+    monkeypatch.setattr(recording, "WAV_BYTES", 1000)
     source = save(tmp_path / "a.wav", signal(900))
     enhance_file(source, tmp_path / "b.wav", identity, 1.0)
     assert sf.info(tmp_path / "b.wav").format == "RF64"
