@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,67 +90,67 @@ def over(function: Callable, rows: list, workers: int) -> None:
         pass
 
 
-def fresh(folder: Path) -> Path:
-    """Empty a folder, but for what scans have told."""
-    folder.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != ".specmask":
-            shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
-    return folder
-
-
 def measure(args: argparse.Namespace, folder: Path) -> None:
     roots = [args.speech, args.noise] if args.noise else make_sources(folder)
-    out, made = folder / "out", folder / "made"
-    overrides = [
-        f"data.clean_train_path={roots[0]}", f"data.noise_train_path={roots[1]}",
-        f"data.data_path={made}", f"data.total_training_files={args.files}",
-        "data.total_validation_files=1", "data.total_testing_files=0",
-    ]  # fmt: skip
-    cfg = config.load(ROOT / "config.ini", [*overrides, "compute.workers=1"])
+
+    def options(out: Path, workers: int) -> list[str]:
+        return [
+            f"data.clean_train_path={roots[0]}", f"data.noise_train_path={roots[1]}",
+            f"data.data_path={out}", f"data.total_training_files={args.files}",
+            "data.total_validation_files=1", "data.total_testing_files=0",
+            f"compute.workers={workers}",
+        ]  # fmt: skip
+
     time.sleep(2.5)  # a recording that is younger would be scanned again
+    cfg = config.load(ROOT / "config.ini", options(folder / "first", 1))
     plan = dataset.plan(cfg)[0][0]
     synthesis.make(plan)
     rows = manifest.read(cfg, "training")
-    sets = [f"--set={o}" for o in (*overrides, f"compute.workers={args.workers}")]
-    script = [sys.executable, str(ROOT / "data_prep.py"), *sets]
-    one = partial(bare, roots=roots, out=out)
-    loops = {
-        f"whole files, {name}": (partial(whole_files, roots=roots, out=out, resampler=name), share)
-        for name, share in (("soxr", 10), ("resampy", 100))
-    }
-    ways: dict[str, tuple[Callable, float, int]] = {
-        "bare": (lambda: over(one, rows, 1), 1, 1),
-        "make": (lambda: synthesis.make(plan), 1, 1),
-    }
-    for name, (function, share) in loops.items():
+
+    def make(out: Path) -> None:
+        synthesis.make(replace(plan, config=config.load(ROOT / "config.ini", options(out, 1))))
+
+    def script(out: Path) -> None:
+        sets = [f"--set={option}" for option in options(out, args.workers)]
+        command = [sys.executable, str(ROOT / "data_prep.py"), *sets]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def loop(function: Callable, share: int, workers: int, **more: str) -> tuple:
         some = rows[: max(8, len(rows) // share)]
-        function(some[0], out=fresh(out))  # resampy compiles
-        ways[name] = partial(over, function, some, 1), len(rows) / len(some), 1
-    ways |= {
-        "bare ": (lambda: over(one, rows, args.workers), 1, args.workers),
-        "data_prep.py": (partial(subprocess.run, script, check=True, stdout=subprocess.DEVNULL), 1,
-                         args.workers),
-    }  # fmt: skip
-    report(args, ways, roots, [out, made], len(rows))
+        (folder / "warm").mkdir(exist_ok=True)
+        function(some[0], roots=roots, out=folder / "warm", **more)  # resampy compiles
+        return (
+            lambda out: over(partial(function, roots=roots, out=out, **more), some, workers),
+            len(rows) / len(some),
+            workers,
+        )
+
+    ways = {
+        "bare": loop(bare, 1, 1),
+        "make": (make, 1, 1),
+        "whole files, soxr": loop(whole_files, 10, 1, resampler="soxr"),
+        "whole files, resampy": loop(whole_files, 100, 1, resampler="resampy"),
+        "bare ": loop(bare, 1, args.workers),
+        "data_prep.py": (script, 1, args.workers),
+    }
+    report(args, ways, roots, folder, len(rows))
 
 
 def report(
-    args: argparse.Namespace, ways: dict, roots: list[Path], folders: list[Path], count: int
+    args: argparse.Namespace, ways: dict, roots: list[Path], folder: Path, count: int
 ) -> None:
     hours = count * 3 / 3600
     wall: dict[str, list[float]] = {name: [] for name in ways}
     busy: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(args.rounds):
+    for turn in range(args.rounds):
         for name, (run, factor, workers) in ways.items():
-            for folder in folders:
-                fresh(folder)
+            # always a new folder: where files have just been deleted, ext4 is slow to make new ones
+            out = folder / f"{name.strip()}-{workers}-{turn}"
+            shutil.copytree(folder / "first/.specmask", out / ".specmask")
             if workers > 1 and name != "data_prep.py":
                 over(abs, list(range(64)), workers)  # starts the processes
             started, cpu = time.perf_counter(), time.process_time()
-            run()
+            run(out)
             wall[name].append((time.perf_counter() - started) * factor / hours)
             busy[name].append((time.process_time() - cpu) * factor / hours)
     for root in roots:
