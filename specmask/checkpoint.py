@@ -121,6 +121,12 @@ def prune(folder: Path, keep: int) -> None:
         path.unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Remove half-written files that a killed run left behind."""
+    for path in folder.glob(".specmask-*"):
+        path.unlink(missing_ok=True)
+
+
 def runs(root: Path, name: str) -> list[Path]:
     """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order."""
     found = []

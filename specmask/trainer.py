@@ -168,6 +168,8 @@ class Trainer:
 
     def begin(self, changes: list[runs.Change] | None) -> None:
         """Start a new run (changes is None), or go back to the newest readable checkpoint."""
+        if self.team.chief:
+            checkpoint.sweep(self.folder)
         if changes is None or not self._resume():
             self._start()
         for change in changes or ():

@@ -162,13 +162,14 @@ def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path
     result = project.call("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0
     assert "\nepoch " not in result.stdout
-    options = "--set", "train.epochs=1", "--profile"
+    options = "--set", "train.epochs=2", "--profile"
     result = project.call("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     runs = checkpoint.runs(ini.parent / "cp", "run")
     assert [r.name for r in runs] == ["run", "run-2"]
+    assert list(ini.parent.glob("logs/run-2/plugins/profile/*/*"))
     listed = project.call("train.py", "--config", ini, "--list", cwd=tmp_path).stdout
-    assert "train.epochs=4" in listed and "run-2     1/1" in listed
+    assert "train.epochs=4" in listed and "run-2   2/2" in listed
     for name, array in final_arrays(ini).items():
         np.testing.assert_array_equal(before[name], array)
 

@@ -275,8 +275,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     folder = tmp_path / "cp" / "run"
     assert [p.name for p in checkpoint.newest_first(folder)] == ["ckpt-00000003.npz"]
     assert not list(folder.glob(".specmask-*"))
+    (folder / ".specmask-left.npz").write_bytes(b"half")  # by a kill
     _, outcome = run.train()
     assert same(arrays(whole), arrays(outcome))
+    assert not list(folder.glob(".specmask-*"))
 
 
 def test_changes_are_told_with_what_they_imply(tmp_path, capsys):
