@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from specmask import audio, mixing, parallel, sources
+from specmask import audio, layouts, mixing, pairs, parallel, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config, spelling
 from specmask.errors import UserError
+from specmask.pairs import Pair
 from specmask.sources import Source
 
 COLUMNS = (
@@ -43,6 +44,7 @@ SETTINGS = (
 DRAWS = 200  # before a set of sources is given up as silent
 QUIET_DB = -30  # a crop this far below its recording's level counts as silent
 VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
+IMPORTED = {"imported": "pair"}  # in the column augmentation
 STALE_SECONDS = 600  # a temporary file this old belongs to a run that was killed
 _OURS = re.compile(r"^(clnsp\d+|noisy\d+_SNRdb_-?[\d.inf]+(_clnsp\d+)?)\.wav$")
 
@@ -57,16 +59,25 @@ class Plan:
     noise_root: Path
     speech: list[Source]
     noise: list[Source]
+    pairs: tuple[Pair, ...] = ()  # ready-made; then all of them are imported, and nothing is mixed
 
     @property
     def total(self) -> int:
         """Number of files."""
+        if self.pairs:
+            return len(self.pairs)
         return getattr(self.config.data, f"total_{self.split}_files")
 
     @property
     def samples(self) -> int:
         """Length of a file in samples."""
         return round(self.config.data.file_length * self.config.data.sample_rate)
+
+    @property
+    def hours(self) -> float:
+        """Length of all files."""
+        samples = sum(p.length for p in self.pairs) if self.pairs else self.total * self.samples
+        return samples / self.config.data.sample_rate / 3600
 
     def settings(self) -> dict[str, Any]:
         """Return everything but the total that the files depend on."""
@@ -114,39 +125,113 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
     """
     data = config.data
     rejected: dict[str, list[Rejected]] = {"training": [], "testing": []}
+    warnings: list[str] = []
 
-    def scan(root: Path, name_of: Any, option: str) -> list[Source]:
-        found, bad = sources.scan(root, name_of, config, option)
-        rejected["testing" if "test" in option else "training"] += [
-            Rejected(f"{root.name}/{r.path}", r.reason) for r in bad
-        ]
-        return found
+    def scan(end: str) -> tuple[tuple[Pair, ...], list[Source], list[Source]]:
+        pairs_found, speech, noise, bad = scan_sources(config, end)
+        rejected["testing" if end == "test" else "training"] += bad
+        return pairs_found, speech, noise
 
-    speech = scan(data.clean_train_path, sources.speaker_of, "clean_train_path")
-    noise = scan(data.noise_train_path, sources.recording_of, "noise_train_path")
+    imported, speech, noise = scan("train")
     rng = generator(data.seed, VALIDATION_KEY)
-    parts = [
-        sources.carve(found, data.validation_share, data.sample_rate, rng)
-        for found in (speech, noise)
-    ]
-    warnings = [
+    parts = [sources.carve(speech, data.validation_share, data.sample_rate, rng)]
+    if not imported:  # the noise of a pair goes with its speech
+        parts.append(sources.carve(noise, data.validation_share, data.sample_rate, rng))
+    warnings += [
         f"{what}: {warning}"
-        for what, part in zip(("speech", "noise"), parts, strict=True)
+        for what, part in zip(("speech", "noise"), parts, strict=False)
         for warning in part[2]
     ]
-    roots = data.clean_train_path, data.noise_train_path
-    plans = [
-        Plan(config, split, *roots, parts[0][k], parts[1][k])
-        for k, split in enumerate(("training", "validation"))
-    ]
+    roots = source_roots(config, "train", bool(imported))
+    plans = []
+    for k, split in enumerate(("training", "validation")):
+        if imported:
+            own = {s.path for s in parts[0][k]}
+            some = tuple(p for p in imported if p.clean.path in own)
+            plans.append(Plan(config, split, *roots, parts[0][k], [p.noisy for p in some], some))
+        else:
+            plans.append(Plan(config, split, *roots, parts[0][k], parts[1][k]))
     if data.total_testing_files:
-        test_speech = scan(data.clean_test_path, sources.speaker_of, "clean_test_path")
-        test_noise = scan(data.noise_test_path, sources.recording_of, "noise_test_path")
-        sources.refuse_leaks(speech, test_speech, "[data] clean_test_path: speech")
-        sources.refuse_leaks(noise, test_noise, "[data] noise_test_path: noise")
-        roots = data.clean_test_path, data.noise_test_path
-        plans.append(Plan(config, "testing", *roots, test_speech, test_noise))
+        test_pairs, test_speech, test_noise = scan("test")
+        warnings += _leaks(config, (speech, noise), (test_speech, test_noise))
+        roots = source_roots(config, "test", bool(test_pairs))
+        plans.append(Plan(config, "testing", *roots, test_speech, test_noise, test_pairs))
     return plans, warnings, rejected
+
+
+def scan_sources(
+    config: Config, end: str
+) -> tuple[tuple[Pair, ...], list[Source], list[Source], list[Rejected]]:
+    """Scan the folders for training or for testing.
+
+    Args:
+        config: all of it.
+        end: train or test.
+
+    Returns:
+        ready-made pairs, if the folder of speech holds such, speech, noise (of pairs the noisy
+        files), and what was set aside.
+    """
+    roots = source_roots(config, end)
+    _, found, bad = pairs.scan(roots[0], config, end)
+    rejected = [Rejected(f"{roots[0].name}/{r.path}", r.reason) for r in bad]
+    if found:
+        speech = list({p.clean.path: p.clean for p in found}.values())
+        return tuple(found), speech, [p.noisy for p in found], rejected
+    lists = []
+    for kind, option, root in zip(("speech", "noise"), ("clean", "noise"), roots, strict=True):
+        name_of = layouts.of(root, kind, config).name_of
+        some, bad = sources.scan(root, name_of, config, f"{option}_{end}_path")
+        lists.append(some)
+        rejected += [Rejected(f"{root.name}/{r.path}", r.reason) for r in bad]
+    return (), *lists, rejected
+
+
+def source_roots(config: Config, end: str, imported: bool = False) -> tuple[Path, Path]:
+    """Return the folders of speech and noise for train or test; pairs have both in one."""
+    data = config.data
+    speech, noise = {
+        "train": (data.clean_train_path, data.noise_train_path),
+        "test": (data.clean_test_path, data.noise_test_path),
+    }[end]
+    return speech, speech if imported else noise
+
+
+def describe_layouts(plans: list[Plan]) -> list[str]:
+    """Say how the sources of training and testing were found to be laid out."""
+    lines = []
+    for end in ("training", "testing"):
+        some = [p for p in plans if (p.split == "testing") == (end == "testing")]
+        if not some:
+            continue
+        config, root = some[0].config, some[0].speech_root
+        if some[0].pairs:
+            kind = pairs.find(root, "test" if end == "testing" else "train")[0]
+            groups = len({s.group for p in some for s in p.speech})
+            count = sum(len(p.pairs) for p in some)
+            lines.append(f"{end}: layout: {kind}, {groups} speakers or sentences, {count} pairs")
+            continue
+        for kind in ("speech", "noise"):
+            found = [s for p in some for s in getattr(p, kind)]
+            layout = layouts.of(getattr(some[0], f"{kind}_root"), kind, config)
+            text = layouts.describe(layout, [s.path for s in found], len({s.group for s in found}))
+            lines.append(f"{end} {kind}: {text}")
+    return lines
+
+
+def _leaks(config: Config, training: tuple, testing: tuple) -> list[str]:
+    """Refuse recordings that training and testing have in common, or return warnings of them."""
+    warnings = []
+    for kind, option, known, found in zip(
+        ("speech", "noise"), ("clean_test_path", "noise_test_path"), training, testing, strict=True
+    ):
+        try:
+            sources.refuse_leaks(known, found, f"[data] {option}: {kind}")
+        except UserError as error:
+            if config.data.leaks == "refuse":
+                raise
+            warnings.append(str(error))
+    return warnings
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -159,6 +244,8 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 def render(index: int, plan: Plan) -> dict[str, Any]:
     """Draw file ``index`` of a plan, write its three WAV files, and return its manifest row."""
+    if plan.pairs:
+        return _import(index, plan)
     data = plan.config.data
     grid = mixing.snr_grid(data.snr_lower, data.snr_upper, data.total_snrlevels)
     clip = index if data.snr_mode == "random" else index // len(grid)
@@ -192,18 +279,60 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
         "augmentation": "",
         "speech": _pieces_text(speech),
         "noise": _pieces_text(looped),
-        "clean_digest": _digest(mixture.clean),
-        "noise_digest": _digest(mixture.noise),
+        "clean_digest": digest(mixture.clean),
+        "noise_digest": digest(mixture.noise),
     }
+
+
+def _import(index: int, plan: Plan) -> dict[str, Any]:
+    """Write pair ``index`` of a plan as three WAV files, and return its manifest row."""
+    config, pair = plan.config, plan.pairs[index]
+    rate = config.data.sample_rate
+    paths = pair.clean.path, pair.noisy.path
+    mixture = pairs.read(plan.speech_root, *paths, pair.length, rate, config.audio.resampler)
+    measured = mixing.snr_db(mixture.clean, mixture.noise)
+    names = file_names(index, measured)
+    for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
+        audio.write_pcm16(config.stft.folder(kind, plan.split) / names[kind], array, rate)
+    return dict.fromkeys(COLUMNS, "") | {
+        "index": index,
+        "clean_file": names["CleanSpeech"],
+        "noise_file": names["Noise"],
+        "noisy_file": names["NoisySpeech"],
+        "speaker": pair.clean.label,
+        "noise_type": pair.noisy.label,
+        "snr_db": f"{measured:.2f}",
+        "measured_snr_db": f"{measured:.4f}",
+        "clean_level_db": f"{mixing.level_db(mixture.clean / mixing.FULL_SCALE):.3f}",
+        "noise_level_db": f"{mixing.level_db(mixture.noise / mixing.FULL_SCALE):.3f}",
+        "clean_gain": repr(mixture.clean_gain),
+        "noise_gain": repr(mixture.noise_gain),
+        "peak": f"{np.abs(mixture.noisy.astype(int)).max() / mixing.FULL_SCALE:.4f}",
+        "samples": pair.length,
+        "sample_rate": rate,
+        "seed": "",
+        "additive": "yes" if pairs.is_sum(mixture.clean, mixture.noise, rate) else "no",
+        "augmentation": json.dumps(IMPORTED),
+        "speech": _pieces_text([Piece(pair.clean, 0, pair.length, 0)]),
+        "noise": _pieces_text([Piece(pair.noisy, 0, pair.length, 0)]),
+        "clean_digest": digest(mixture.clean),
+        "noise_digest": digest(mixture.noise),
+    }
+
+
+def is_imported(row: dict[str, str]) -> bool:
+    """Tell whether a manifest row is of a ready-made pair."""
+    return json.loads(row["augmentation"] or "{}") == IMPORTED
 
 
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
-    test = split == "testing"
-    roots = (
-        config.data.clean_test_path if test else config.data.clean_train_path,
-        config.data.noise_test_path if test else config.data.noise_train_path,
-    )
+    roots = source_roots(config, "test" if split == "testing" else "train", is_imported(row))
+    if is_imported(row):
+        paths = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
+        samples, rate = int(row["samples"]), int(row["sample_rate"])
+        gain = float(row["clean_gain"])
+        return pairs.read(roots[0], *paths, samples, rate, config.audio.resampler, gain)
     arrays = []
     for root, text in zip(roots, (row["speech"], row["noise"]), strict=True):
         out = np.zeros(int(row["samples"]), np.float32)
@@ -307,7 +436,8 @@ def _pieces_text(pieces: list[Piece]) -> str:
     )
 
 
-def _digest(array: np.ndarray) -> str:
+def digest(array: np.ndarray) -> str:
+    """Return the digest of an int16 array that stands in the manifest."""
     return hashlib.blake2b(array.astype("<i2").tobytes(), digest_size=8).hexdigest()
 
 
@@ -345,8 +475,7 @@ def make(plan: Plan, overwrite: bool = False) -> Made:
 
     rows = {int(r["index"]): r for r in _complete_rows(manifest) + _complete_rows(progress)}
     surplus = sum(i >= plan.total for i in rows)
-    sizes = 44 + 2 * plan.samples  # a WAV header and 16-bit samples
-    rows = {i: r for i, r in rows.items() if i < plan.total and _is_written(r, plan, sizes)}
+    rows = {i: r for i, r in rows.items() if i < plan.total and _is_written(r, plan)}
     missing = [i for i in range(plan.total) if i not in rows]
     if not missing and len(_complete_rows(manifest)) == plan.total:
         return Made(plan.split, plan.total, 0, surplus, manifest)
@@ -426,8 +555,13 @@ def _clear(folders: list[Path], files: list[Path]) -> None:
         path.unlink(missing_ok=True)
     for folder in folders:
         for path in folder.iterdir():
-            if _OURS.match(path.name):
+            if is_ours(path.name):
                 path.unlink()
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a file bears a name that data sets give."""
+    return _OURS.match(name) is not None
 
 
 def _sweep(folders: list[Path]) -> None:
@@ -438,7 +572,8 @@ def _sweep(folders: list[Path]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _is_written(row: dict[str, str], plan: Plan, size: int) -> bool:
+def _is_written(row: dict[str, str], plan: Plan) -> bool:
+    size = 44 + 2 * int(row["samples"])  # a WAV header and 16-bit samples
     for kind, column in zip(KINDS, ("clean_file", "noise_file", "noisy_file"), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / row[column]
         if not path.is_file() or path.stat().st_size != size:

@@ -47,7 +47,7 @@ def another(section: str, key: str, field: Any) -> Any:
     if get_origin(field.annotation) is Literal:
         return get_args(field.annotation)[-1]
     if isinstance(field.default, list):
-        return field.default[::-1]
+        return field.default[::-1] or ["one", "other"]
     if isinstance(field.default, str):
         return "other-1.b"
     if field.annotation is float:

@@ -1,7 +1,7 @@
 """Which recordings are used, who speaks in them, and that no split shares them."""
 
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from specmask import sources
 from specmask.errors import UserError
-from specmask.sources import Source, carve, inspect, recording_of, speaker_of
+from specmask.layouts import Layout
+from specmask.sources import Source, carve, inspect
 
 
 def source(path: str, group: str, length: int, start: int = 0, label: str = "x") -> Source:
@@ -117,52 +118,13 @@ def test_an_mp3_by_another_name_is_used(tmp_path):
     assert inspect(save(tmp_path / "a.wav", good(), format="MP3"))["rate"] == RATE
 
 
-# ---------------------------------------------------------------- names
-
-
-@pytest.mark.parametrize(
-    ("path", "group"),
-    [
-        ("1272/128104/1272-128104-0000.flac", "1272"),  # LibriSpeech, in its folders or not
-        ("1272-128104-0000.flac", "1272"),
-        ("p225/p225_001.wav", "p225"),
-        ("an4/fash/x-1-b.wav", "an4/fash"),
-        ("my voice/a.wav", "my voice"),
-    ],
-)
-def test_speakers(path, group):
-    assert speaker_of(PurePosixPath(path)) == (group, group)
-
-
-def test_speakers_that_are_not_known():
-    first, second = (speaker_of(PurePosixPath(name)) for name in ("a.wav", "b.wav"))
-    assert first[0] != second[0]
-    assert first[1] == second[1] == ""
-
-
-@pytest.mark.parametrize(
-    ("path", "group", "label"),
-    [
-        ("rain/1-17367-A-10.wav", "esc:17367", "rain"),
-        ("rain/1-17367-B-10.wav", "esc:17367", "rain"),  # another take of the same recording
-        ("5-250753-A-34.wav", "esc:250753", "5-250753-A"),
-        ("AirConditioner_3.wav", "AirConditioner_3.wav", "AirConditioner"),
-        ("fan 12.wav", "fan 12.wav", "fan"),
-        ("street/long.flac", "street/long.flac", "street"),
-        ("123.wav", "123.wav", "123"),
-    ],
-)
-def test_recordings(path, group, label):
-    assert recording_of(PurePosixPath(path)) == (group, label)
-
-
 # ---------------------------------------------------------------- a folder
 
 
 def scan(root: Path, tmp_path: Path) -> tuple[list[Source], dict[str, str]]:
     """Scan a folder of speech; return the sources and the reasons by path."""
     found, rejected = sources.scan(
-        root, speaker_of, data_config(tmp_path, tmp_path / "out"), "clean_train_path"
+        root, Layout("speech").name_of, data_config(tmp_path, tmp_path / "out"), "clean_train_path"
     )
     return found, {r.path: r.reason for r in rejected}
 
