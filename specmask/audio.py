@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,10 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
         AudioError: if it is missing, empty, or not audio.
     """
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never answer
+            raise AudioError("not readable: not a regular file")
+        if status.st_size == 0:
             raise AudioError("empty file (0 bytes)")
         # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
         file = sf.SoundFile(path if os.name == "nt" else os.fsencode(path))

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from specmask.mixing import FULL_SCALE, decibel
 SHORTEST_SECONDS = 0.25
 SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
 BLOCK_FRAMES = 1 << 20
+OGG_PAGE_BYTES = 1 << 16  # more than the largest page has
 STREAMED_BYTES = 0x7FFFF000  # a length from here on means that the writer did not know it
 SET_ASIDE = "set aside"  # in the list of the doctor
 GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
@@ -153,7 +155,7 @@ def set_aside(config: Config, option: str) -> dict[str, str]:
 def inspect(path: Path) -> dict | str:
     """Decode a file block by block and return its facts, or the reason why it cannot be used."""
     digest = hashlib.blake2b(digest_size=12)
-    frames, energy, peak = 0, 0.0, 0.0
+    frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf
     try:
         with audio.opened(path) as file:
             rate, channels, claimed = file.samplerate, file.channels, file.frames
@@ -171,7 +173,8 @@ def inspect(path: Path) -> dict | str:
                 digest.update(np.round(block * FULL_SCALE).astype("<i4").tobytes())
                 frames += len(block)
                 energy += float(np.sum(np.square(block, dtype=np.float64)))
-                peak = max(peak, float(np.abs(block).max()))
+                lowest = np.minimum(lowest, block.min(axis=0))
+                highest = np.maximum(highest, block.max(axis=0))
     except audio.AudioError as error:
         return str(error)
     if frames < SHORTEST_SECONDS * rate:
@@ -180,8 +183,12 @@ def inspect(path: Path) -> dict | str:
         return f"truncated: {cut[2]} bytes of {cut[1]}"
     if frames < claimed:
         return f"truncated: {frames} frames of {claimed}"
-    if peak == 0 or decibel(peak**2) < SILENCE_DBFS:
+    if _ends_early(path):
+        return "truncated: the last page of the Ogg stream is missing"
+    if decibel(float(np.max(np.abs([lowest, highest]))) ** 2) < SILENCE_DBFS:
         return f"silent: peak below {SILENCE_DBFS} dBFS"
+    if decibel(float(np.max(highest - lowest)) ** 2) < SILENCE_DBFS:
+        return "silent: a constant"
     return {
         "rate": rate,
         "channels": channels,
@@ -189,6 +196,28 @@ def inspect(path: Path) -> dict | str:
         "digest": digest.hexdigest(),
         "level_db": round(decibel(energy / (frames * channels)), 2),
     }
+
+
+def _ends_early(path: Path) -> bool:
+    """Tell whether an Ogg file ends without the page that is marked as the last one (RFC 3533).
+
+    libsndfile takes the length of a cut file from the last page that is there, and says nothing.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(-min(OGG_PAGE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        tail = file.read()
+    at = len(tail)
+    while (at := tail.rfind(b"OggS\0", 0, at)) >= 0:
+        header = tail[at : at + 27]
+        if len(header) < 27:
+            return True
+        lengths = tail[at + 27 : at + 27 + header[26]]
+        if at + 27 + header[26] + sum(lengths) > len(tail) or len(lengths) < header[26]:
+            return True
+        return not header[5] & 4
+    return True
 
 
 def carve(

@@ -1,0 +1,366 @@
+"""The doctor: what is wrong with the recordings, and what to do, before anything is mixed.
+
+Plans:
+    stop        solve it first: training and test have something in common
+    set aside   the recording is not used; what cannot be read, data_prep.py sets aside by itself,
+                the rest when ``[data] set_aside`` names the list
+    fix         data_prep.py does it (mix down, resample), or the text says what you can do
+    keep        it can be used as it is; good to know
+"""
+
+import csv
+import functools
+from collections import Counter
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+import soxr
+
+from specmask import audio, dataset, fingerprint, layouts, pairs, parallel, sources
+from specmask.config import Config
+from specmask.mixing import decibel
+from specmask.sources import SET_ASIDE, Source
+
+STOP, FIX, KEEP = "stop", "fix", "keep"
+LARGEST_DC = 10 ** (-50 / 20)
+FLAT_SAMPLES = 6  # that may stand in runs of three or more equal ones at the peak
+FULL_SHARE = 1e-3  # of samples at full scale, in lossy formats that leave no flat runs
+CANCELS_DB = -10  # level of the mix-down relative to the channels
+EDGES_HZ = (4000, 5512.5, 6000, 8000, 11025, 12000, 16000)  # half of usual rates
+EDGE_DROP_DB = 25
+SPECTRUM = 2048  # FFT length
+ENDS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's list."""
+
+    folder: str  # name of the option
+    path: str
+    split: str
+    problem: str
+    detail: str
+    plan: str
+    other: str = ""  # the recording that it has something in common with
+
+
+@dataclass(frozen=True)
+class Group:
+    """The usable recordings of one folder and kind, with the split of each."""
+
+    option: str
+    kind: str  # speech, noise or noisy
+    root: Path
+    sources: list[Source]
+    splits: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, and what was looked at."""
+
+    findings: list[Finding]
+    groups: list[Group]
+
+    @property
+    def stops(self) -> int:
+        """Number of findings that must be solved first."""
+        return sum(f.plan == STOP for f in self.findings)
+
+
+def check(config: Config) -> Report:
+    """Look at all recordings of the configuration and write nothing.
+
+    Raises:
+        UserError: if a folder is missing or holds nothing usable.
+    """
+    groups, findings = [], []
+    for end in ENDS[: 2 if config.data.total_testing_files else 1]:
+        some, bad = _survey(config, end)
+        groups += some
+        findings += bad
+    prints = {}
+    for group in groups:
+        paths = [group.root / s.path for s in group.sources]
+        look = functools.partial(examine, fingerprints=group.kind != "noisy")
+        facts = parallel.map_chunks(look, paths, config.compute.workers, f"check {group.option}")
+        for source, found in zip(group.sources, facts, strict=True):
+            prints[group.root / source.path] = found.pop("print")
+            findings += _file_findings(group, source, found, config.data.sample_rate)
+    for kind in ("speech", "noise"):
+        some = [g for g in groups if g.kind == kind]
+        findings += _same_content(some, prints, config)
+        findings += _same_group(some, config)
+    return Report(findings, groups)
+
+
+def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
+    """Scan the folders of one end, and carve validation out of training as data_prep.py does."""
+    roots = dataset.source_roots(config, end)
+    speech_option = f"clean_{end}_path"
+    _, imported, rejected = pairs.scan(roots[0], config, end)
+    bad = [(speech_option, r) for r in rejected]
+    if imported:
+        speech = list({p.clean.path: p.clean for p in imported}.values())
+        found = [("speech", speech_option, roots[0], speech)]
+    else:
+        found = []
+        names = speech_option, f"noise_{end}_path"
+        for kind, option, root in zip(("speech", "noise"), names, roots, strict=True):
+            name_of = layouts.of(root, kind, config).name_of
+            usable, rejected = sources.scan(root, name_of, config, option)
+            found.append((kind, option, root, usable))
+            bad += [(option, r) for r in rejected]
+    rng = dataset.generator(config.data.seed, dataset.VALIDATION_KEY)
+    groups = []
+    for kind, option, root, some in found:
+        splits = dict.fromkeys((s.path for s in some), "testing")
+        if end == "train":
+            rate, share = config.data.sample_rate, config.data.validation_share
+            training, validation, _ = sources.carve(some, share, rate, rng)
+            splits = {s.path: "validation" for s in validation}
+            splits |= {s.path: "training" for s in training}
+        groups.append(Group(option, kind, root, some, splits))
+    if imported:
+        noisy = [p.noisy for p in imported]
+        splits = {p.noisy.path: groups[0].splits[p.clean.path] for p in imported}
+        groups.append(Group(speech_option, "noisy", roots[0], noisy, splits))
+    findings = [
+        Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE) for option, r in bad
+    ]
+    return groups, findings
+
+
+def _problem(reason: str) -> str:
+    """Return the kind of problem that a reason of the scan tells of."""
+    kinds = {
+        "same content": "duplicate", "too short": "too short", "silent": "silent",
+        "set aside": "set aside", "truncated": "truncated", "damaged": "damaged",
+        "holds NaN": "not finite", "empty": "unreadable", "not readable": "unreadable",
+    }  # fmt: skip
+    return next((name for start, name in kinds.items() if reason.startswith(start)), "pair")
+
+
+# ---------------------------------------------------------------- one file
+
+
+def examine(path: Path, fingerprints: bool = True) -> dict:
+    """Measure one file.
+
+    Returns:
+        dc: mean of the samples. flat: number of samples in runs of three or more equal ones at the
+        peak. full: share at full scale. cancels_db: level of the mix-down relative to the channels.
+        edge_hz, drop_db: where the spectrum ends, and by how much it drops there; 0 if it does not.
+        print: see :func:`specmask.fingerprint.fingerprint`.
+    """
+    total = np.zeros(3)  # sum, energy of the channels, energy of the mix-down
+    frames = full = 0
+    flat: Counter[float] = Counter()
+    power = np.zeros(SPECTRUM // 2 + 1)
+    low, peak = [], 0.0
+    with audio.opened(path) as file:
+        rate, channels = file.samplerate, file.channels
+        stream = soxr.ResampleStream(rate, fingerprint.RATE, 1, quality="MQ")
+        while len(block := file.read(sources.BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            mono = audio.to_mono(block)
+            frames += len(block)
+            total += (
+                np.sum(mono, dtype=np.float64),
+                np.sum(np.square(block, dtype=np.float64)) / channels,
+                np.sum(np.square(mono, dtype=np.float64)),
+            )
+            peak = max(peak, float(np.abs(block).max()))
+            full += int(np.sum(np.abs(block) >= 0.985))
+            flat += _flat(block)
+            power += _power(mono)
+            if fingerprints:
+                low.append(stream.resample_chunk(mono, last=len(block) < sources.BLOCK_FRAMES))
+    edge, drop = band_edge(power, rate)
+    x = np.concatenate(low) if low else np.zeros(0, np.float32)
+    return {
+        "dc": total[0] / frames,
+        "flat": sum(n for value, n in flat.items() if value >= 0.98 * peak),
+        "full": full / (frames * channels),
+        "peak": peak,
+        "cancels_db": decibel(total[2] / total[1]) if total[1] else 0.0,
+        "edge_hz": edge,
+        "drop_db": drop,
+        "print": fingerprint.fingerprint(x),
+    }
+
+
+def _flat(block: np.ndarray) -> Counter:
+    """Count samples in runs of three or more equal ones by their absolute value."""
+    same = block[1:] == block[:-1]
+    third = np.zeros(block.shape, bool)
+    third[2:] = same[1:] & same[:-1]
+    run = third.copy()  # the two before it belong to the run as well
+    run[:-1] |= third[1:]
+    run[:-2] |= third[2:]
+    values, counts = np.unique(np.abs(block[run & (np.abs(block) > 0.1)]), return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def _power(mono: np.ndarray) -> np.ndarray:
+    """Sum of the power spectra of all frames."""
+    count = len(mono) // SPECTRUM
+    if not count:
+        return np.zeros(SPECTRUM // 2 + 1)
+    frames = mono[: count * SPECTRUM].reshape(count, SPECTRUM)
+    spectra = scipy.fft.rfft(frames * np.hanning(SPECTRUM).astype(np.float32))
+    return np.sum(np.square(np.abs(spectra), dtype=np.float64), axis=0)
+
+
+def band_edge(power: np.ndarray, rate: int) -> tuple[float, float]:
+    """Return where a spectrum ends as that of an upsampled recording does.
+
+    There is an edge at f if the level just above f is 25 dB below that just below f, and stays so
+    up to the highest frequency. Only half the usual sampling rates are looked at.
+
+    Args:
+        power: power spectrum [bins] from 0 to half the rate.
+        rate: in Hz.
+
+    Returns:
+        frequency in Hz and drop in dB; zeros if there is no edge.
+    """
+    level = 10 * np.log10(power + 1e-30)
+    frequencies = np.linspace(0, rate / 2, len(power))
+    for edge in EDGES_HZ:
+        if edge > 0.9 * rate / 2:
+            break
+        below = level[(frequencies >= 0.8 * edge) & (frequencies <= 0.93 * edge)]
+        above = level[(frequencies >= 1.04 * edge) & (frequencies <= 1.2 * edge)]
+        rest = level[frequencies >= 1.04 * edge]
+        drop = float(np.median(below) - np.percentile(above, 90))
+        if drop >= EDGE_DROP_DB and np.median(below) - np.percentile(rest, 99) >= EDGE_DROP_DB - 5:
+            return edge, drop
+    return 0.0, 0.0
+
+
+def _file_findings(group: Group, source: Source, facts: dict, rate: int) -> list[Finding]:
+    found = []
+    speech = group.kind == "speech"
+
+    def add(problem: str, detail: str, plan: str) -> None:
+        split = group.splits[source.path]
+        found.append(Finding(group.option, source.path, split, problem, detail, plan))
+
+    if facts["flat"] > FLAT_SAMPLES or facts["full"] >= FULL_SHARE:
+        detail = (
+            f"{facts['flat']} samples in flat runs at the peak of {facts['peak']:.3f}, "
+            f"{100 * facts['full']:.2f} % at full scale"
+        )
+        add("clipped", detail, SET_ASIDE if speech else KEEP)
+    if abs(facts["dc"]) > LARGEST_DC:
+        add("DC", f"mean {facts['dc']:+.4f}; subtract it, data_prep.py mixes it as it is", FIX)
+    if source.channels > 1:
+        add("stereo", f"{source.channels} channels; data_prep.py mixes them down", FIX)
+        if facts["cancels_db"] < CANCELS_DB:
+            detail = f"the mix-down is {-facts['cancels_db']:.1f} dB softer than the channels"
+            add("channels cancel", detail, SET_ASIDE)
+    if source.rate != rate:
+        lost = f", nothing above {source.rate / 2:g} Hz" if source.rate < rate else ""
+        add("rate", f"{source.rate} Hz{lost}; data_prep.py resamples", FIX)
+    if 0 < facts["edge_hz"] < 0.9 * rate / 2:
+        detail = f"nothing above {facts['edge_hz']:g} Hz (drop of {facts['drop_db']:.0f} dB)"
+        add("upsampled", detail, SET_ASIDE if speech else KEEP)
+    return found
+
+
+# ---------------------------------------------------------------- between files
+
+
+def _same_content(groups: list[Group], prints: dict, config: Config) -> list[Finding]:
+    """Find copies and near copies, in one folder or in two."""
+    members = [(g, s) for g in groups for s in g.sources]
+    paths = [g.root / s.path for g, s in members]
+    possible = fingerprint.candidates([prints[p] for p in paths])
+    tasks = [(paths[a], paths[b], offset) for a, b, offset in possible]
+    results = parallel.map_chunks(_correlate, tasks, config.compute.workers, "compare")
+    known = {}
+    for k, (_, source) in enumerate(members):
+        known.setdefault(source.digest, []).append(k)
+    same = {(k[0], other): "the same samples" for k in known.values() for other in k[1:]}
+    for (a, b, _), (value, offset) in zip(possible, results, strict=True):
+        if value >= fingerprint.SAME:
+            same.setdefault((a, b), f"correlation {value:.3f} at {offset:+.3f} s")
+    findings = []
+    for (a, b), detail in sorted(same.items()):
+        (first, one), (second, other) = members[a], members[b]
+        splits = first.splits[one.path], second.splits[other.path]
+        crossing = first.option != second.option
+        plan = (STOP if config.data.leaks == "refuse" else KEEP) if crossing else SET_ASIDE
+        problem = "leak: same content" if splits[0] != splits[1] else "near duplicate"
+        name = f"{first.option}: {one.path}"
+        findings.append(Finding(second.option, other.path, splits[1], problem, detail, plan, name))
+    return findings
+
+
+def _correlate(task: tuple[Path, Path, float]) -> tuple[float, float]:
+    try:
+        return fingerprint.correlation(*task)
+    except audio.AudioError:
+        return 0.0, 0.0
+
+
+def _same_group(groups: list[Group], config: Config) -> list[Finding]:
+    """Find speakers and recordings that training and test have in common, by their names."""
+    if len(groups) < 2:
+        return []
+    training, testing = groups[0], groups[1]
+    known = {}
+    for source in training.sources:
+        known.setdefault(source.group, source.path)
+    found = Counter(s.group for s in testing.sources if s.group in known and _is_name(s))
+    first = {}
+    for source in testing.sources:
+        first.setdefault(source.group, source.path)
+    what = "speaker" if training.kind == "speech" else "noise recording"
+    plan = STOP if config.data.leaks == "refuse" else KEEP
+    return [
+        Finding(testing.option, first[group], "testing", f"leak: same {what}",
+                f"{group}: {count} files for testing", plan,
+                f"{training.option}: {known[group]}")
+        for group, count in sorted(found.items())
+    ]  # fmt: skip
+
+
+def _is_name(source: Source) -> bool:
+    """Tell whether the group of a source names something, and is not made of its path."""
+    return source.group != source.path and not source.group.startswith(("file:", "noisy:"))
+
+
+# ---------------------------------------------------------------- the list
+
+
+def summary(report: Report) -> list[str]:
+    """Return lines for the screen: what was looked at, and how much was found."""
+    lines = []
+    for g in report.groups:
+        counts = Counter(g.splits.values())
+        parts = ", ".join(f"{n} for {split}" for split, n in sorted(counts.items()))
+        lines.append(f"{g.option}: {len(g.sources)} usable files of {g.kind} ({parts})")
+    counts = Counter((f.plan, f.problem, f.folder) for f in report.findings)
+    order = {STOP: 0, SET_ASIDE: 1, FIX: 2, KEEP: 3}
+    for (plan, problem, folder), n in sorted(counts.items(), key=lambda c: (order[c[0][0]], c[0])):
+        lines.append(f"  {plan:9}  {n:6}  {problem}, {folder}")
+    return lines
+
+
+def write(path: Path, findings: list[Finding]) -> Path | None:
+    """Write the list as CSV, or remove an old one when there is nothing to tell."""
+    if not findings:
+        path.unlink(missing_ok=True)
+        return None
+    with (
+        audio.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(f.name for f in fields(Finding))
+        writer.writerows(astuple(f) for f in findings)
+    return path
