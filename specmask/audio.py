@@ -8,12 +8,13 @@ Conventions:
 
 import csv
 import errno
+import io
 import math
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,14 +205,20 @@ def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
 
 def write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:
     """Write the list of files that were set aside, or remove an old list when there is none."""
-    if not rejected:
+    return write_table(path, ("path", "reason"), [(r.path, r.reason) for r in rejected])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) -> Path | None:
+    """Write rows as CSV, complete or not at all, or remove an old file when there are none."""
+    if not rows:
         path.unlink(missing_ok=True)
         return None
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "reason"))
-        writer.writerows((r.path, r.reason) for r in rejected)
+        for row in (columns, *rows):
+            line = io.StringIO()
+            csv.writer(line).writerow(row)  # ends in \r\n, so that names with a \r are quoted
+            file.write(line.getvalue().removesuffix("\r\n") + "\n")
     return path

@@ -10,7 +10,6 @@ value, so that two copies keep the same ones; times 64 ms apart are compared, no
 Recordings at another speed or pitch are not found.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +34,6 @@ SAME = 0.8  # correlation from which on two recordings count as the same
 
 _EDGES = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME / RATE
 _BITS = (1 << np.arange(BANDS - 1, dtype=np.uint32)).astype(np.uint32)
-
-
-@dataclass(frozen=True)
-class Match:
-    """Two files with the same content: ``b`` starts ``offset`` seconds after ``a`` begins."""
-
-    a: int
-    b: int
-    offset: float
-    correlation: float
 
 
 def fingerprint(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -177,14 +177,14 @@ def inspect(path: Path) -> dict | str:
                 highest = np.maximum(highest, block.max(axis=0))
     except audio.AudioError as error:
         return str(error)
+    if _ends_early(path):
+        return "truncated: the last page of the Ogg stream is missing"
     if frames < SHORTEST_SECONDS * rate:
         return f"too short: {frames / rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
     if cut and int(cut[1]) < STREAMED_BYTES:
         return f"truncated: {cut[2]} bytes of {cut[1]}"
     if frames < claimed:
         return f"truncated: {frames} frames of {claimed}"
-    if _ends_early(path):
-        return "truncated: the last page of the Ogg stream is missing"
     if decibel(float(np.max(np.abs([lowest, highest]))) ** 2) < SILENCE_DBFS:
         return f"silent: peak below {SILENCE_DBFS} dBFS"
     if decibel(float(np.max(highest - lowest)) ** 2) < SILENCE_DBFS:

@@ -1,6 +1,5 @@
 """Proof of a finished data set: every file is read again and compared with its manifest row."""
 
-import csv
 import functools
 import math
 from dataclasses import dataclass
@@ -150,17 +149,7 @@ def _snr_misses(row: dict[str, str]) -> list[tuple[str, str]]:
 def write(path: Path, verdicts: list[Verdict]) -> Path | None:
     """Write every mismatch to a CSV file, or remove an old one when there is none."""
     lines = [m for v in verdicts for m in v.mismatches]
-    if not lines:
-        path.unlink(missing_ok=True)
-        return None
-    with (
-        audio.replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((m.split, m.index, m.file, m.text) for m in lines)
-    return path
+    return audio.write_table(path, COLUMNS, [(m.split, m.index, m.file, m.text) for m in lines])
 
 
 # ---------------------------------------------------------------- one file again

@@ -14,9 +14,9 @@ import numpy as np
 import project
 import pytest
 
-from specmask import fetch
+from specmask import corpora, fetch
+from specmask.corpora import Archive, Corpus
 from specmask.errors import UserError
-from specmask.fetch import Archive, Corpus
 
 
 @dataclass
@@ -305,10 +305,10 @@ def test_a_corpus_goes_on_with_the_archives_that_are_missing(shop, tmp_path):
 
 
 def test_the_table_is_complete():
-    assert {"ms-snsd", "esc-50", "voicebank-demand", "noizeus"} <= set(fetch.CORPORA)
-    assert sum(name.startswith("librispeech-") for name in fetch.CORPORA) == 7
-    assert len(fetch.CORPORA["noizeus"].archives) == 33
-    for corpus in fetch.CORPORA.values():
+    assert {"ms-snsd", "esc-50", "voicebank-demand", "noizeus"} <= set(corpora.CORPORA)
+    assert sum(name.startswith("librispeech-") for name in corpora.CORPORA) == 7
+    assert len(corpora.CORPORA["noizeus"].archives) == 33
+    for corpus in corpora.CORPORA.values():
         names = [a.name for a in corpus.archives]
         assert len(set(names)) == len(names) and corpus.licence and corpus.home
         for archive in corpus.archives:

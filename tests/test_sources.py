@@ -70,6 +70,7 @@ def with_one(value: float) -> np.ndarray:
     [
         (np.zeros(RATE), "silent"),
         (np.full(RATE, 9e-5), "silent"),
+        (np.full(RATE, 0.5), "silent: a constant"),
         (with_one(np.nan), "NaN"),
         (with_one(np.inf), "infinite"),
         (good(seconds=0.1), "too short: 0.100 s"),
@@ -81,7 +82,7 @@ def test_content_that_cannot_be_used(tmp_path, samples, reason):
     assert isinstance(found, str) and reason in found
 
 
-@pytest.mark.parametrize("samples", [good(seconds=0.25), np.full(RATE, 2e-4)])
+@pytest.mark.parametrize("samples", [good(seconds=0.25), 2e-4 * np.tile([1, -1], RATE // 2)])
 def test_content_that_can_just_be_used(tmp_path, samples):
     assert isinstance(inspect(save(tmp_path / "a.wav", samples, subtype="FLOAT")), dict)
 
@@ -93,6 +94,21 @@ def test_truncated_files(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = inspect(path)
     assert isinstance(found, str) and ("truncated" in found or "damaged" in found)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_files_that_were_cut_anywhere(subtype, tmp_path):
+    """libsndfile reads them without complaint; what is missing is the page marked as the last."""
+    path = save(tmp_path / "a.ogg", good(seconds=3), subtype=subtype)
+    whole = path.read_bytes()
+    assert isinstance(inspect(path), dict)
+    path.write_bytes(whole + b"some tag after it")
+    assert isinstance(inspect(path), dict)
+    for share in (0.4, 0.6, 0.9, 0.99):
+        path.write_bytes(whole[: int(share * len(whole))])
+        assert "truncated" in inspect(path)
+    path.write_bytes(whole[:-1])
+    assert "truncated" in inspect(path)
 
 
 def test_streams_whose_header_does_not_know_the_length_are_whole(tmp_path):
