@@ -39,10 +39,10 @@ def prepare(args) -> int:
 
 
 def make(cfg, overwrite: bool) -> None:
-    from specmask import audio, dataset
+    from specmask import audio, dataset, transcripts
 
     plans, warnings, rejected = dataset.plan(cfg)
-    for line in dataset.describe_layouts(plans):
+    for line in dict.fromkeys(line for plan in plans for line in plan.layout):
         print(line)
     for warning in warnings:
         print(f"warning: {warning}")
@@ -59,6 +59,9 @@ def make(cfg, overwrite: bool) -> None:
         )
         if made.surplus:
             print(f"note: {made.surplus} files of a larger {made.split} set stay in its folders")
+        words = transcripts.write(plan)
+        if words:
+            print(f"what is said in whole recordings: {words}")
 
 
 def check(cfg) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from specmask import audio, layouts, mixing, pairs, parallel, sources
+from specmask import audio, material, mixing, pairs, parallel, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config, spelling
 from specmask.errors import UserError
@@ -60,6 +60,7 @@ class Plan:
     speech: list[Source]
     noise: list[Source]
     pairs: tuple[Pair, ...] = ()  # ready-made; then all of them are imported, and nothing is mixed
+    layout: tuple[str, ...] = ()  # lines that say how the sources are named
 
     @property
     def total(self) -> int:
@@ -124,114 +125,35 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         UserError: for missing or useless folders, and for recordings in two splits.
     """
     data = config.data
-    rejected: dict[str, list[Rejected]] = {"training": [], "testing": []}
-    warnings: list[str] = []
-
-    def scan(end: str) -> tuple[tuple[Pair, ...], list[Source], list[Source]]:
-        pairs_found, speech, noise, bad = scan_sources(config, end)
-        rejected["testing" if end == "test" else "training"] += bad
-        return pairs_found, speech, noise
-
-    imported, speech, noise = scan("train")
+    training = material.gather(config, "train")
+    rejected: dict[str, list[Rejected]] = {"training": training.set_aside(), "testing": []}
     rng = generator(data.seed, VALIDATION_KEY)
-    parts = [sources.carve(speech, data.validation_share, data.sample_rate, rng)]
-    if not imported:  # the noise of a pair goes with its speech
-        parts.append(sources.carve(noise, data.validation_share, data.sample_rate, rng))
-    warnings += [
+    parts = [sources.carve(training.speech, data.validation_share, data.sample_rate, rng)]
+    if not training.pairs:  # the noise of a pair goes with its speech
+        parts.append(sources.carve(training.noise, data.validation_share, data.sample_rate, rng))
+    warnings = [
         f"{what}: {warning}"
         for what, part in zip(("speech", "noise"), parts, strict=False)
         for warning in part[2]
     ]
-    roots = source_roots(config, "train", bool(imported))
+    roots = training.speech_root, training.noise_root
     plans = []
     for k, split in enumerate(("training", "validation")):
-        if imported:
-            own = {s.path for s in parts[0][k]}
-            some = tuple(p for p in imported if p.clean.path in own)
-            plans.append(Plan(config, split, *roots, parts[0][k], [p.noisy for p in some], some))
-        else:
-            plans.append(Plan(config, split, *roots, parts[0][k], parts[1][k]))
+        speech, some = parts[0][k], ()
+        if training.pairs:
+            own = {s.path for s in speech}
+            some = tuple(p for p in training.pairs if p.clean.path in own)
+        noise = [p.noisy for p in some] if some else parts[1][k]
+        plans.append(Plan(config, split, *roots, speech, noise, some, training.layout))
     if data.total_testing_files:
-        test_pairs, test_speech, test_noise = scan("test")
-        warnings += _leaks(config, (speech, noise), (test_speech, test_noise))
-        roots = source_roots(config, "test", bool(test_pairs))
-        plans.append(Plan(config, "testing", *roots, test_speech, test_noise, test_pairs))
+        test = material.gather(config, "test")
+        rejected["testing"] = test.set_aside()
+        warnings += material.leaks(config, training, test)
+        roots = test.speech_root, test.noise_root
+        plans.append(
+            Plan(config, "testing", *roots, test.speech, test.noise, test.pairs, test.layout)
+        )
     return plans, warnings, rejected
-
-
-def scan_sources(
-    config: Config, end: str
-) -> tuple[tuple[Pair, ...], list[Source], list[Source], list[Rejected]]:
-    """Scan the folders for training or for testing.
-
-    Args:
-        config: all of it.
-        end: train or test.
-
-    Returns:
-        ready-made pairs, if the folder of speech holds such, speech, noise (of pairs the noisy
-        files), and what was set aside.
-    """
-    roots = source_roots(config, end)
-    _, found, bad = pairs.scan(roots[0], config, end)
-    rejected = [Rejected(f"{roots[0].name}/{r.path}", r.reason) for r in bad]
-    if found:
-        speech = list({p.clean.path: p.clean for p in found}.values())
-        return tuple(found), speech, [p.noisy for p in found], rejected
-    lists = []
-    for kind, option, root in zip(("speech", "noise"), ("clean", "noise"), roots, strict=True):
-        name_of = layouts.of(root, kind, config).name_of
-        some, bad = sources.scan(root, name_of, config, f"{option}_{end}_path")
-        lists.append(some)
-        rejected += [Rejected(f"{root.name}/{r.path}", r.reason) for r in bad]
-    return (), *lists, rejected
-
-
-def source_roots(config: Config, end: str, imported: bool = False) -> tuple[Path, Path]:
-    """Return the folders of speech and noise for train or test; pairs have both in one."""
-    data = config.data
-    speech, noise = {
-        "train": (data.clean_train_path, data.noise_train_path),
-        "test": (data.clean_test_path, data.noise_test_path),
-    }[end]
-    return speech, speech if imported else noise
-
-
-def describe_layouts(plans: list[Plan]) -> list[str]:
-    """Say how the sources of training and testing were found to be laid out."""
-    lines = []
-    for end in ("training", "testing"):
-        some = [p for p in plans if (p.split == "testing") == (end == "testing")]
-        if not some:
-            continue
-        config, root = some[0].config, some[0].speech_root
-        if some[0].pairs:
-            kind = pairs.find(root, "test" if end == "testing" else "train")[0]
-            groups = len({s.group for p in some for s in p.speech})
-            count = sum(len(p.pairs) for p in some)
-            lines.append(f"{end}: layout: {kind}, {groups} speakers or sentences, {count} pairs")
-            continue
-        for kind in ("speech", "noise"):
-            found = [s for p in some for s in getattr(p, kind)]
-            layout = layouts.of(getattr(some[0], f"{kind}_root"), kind, config)
-            text = layouts.describe(layout, [s.path for s in found], len({s.group for s in found}))
-            lines.append(f"{end} {kind}: {text}")
-    return lines
-
-
-def _leaks(config: Config, training: tuple, testing: tuple) -> list[str]:
-    """Refuse recordings that training and testing have in common, or return warnings of them."""
-    warnings = []
-    for kind, option, known, found in zip(
-        ("speech", "noise"), ("clean_test_path", "noise_test_path"), training, testing, strict=True
-    ):
-        try:
-            sources.refuse_leaks(known, found, f"[data] {option}: {kind}")
-        except UserError as error:
-            if config.data.leaks == "refuse":
-                raise
-            warnings.append(str(error))
-    return warnings
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -327,7 +249,7 @@ def is_imported(row: dict[str, str]) -> bool:
 
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
-    roots = source_roots(config, "test" if split == "testing" else "train", is_imported(row))
+    roots = material.roots(config, "test" if split == "testing" else "train")
     if is_imported(row):
         paths = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
         samples, rate = int(row["samples"]), int(row["sample_rate"])

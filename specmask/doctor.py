@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from specmask import audio, dataset, fingerprint, layouts, pairs, parallel, sources, symptoms
+from specmask import audio, dataset, fingerprint, material, parallel, sources, symptoms
 from specmask.config import Config
 from specmask.sources import SET_ASIDE, Source
 
@@ -90,37 +90,29 @@ def check(config: Config) -> Report:
 
 def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
     """Scan the folders of one end, and carve validation out of training as data_prep.py does."""
-    roots = dataset.source_roots(config, end)
-    speech_option = f"clean_{end}_path"
-    _, imported, rejected = pairs.scan(roots[0], config, end)
-    bad = [(speech_option, r) for r in rejected]
-    if imported:
-        speech = list({p.clean.path: p.clean for p in imported}.values())
-        found = [("speech", speech_option, roots[0], speech)]
-    else:
-        found = []
-        names = speech_option, f"noise_{end}_path"
-        for kind, option, root in zip(("speech", "noise"), names, roots, strict=True):
-            name_of = layouts.of(root, kind, config).name_of
-            usable, rejected = sources.scan(root, name_of, config, option)
-            found.append((kind, option, root, usable))
-            bad += [(option, r) for r in rejected]
+    found = material.gather(config, end)
     rng = dataset.generator(config.data.seed, dataset.VALIDATION_KEY)
-    groups = []
-    for kind, option, root, some in found:
-        splits = dict.fromkeys((s.path for s in some), "testing")
-        if end == "train":
-            rate, share = config.data.sample_rate, config.data.validation_share
-            training, validation, _ = sources.carve(some, share, rate, rng)
-            splits = {s.path: "validation" for s in validation}
-            splits |= {s.path: "training" for s in training}
-        groups.append(Group(option, kind, root, some, splits))
-    if imported:
-        noisy = [p.noisy for p in imported]
-        splits = {p.noisy.path: groups[0].splits[p.clean.path] for p in imported}
-        groups.append(Group(speech_option, "noisy", roots[0], noisy, splits))
+
+    def splits(some: list[Source]) -> dict[str, str]:
+        if end == "test":
+            return dict.fromkeys((s.path for s in some), "testing")
+        rate, share = config.data.sample_rate, config.data.validation_share
+        training, validation, _ = sources.carve(some, share, rate, rng)
+        known = {s.path: "validation" for s in validation}
+        return known | {s.path: "training" for s in training}
+
+    speech_option, noise_option = f"clean_{end}_path", f"noise_{end}_path"
+    of_speech = splits(found.speech)
+    groups = [Group(speech_option, "speech", found.speech_root, found.speech, of_speech)]
+    if found.pairs:
+        own = {p.noisy.path: of_speech[p.clean.path] for p in found.pairs}
+        groups.append(Group(speech_option, "noisy", found.noise_root, found.noise, own))
+    else:
+        own = splits(found.noise)
+        groups.append(Group(noise_option, "noise", found.noise_root, found.noise, own))
     findings = [
-        Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE) for option, r in bad
+        Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE)
+        for option, r in found.rejected
     ]
     return groups, findings
 

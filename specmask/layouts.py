@@ -250,26 +250,3 @@ def class_filter(
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.lower())
-
-
-# ---------------------------------------------------------------- words
-
-
-def transcripts(root: Path) -> dict[str, str]:
-    """Return what is said in each file of a folder, by the file's name without its suffix.
-
-    Lines ``UTTERANCE WORDS`` of LibriSpeech's ``*.trans.txt``, and files ``NAME.txt`` in folders
-    whose name ends in ``txt`` (VCTK, VoiceBank+DEMAND).
-    """
-    found = {}
-    for path in sorted(root.rglob("*.txt")):
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, ValueError):
-            continue
-        if path.name.endswith(".trans.txt"):
-            lines = (line.partition(" ") for line in text.splitlines())
-            found |= {name: words.strip() for name, _, words in lines if words.strip()}
-        elif any(part.endswith("txt") for part in path.relative_to(root).parts[:-1]):
-            found[path.stem] = " ".join(text.split())
-    return {name: words for name, words in found.items() if words}

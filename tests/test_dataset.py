@@ -546,7 +546,7 @@ def test_the_gap_is_that_of_the_configuration(tmp_path, gap):
     shutil.rmtree(root / "clean_train")
     for speaker in "ab":
         level = 0.3 if speaker == "a" else 0.2
-        save(root / f"clean_train/{speaker}/x.wav", np.full(4800, level))
+        save(root / f"clean_train/{speaker}/x.wav", level * np.tile([1, -1], 2400))
     config = data_config(root, tmp_path / "out", data__silence_length=gap)
     make_training(config)
     clean = samples(config, rows(config)[0], "CleanSpeech")

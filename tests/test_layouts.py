@@ -132,26 +132,12 @@ def test_nested_sessions_are_one_speaker_in_a_data_set(tmp_path):
     groups = [{s.group for s in p.speech} for p in plans[:2]]
     assert groups[0] | groups[1] == {"anna", "bert", "carl", "dora", "emil", "19"}
     assert not groups[0] & groups[1] and warnings == []
-    lines = dataset.describe_layouts(plans)
+    lines = [*plans[0].layout, *plans[2].layout]
     assert (
         lines[0]
         == "training speech: layout: folders (10 files) + LibriSpeech (2 files), 6 speakers"
     )
     assert lines[3] == "testing noise: layout: folders, 1 recording"
-
-
-def test_transcripts(tmp_path):
-    folder = tmp_path / "LibriSpeech/dev/19/198"
-    folder.mkdir(parents=True)
-    (folder / "19-198.trans.txt").write_text(
-        "19-198-0000 CHAPTER ONE\n19-198-0001 YES\n19-198-0002 \n"
-    )
-    (tmp_path / "testset_txt").mkdir()
-    (tmp_path / "testset_txt/p232_001.txt").write_text("Please call\nStella.\n")
-    (tmp_path / "readme.txt").write_text("nothing said")
-    assert layouts.transcripts(tmp_path) == {
-        "19-198-0000": "CHAPTER ONE", "19-198-0001": "YES", "p232_001": "Please call Stella.",
-    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- noise classes

@@ -204,6 +204,9 @@ def test_voicebank_is_imported_as_it_is(tmp_path):
     again = project.call("data_prep.py", "--config", ini, cwd=tmp_path)
     assert again.stdout.count(" 0 new") == 3
     assert project.call("data_prep.py", "--verify", "--config", ini, cwd=tmp_path).returncode == 0
+    seen = project.call("data_prep.py", "--check", "--config", ini, cwd=tmp_path)
+    assert seen.returncode == 0, seen.stdout
+    assert "9 usable files of noisy (6 for training, 3 for validation)" in seen.stdout
     for split in found:
         for row in found[split]:
             mixture = dataset.remake(row, load(ini), split)
