@@ -64,6 +64,17 @@ def test_upsampled_speech_has_an_edge(rate, edge, tmp_path):
     assert facts["edge_hz"] == edge and facts["drop_db"] > 25
 
 
+@pytest.mark.parametrize(
+    ("drop", "again", "edge"), [(30, False, 4000), (22, False, 0), (30, True, 0)]
+)
+def test_an_edge_is_a_deep_step_and_stays(drop, again, edge):
+    """``again``: there is something above 7 kHz, so that the recording has its whole band."""
+    frequencies = np.linspace(0, 8000, 1025)
+    level = np.where(frequencies < 4000, 0, -drop)
+    level[(frequencies > 7000) & again] = -10
+    assert symptoms.band_edge(10 ** (level / 10), 16000)[0] == edge
+
+
 def test_what_falls_off_by_itself_has_no_edge(tmp_path):
     rng = np.random.default_rng(0)
     x = scipy.signal.lfilter(*scipy.signal.butter(2, 2000, fs=RATE), rng.standard_normal(RATE * 4))

@@ -61,8 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            first = start + shop.shift
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+            start += shop.shift
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if shop.version:
             self.send_header("ETag", shop.version)
         length = len(content) - start if shop.claimed is None else shop.claimed

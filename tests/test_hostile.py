@@ -11,6 +11,8 @@ import pytest
 import soundfile as sf
 from conftest import save
 
+from specmask import audio
+
 POSIX = os.name == "posix"
 EACH = 15  # of 20 kinds
 RATE = project.RATE
@@ -167,3 +169,12 @@ def test_files_that_may_not_be_read(tmp_path):
     assert done.returncode == 0
     assert all("ermission denied" in reason for reason in rejected(tmp_path).values())
     assert len(rejected(tmp_path)) == 2
+
+
+def test_lists_with_line_breaks_in_names(tmp_path):
+    names = ["a\rb", "a\nb", 'a"b', "a,b", "a b"]
+    path = audio.write_rejected(tmp_path / "x.csv", [audio.Rejected(n, "bad") for n in names])
+    text = path.read_bytes().decode()
+    assert text.startswith('path,reason\n"a\rb",bad\n"a\nb",bad\n') and text.endswith("a b,bad\n")
+    with path.open(encoding="utf-8", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == names

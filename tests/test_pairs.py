@@ -121,6 +121,12 @@ def test_the_share_that_a_gain_explains():
         assert share == pytest.approx(g**2 / (1 + g**2), abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_chance_in_short_files_is_no_share(seed):
+    rng = np.random.default_rng(seed)
+    assert pairs.speech_share(speechlike(rng, 0.4), hiss(rng, 0.4), 16000) < 0.02
+
+
 # ---------------------------------------------------------------- reading
 
 
