@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 
-from specmask import cli  # noqa: E402
+from specmask import cli  # noqa: E402, dataset, synthesis
 
 REMIX = ["train.remix=yes", "train.remix_noises=2", "train.remix_tilt_db=6"]
 
@@ -49,7 +49,7 @@ def measure(folder: Path, files: int) -> None:
         "data.total_testing_files=0",
     ]
     cfg = config.load(ROOT / "config.ini", options)
-    dataset.make(dataset.plan(cfg)[0][0])
+    synthesis.make(dataset.plan(cfg)[0][0])
     started = time.monotonic()
     cache.build(cfg, "training")
     seconds = time.monotonic() - started

@@ -13,8 +13,9 @@ import math
 import os
 import secrets
 import shutil
+import stat
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,10 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
         AudioError: if it is missing, empty, or not audio.
     """
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never answer
+            raise AudioError("not readable: not a regular file")
+        if status.st_size == 0:
             raise AudioError("empty file (0 bytes)")
         # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
         file = sf.SoundFile(path if os.name == "nt" else os.fsencode(path))
@@ -213,14 +217,20 @@ def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
 
 def write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:
     """Write the list of files that were set aside, or remove an old list when there is none."""
-    if not rejected:
+    return write_table(path, ("path", "reason"), [(r.path, r.reason) for r in rejected])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) -> Path | None:
+    """Write rows as CSV, complete or not at all, or remove an old file when there are none."""
+    if not rows:
         path.unlink(missing_ok=True)
         return None
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "reason"))
-        writer.writerows((r.path, r.reason) for r in rejected)
+        for row in (columns, *rows):
+            line = io.StringIO()
+            csv.writer(line).writerow(row)  # ends in \r\n, so that names with a \r are quoted
+            file.write(line.getvalue().removesuffix("\r\n") + "\n")
     return path

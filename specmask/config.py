@@ -63,9 +63,6 @@ def _probability(what: str) -> Any:
     return Field(0, ge=0, le=1, description=f"probability {what}")
 
 
-NameList = Annotated[list[str], BeforeValidator(_split_list)]
-
-
 def _ordered(value: list[float]) -> list[float]:
     if value and (len(value) != 2 or value[0] > value[1]):
         raise ValueError("two numbers, the lower one first")
@@ -104,6 +101,15 @@ LossWeights = Annotated[
 IntegerList = Annotated[
     list[Annotated[int, Field(ge=1, le=4096)]], BeforeValidator(_split_list), Field(min_length=1)
 ]
+
+
+def _each_once(value: list[str]) -> list[str]:
+    if len(set(value)) < len(value):
+        raise ValueError("each name once")
+    return value
+
+
+NameList = Annotated[list[str], BeforeValidator(_split_list), AfterValidator(_each_once)]
 
 
 class Section(BaseModel):
@@ -178,6 +184,30 @@ class Data(Section):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every draw of the data set")
     files_per_folder: int = Field(0, ge=0, description="mixtures a subfolder; 0: all in one folder")
+    speech_layout: Literal[
+        "auto", "pairs", "librispeech", "vctk", "ptdb", "dns", "columbia", "sisec", "folders"
+    ] = Field("auto", description="how files tell their speaker, see docs/sources.md")
+    noise_layout: Literal["auto", "esc", "dns", "sisec", "folders"] = Field(
+        "auto", description="how files tell noise type and recording, see docs/sources.md"
+    )
+    speaker_folder: int = Field(
+        0, ge=0, le=20, description="folder below the root that names the speaker; 0: found by rule"
+    )
+    noise_classes: NameList = Field(
+        [], description="noise types taken, e.g. clock_tick, hand_saw; empty: all"
+    )
+    train_pairs: NameList = Field(
+        [], description="ready-made pairs for training: patterns of noisy names; empty: all"
+    )
+    test_pairs: NameList = Field(
+        [], description="ready-made pairs for testing: patterns of noisy names; empty: all"
+    )
+    set_aside: Path = Field(
+        "", description="list of recordings to leave out, as data_prep.py --check writes it"
+    )
+    leaks: Literal["refuse", "warn"] = Field(
+        "refuse", description="what to do when training and test have recordings in common"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Data":

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from specmask import audio, crops, mixing, rooms, scene, sources
+from specmask import audio, crops, material, mixing, pairs, rooms, scene, sources
 from specmask.audio import Rejected
 from specmask.config import KINDS, SPLITS, Config
 from specmask.crops import Piece
 from specmask.errors import UserError
+from specmask.pairs import Pair
 from specmask.scene import generator
 from specmask.sources import Source
 
@@ -41,6 +42,7 @@ SETTINGS = (
     "validation_share", "seed", "files_per_folder",
 )  # fmt: skip
 VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
+IMPORTED = {"imported": "pair"}  # in the column augmentation
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,26 @@ class Plan:
     speech: list[Source]
     noise: list[Source]
     responses: Sequence[rooms.Response] = ()
+    pairs: tuple[Pair, ...] = ()  # ready-made; then all of them are imported, and nothing is mixed
+    layout: tuple[str, ...] = ()  # lines that say how the sources are named
 
     @property
     def total(self) -> int:
         """Number of files."""
+        if self.pairs:
+            return len(self.pairs)
         return getattr(self.config.data, f"total_{self.split}_files")
 
     @property
     def samples(self) -> int:
         """Length of a file in samples."""
         return round(self.config.data.file_length * self.config.data.sample_rate)
+
+    @property
+    def hours(self) -> float:
+        """Length of all files."""
+        samples = sum(p.length for p in self.pairs) if self.pairs else self.total * self.samples
+        return samples / self.config.data.sample_rate / 3600
 
     def settings(self) -> dict[str, Any]:
         """Return everything but the total that the files depend on."""
@@ -118,45 +130,39 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         UserError: for missing or useless folders, and for recordings in two splits.
     """
     data = config.data
-    rejected: dict[str, list[Rejected]] = {"training": [], "testing": []}
-
-    def scan(root: Path, name_of: Any, option: str) -> list[Source]:
-        found, bad = sources.scan(root, name_of, config, option)
-        rejected["testing" if "test" in option else "training"] += [
-            Rejected(f"{root.name}/{r.path}", r.reason) for r in bad
-        ]
-        return found
-
-    speech = scan(data.clean_train_path, sources.speaker_of, "clean_train_path")
-    noise = scan(data.noise_train_path, sources.recording_of, "noise_train_path")
+    training = material.gather(config, "train")
+    rejected: dict[str, list[Rejected]] = {"training": training.set_aside(), "testing": []}
     rng = generator(data.seed, VALIDATION_KEY)
+    # the noise of a pair goes with its speech
+    kinds = (training.speech,) if training.pairs else (training.speech, training.noise)
     if data.total_validation_files:
-        parts = [
-            sources.carve(found, data.validation_share, data.sample_rate, rng)
-            for found in (speech, noise)
-        ]
+        parts = [sources.carve(k, data.validation_share, data.sample_rate, rng) for k in kinds]
     else:
-        parts = [(speech, [], []), (noise, [], [])]
+        parts = [(found, [], []) for found in kinds]
     warnings = [
         f"{what}: {warning}"
-        for what, part in zip(("speech", "noise"), parts, strict=True)
+        for what, part in zip(("speech", "noise"), parts, strict=False)
         for warning in part[2]
     ]
     responses, bad = _responses(config)
     rejected["training"] += bad
-    roots = data.clean_train_path, data.noise_train_path
-    plans = [
-        Plan(config, split, *roots, parts[0][k], parts[1][k], responses)
-        for k, split in enumerate(("training", "validation"))
-        if k == 0 or data.total_validation_files
-    ]
+    roots = training.speech_root, training.noise_root
+    plans = []
+    for k, split in enumerate(
+        ("training", "validation")[: 2 if data.total_validation_files else 1]
+    ):
+        speech, some = parts[0][k], ()
+        if training.pairs:
+            own = {s.path for s in speech}
+            some = tuple(p for p in training.pairs if p.clean.path in own)
+        noise = [p.noisy for p in some] if some else parts[1][k]
+        plans.append(Plan(config, split, *roots, speech, noise, responses, some, training.layout))
     if data.total_testing_files:
-        test_speech = scan(data.clean_test_path, sources.speaker_of, "clean_test_path")
-        test_noise = scan(data.noise_test_path, sources.recording_of, "noise_test_path")
-        sources.refuse_leaks(speech, test_speech, "[data] clean_test_path: speech")
-        sources.refuse_leaks(noise, test_noise, "[data] noise_test_path: noise")
-        roots = data.clean_test_path, data.noise_test_path
-        plans.append(Plan(config, "testing", *roots, test_speech, test_noise, responses))
+        test = material.gather(config, "test")
+        rejected["testing"] = test.set_aside()
+        warnings += material.leaks(config, training, test)
+        roots, found = (test.speech_root, test.noise_root), (test.speech, test.noise)
+        plans.append(Plan(config, "testing", *roots, *found, responses, test.pairs, test.layout))
     _refuse_single_speakers(plans)
     return plans, warnings, rejected
 
@@ -174,7 +180,8 @@ def _responses(config: Config) -> tuple[list[rooms.Response], list[Rejected]]:
 def _refuse_single_speakers(plans: list[Plan]) -> None:
     for p in plans:
         augmented = p.split != "testing" or p.config.augment.testing
-        if p.config.augment.babble_probability and augmented and len(p.speakers) < 2:
+        wanted = p.config.augment.babble_probability and augmented and not p.pairs
+        if wanted and len(p.speakers) < 2:
             raise UserError(
                 f"[augment] babble_probability: {p.speech_root} holds one speaker for {p.split}, "
                 "expected two or more to make babble of others; add speakers, or set it to 0"
@@ -186,6 +193,8 @@ def _refuse_single_speakers(plans: list[Plan]) -> None:
 
 def render(index: int, plan: Plan) -> dict[str, Any]:
     """Draw file ``index`` of a plan, write its three WAV files, and return its manifest row."""
+    if plan.pairs:
+        return _import(index, plan)
     data = plan.config.data
     grid = mixing.snr_grid(data.snr_lower, data.snr_upper, data.total_snrlevels)
     all_levels = data.snr_mode == "all" and data.blend == "snr"
@@ -206,42 +215,83 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     if mixture.scale != 1:
         drawn["scale"] = mixture.scale
     names = file_names(index, snr, data.files_per_folder)
-    for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
-        path = plan.config.stft.folder(kind, plan.split) / names[kind]
-        audio.write_pcm16(path, array, data.sample_rate)
-    active = mixing.active_snr_db(mixture.clean, mixture.noise, data.sample_rate)
-    return {
+    _write(mixture, names, plan)
+    return _facts(mixture, names, data.sample_rate) | {
         "index": index,
-        "clean_file": names["CleanSpeech"],
-        "noise_file": names["Noise"],
-        "noisy_file": names["NoisySpeech"],
         "speaker": speech[0].source.label if speech else "",
         "noise_type": _noise_type(drawn, looped),
         "snr_db": f"{snr:.2f}",
-        "measured_snr_db": f"{measured:.4f}",
-        "measured_active_snr_db": f"{active:.4f}",
-        "clean_level_db": f"{mixing.level_db(mixture.clean / mixing.FULL_SCALE):.3f}",
-        "noise_level_db": f"{mixing.level_db(mixture.noise / mixing.FULL_SCALE):.3f}",
-        "clean_gain": repr(mixture.clean_gain),
-        "noise_gain": repr(mixture.noise_gain),
-        "peak": f"{np.abs(mixture.noisy.astype(int)).max() / mixing.FULL_SCALE:.4f}",
-        "samples": plan.samples,
-        "sample_rate": data.sample_rate,
         "seed": f"{data.seed}/{plan.split}/{clip}",
         "additive": "yes" if mixture.additive else "no",
         "augmentation": json.dumps(drawn, separators=(",", ":")) if drawn else "",
         "speech": crops.text(speech),
         "noise": crops.text(looped),
-        "clean_digest": _digest(mixture.clean),
-        "noise_digest": _digest(mixture.noise),
     }
+
+
+def _import(index: int, plan: Plan) -> dict[str, Any]:
+    """Write pair ``index`` of a plan as three WAV files, and return its manifest row."""
+    config, pair = plan.config, plan.pairs[index]
+    rate = config.data.sample_rate
+    paths = pair.clean.path, pair.noisy.path
+    mixture = pairs.read(plan.speech_root, *paths, pair.length, rate, config.audio.resampler)
+    measured = mixing.snr_db(mixture.clean, mixture.noise)
+    names = file_names(index, measured, config.data.files_per_folder)
+    _write(mixture, names, plan)
+    return _facts(mixture, names, rate) | {
+        "index": index,
+        "speaker": pair.clean.label,
+        "noise_type": pair.noisy.label,
+        "snr_db": f"{measured:.2f}",
+        "seed": "",
+        "additive": "yes" if pairs.is_sum(mixture.clean, mixture.noise, rate) else "no",
+        "augmentation": json.dumps(IMPORTED),
+        "speech": crops.text([Piece(pair.clean, 0, pair.length, 0)]),
+        "noise": crops.text([Piece(pair.noisy, 0, pair.length, 0)]),
+    }
+
+
+def _write(mixture: mixing.Mixture, names: dict[str, str], plan: Plan) -> None:
+    for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
+        path = plan.config.stft.folder(kind, plan.split) / names[kind]
+        audio.write_pcm16(path, array, plan.config.data.sample_rate)
+
+
+def _facts(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> dict[str, Any]:
+    """Return what can be measured back from the three files, as the manifest tells it."""
+    clean, noise = mixture.clean, mixture.noise
+    active = mixing.active_snr_db(clean, noise, rate)
+    return {
+        "clean_file": names["CleanSpeech"],
+        "noise_file": names["Noise"],
+        "noisy_file": names["NoisySpeech"],
+        "measured_snr_db": f"{mixing.snr_db(clean, noise):.4f}",
+        "measured_active_snr_db": f"{active:.4f}",
+        "clean_level_db": f"{mixing.level_db(clean / mixing.FULL_SCALE):.3f}",
+        "noise_level_db": f"{mixing.level_db(noise / mixing.FULL_SCALE):.3f}",
+        "clean_gain": repr(mixture.clean_gain),
+        "noise_gain": repr(mixture.noise_gain),
+        "peak": f"{np.abs(mixture.noisy.astype(int)).max() / mixing.FULL_SCALE:.4f}",
+        "samples": len(clean),
+        "sample_rate": rate,
+        "clean_digest": digest(clean),
+        "noise_digest": digest(noise),
+    }
+
+
+def is_imported(row: dict[str, str]) -> bool:
+    """Tell whether a manifest row is of a ready-made pair."""
+    return json.loads(row["augmentation"] or "{}") == IMPORTED
 
 
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
-    test = split == "testing"
-    speech_root = config.data.clean_test_path if test else config.data.clean_train_path
-    noise_root = config.data.noise_test_path if test else config.data.noise_train_path
+    speech_root, noise_root = material.roots(config, "test" if split == "testing" else "train")
+    if is_imported(row):
+        paths = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
+        samples, rate = int(row["samples"]), int(row["sample_rate"])
+        gain = float(row["clean_gain"])
+        return pairs.read(speech_root, *paths, samples, rate, config.audio.resampler, gain)
     samples, drawn = int(row["samples"]), json.loads(row["augmentation"] or "{}")
     length = scene.source_samples(samples, drawn)
     speech = crops.read(json.loads(row["speech"]), speech_root, length, config)
@@ -325,5 +375,6 @@ def _noise_type(drawn: dict[str, Any], pieces: list[Piece]) -> str:
     return made[0] if made else pieces[0].source.label
 
 
-def _digest(array: np.ndarray) -> str:
+def digest(array: np.ndarray) -> str:
+    """Return the digest of an int16 array that stands in the manifest."""
     return hashlib.blake2b(array.astype("<i2").tobytes(), digest_size=8).hexdigest()

@@ -29,7 +29,7 @@ def plan_line(surveys: Sequence[Survey]) -> str:
     config = surveys[0].plan.config
     total = sum(s.plan.total for s in surveys)
     missing = sum(s.missing_count for s in surveys)
-    text = f"plan: {total} files, {total * config.data.file_length / 3600:.2f} h"
+    text = f"plan: {total} files, {sum(s.plan.hours for s in surveys):.2f} h"
     if not missing:
         return f"{text}, all are there"
     needed, free = _space(surveys)
@@ -54,7 +54,8 @@ def _space(surveys: Sequence[Survey]) -> tuple[int, int]:
 
     for survey in surveys:
         plan = survey.plan
-        file_bytes = disk_bytes(HEADER_BYTES + 2 * plan.samples)
+        samples = plan.hours * 3600 * plan.config.data.sample_rate / plan.total  # a file, mean
+        file_bytes = disk_bytes(HEADER_BYTES + round(2 * samples))
         for kind in KINDS:
             size = survey.missing_count * file_bytes - survey.replaced_bytes.get(kind, 0)
             add(plan.config.stft.folder(kind, plan.split), size)

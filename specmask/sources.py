@@ -1,7 +1,9 @@
 """The recordings that a data set is made of: what they hold, who speaks, and who may use them."""
 
+import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -9,22 +11,23 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from specmask import audio, scans
+from specmask import audio, layouts, scans
 from specmask.audio import Rejected
 from specmask.config import Config
 from specmask.errors import UserError
+from specmask.layouts import Name
 from specmask.mixing import FULL_SCALE, decibel
 
 SHORTEST_SECONDS = 0.25
 SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
 BLOCK_FRAMES = 1 << 20
+OGG_PAGE_BYTES = 1 << 16  # more than the largest page has
 STREAMED_BYTES = 0x7FFFF000  # a length from here on means that the writer did not know it
+SET_ASIDE = "set aside"  # in the list of the doctor
 GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
 
-_LIBRISPEECH = re.compile(r"^(\d+)-\d+-\d+$")  # speaker-chapter-utterance
 # libsndfile corrects the length in a header and says so here (wav, aiff, au)
 _CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_ESC = re.compile(r"^\d-(\d+)-[A-Z]")  # fold-recording-take
 
 
 @dataclass(frozen=True)
@@ -58,36 +61,17 @@ class Source:
         return self.stop - self.start
 
 
-def speaker_of(path: PurePosixPath) -> tuple[str, str]:
-    """Return (group, label) of a speech file: its folder, or the number in a LibriSpeech name.
-
-    A file in no folder is a group of its own, with no label: its speaker is not known.
-    """
-    match = _LIBRISPEECH.match(path.stem)
-    if match:
-        return match[1], match[1]
-    if path.parent == PurePosixPath("."):
-        return f"file:{path}", ""
-    return str(path.parent), str(path.parent)
-
-
-def recording_of(path: PurePosixPath) -> tuple[str, str]:
-    """Return (group, label) of a noise file: its recording, and its folder as the noise type.
-
-    Clips of ESC-50 are named fold-recording-take-class: takes of one recording stay together.
-    In no folder, the type is the name without its trailing number (AirConditioner_3).
-    """
-    match = _ESC.match(path.stem)
-    group = f"esc:{match[1]}" if match else str(path)
-    if path.parent != PurePosixPath("."):
-        return group, str(path.parent)
-    return group, re.sub(r"[\s_-]*\d+$", "", path.stem) or path.stem
-
-
 def scan(
-    root: Path, name_of: Callable[[PurePosixPath], tuple[str, str]], config: Config, option: str
+    root: Path, name_of: Callable[[PurePosixPath], Name | None], config: Config, option: str
 ) -> tuple[list[Source], list[Rejected]]:
     """Read every file below a folder once and tell the usable ones from the others.
+
+    Args:
+        root: the folder.
+        name_of: gives the group and the label of a path relative to it, None for what is no
+            source of this kind: see :mod:`specmask.layouts`.
+        config: all of it.
+        option: name of the option with the folder.
 
     Returns:
         sources sorted by path, without copies of the same content, and what was set aside.
@@ -108,8 +92,16 @@ def scan(
             "make demo, which makes its own"
         )
     rate = config.data.sample_rate
+    if option.startswith("noise") and config.data.noise_classes:
+        names = layouts.class_filter(names, name_of, config.data.noise_classes, option)
+    names = [n for n in names if name_of(PurePosixPath(n.as_posix())) is not None]
+    unwanted = set_aside(config, option)
+    rejected = [
+        Rejected(n.as_posix(), unwanted[n.as_posix()]) for n in names if n.as_posix() in unwanted
+    ]
+    names = [n for n in names if n.as_posix() not in unwanted]
     found = scans.facts(inspect, [root / name for name in names], config, f"scan {root.name}")
-    sources, rejected, seen = [], [], {}
+    sources, seen = [], {}
     for name, facts in zip(names, found, strict=True):
         path = name.as_posix()
         if isinstance(facts, str):
@@ -123,11 +115,39 @@ def scan(
             stop = audio.resampled_length(frames, facts["rate"], rate)
             sources.append(Source(path=path, group=group, label=label, start=0, stop=stop, **facts))
     if not sources:
+        first = f", the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
         raise UserError(
-            f"[data] {option} = {root}: none of {len(names)} files can be used, the first: "
-            f"{rejected[0].path}: {rejected[0].reason}; add usable recordings"
+            f"[data] {option} = {root}: none of {len(names) + len(unwanted)} files can be used"
+            f"{first}; add usable recordings"
         )
     return sources, rejected
+
+
+def set_aside(config: Config, option: str) -> dict[str, str]:
+    """Return what ``[data] set_aside`` leaves out of a folder: reasons by path.
+
+    The list is a CSV file with the columns folder (name of the option), path, plan and problem; a
+    row counts if its plan is "set aside".
+
+    Raises:
+        UserError: if it is something else.
+    """
+    path = config.data.set_aside
+    if path == Path():
+        return {}
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            r["path"]: f"set aside by {path.name}: {r['problem']}"
+            for r in rows
+            if r["folder"] == option and r["plan"] == SET_ASIDE
+        }
+    except (OSError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"[data] set_aside = {path}: cannot be used ({error!r}); expected the list that "
+            "data_prep.py --check writes, with the columns folder, path, plan, problem"
+        ) from None
 
 
 def inspect(path: Path) -> dict | str:
@@ -136,7 +156,7 @@ def inspect(path: Path) -> dict | str:
     They are kept on disk: whoever changes them raises ``scans.VERSION``.
     """
     digest = hashlib.blake2b(digest_size=12)
-    frames, energy, peak = 0, 0.0, 0.0
+    frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf
     try:
         with audio.opened(path) as file:
             rate, channels, claimed = file.samplerate, file.channels, file.frames
@@ -154,17 +174,22 @@ def inspect(path: Path) -> dict | str:
                 digest.update(np.round(block * FULL_SCALE).astype("<i4").tobytes())
                 frames += len(block)
                 energy += float(np.sum(np.square(block, dtype=np.float64)))
-                peak = max(peak, float(np.abs(block).max()))
+                lowest = np.minimum(lowest, block.min(axis=0))
+                highest = np.maximum(highest, block.max(axis=0))
     except audio.AudioError as error:
         return str(error)
+    if _ends_early(path):
+        return "truncated: the last page of the Ogg stream is missing"
     if frames < SHORTEST_SECONDS * rate:
         return f"too short: {frames / rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
     if cut and int(cut[1]) < STREAMED_BYTES:
         return f"truncated: {cut[2]} bytes of {cut[1]}"
     if frames < claimed:
         return f"truncated: {frames} frames of {claimed}"
-    if peak == 0 or decibel(peak**2) < SILENCE_DBFS:
+    if decibel(float(np.max(np.abs([lowest, highest]))) ** 2) < SILENCE_DBFS:
         return f"silent: peak below {SILENCE_DBFS} dBFS"
+    if decibel(float(np.max(highest - lowest)) ** 2) < SILENCE_DBFS:
+        return "silent: a constant"
     return {
         "rate": rate,
         "channels": channels,
@@ -172,6 +197,28 @@ def inspect(path: Path) -> dict | str:
         "digest": digest.hexdigest(),
         "level_db": round(decibel(energy / (frames * channels)), 2),
     }
+
+
+def _ends_early(path: Path) -> bool:
+    """Tell whether an Ogg file ends without the page that is marked as the last one (RFC 3533).
+
+    libsndfile takes the length of a cut file from the last page that is there, and says nothing.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(-min(OGG_PAGE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        tail = file.read()
+    at = len(tail)
+    while (at := tail.rfind(b"OggS\0", 0, at)) >= 0:
+        header = tail[at : at + 27]
+        if len(header) < 27:
+            return True
+        lengths = tail[at + 27 : at + 27 + header[26]]
+        if at + 27 + header[26] + sum(lengths) > len(tail) or len(lengths) < header[26]:
+            return True
+        return not header[5] & 4
+    return True
 
 
 def carve(

@@ -139,6 +139,11 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
     return Survey(plan, settings, there, surplus, complete)
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a file bears a name that data sets give."""
+    return _OURS.match(name) is not None
+
+
 def disk_bytes(size: int) -> int:
     """Return how many bytes of a disk a file takes."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specmask import augment, cache, dataset, mixing, rooms, scene
+from specmask import augment, cache, dataset, mixing, rooms, scene, synthesis
 from specmask.config import KINDS, Augment, Config
 from specmask.errors import UserError
 
@@ -64,7 +64,7 @@ def configured(corpus, out, options: dict, **changes) -> Config:
 def made(config: Config, split: str = "training") -> list[dict[str, str]]:
     """Make one split and return its rows."""
     plan = next(p for p in dataset.plan(config)[0] if p.split == split)
-    dataset.make(plan)
+    synthesis.make(plan)
     with (config.data.data_path / f"manifest_{split}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -424,8 +424,8 @@ def test_names_and_columns_of_one_alone(voices, tmp_path, only):
         assert json.loads(row["noise" if only == "clean" else "speech"]) == []
         assert (row["noise_type"] == "none") == (only == "clean")
     before = snapshot(tmp_path)
-    assert dataset.make(dataset.plan(config)[0][0]).new == 0
-    assert dataset.make(dataset.plan(config)[0][0], overwrite=True).new == 4
+    assert synthesis.make(dataset.plan(config)[0][0]).new == 0
+    assert synthesis.make(dataset.plan(config)[0][0], overwrite=True).new == 4
     assert snapshot(tmp_path) == before
 
 
