@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 
-from specmask import cli  # noqa: E402, dataset, synthesis
+from specmask import cli  # noqa: E402
 
 REMIX = ["train.remix=yes", "train.remix_noises=2", "train.remix_tilt_db=6"]
 
@@ -39,7 +39,7 @@ def sources(folder: Path) -> list[str]:
 
 def measure(folder: Path, files: int) -> None:
     cli.import_tensorflow()
-    from specmask import batches, cache, config, dataset
+    from specmask import batches, cache, config, dataset, synthesis
 
     options = [
         *sources(folder),

@@ -12,9 +12,6 @@ from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from specmask import board, config, metrics, pictures, scoring
-from specmask.spectral import Stft
-
-STFT = Stft("hann", 200, 80, 256)
 
 
 def events(folder) -> list[tuple[int, str, object]]:
@@ -35,7 +32,7 @@ def job() -> scoring.Job:
     noisy = clean + 0.05 * rng.standard_normal(len(clean)).astype(np.float32)
     waves = {"clean": clean, "noisy": noisy, "enhanced": 0.5 * (clean + noisy)}
     mask = np.ones((101, 129, 2), np.float32) * [2, -2]
-    return scoring.Job("1, 5 dB", 5.0, waves, mask, project.RATE, 2.0, STFT)
+    return scoring.Job("1, 5 dB", 5.0, waves, mask, project.RATE, 2.0)
 
 
 def shown(job: scoring.Job) -> scoring.Shown:
@@ -83,11 +80,11 @@ def test_pictures(tmp_path, job):
     written.validation({"epoch": 1, "step": 3}, {}, [shown(job)])
     held = {t: v.string_val for _, t, v in events(tmp_path / "validation") if v.string_val}
     width, height, png = held["1, 5 dB/mask"]
-    image = np.array(Image.open(io.BytesIO(png)))
-    assert image.shape == (int(height), int(width), 3) == (2 * 129 + 4, 101, 3)
+    image = np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+    assert image.shape == (int(height), int(width), 3) == (2 * 129 + 3, 101, 3)
     assert (image[:129] == pictures.SIGNED[-1]).all() and (image[-129:] == pictures.SIGNED[0]).all()
     spectrograms = np.array(Image.open(io.BytesIO(held["1, 5 dB/spectrograms"][2])))
-    assert spectrograms.shape[0] == 3 * 129 + 2 * 4
+    assert spectrograms.shape[0] == 3 * 129 + 2 * 3
 
 
 def test_hparams_are_written_once(tmp_path):
