@@ -5,6 +5,7 @@ or killed goes on as if nothing had happened, bit for bit on the same machine.
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -33,6 +34,7 @@ from specmask.board import Board
 from specmask.config import Config
 from specmask.distribution import Team
 from specmask.errors import UserError
+from specmask.models import cost
 from specmask.progress import Progress
 from specmask.scoring import Scores
 from specmask.step import Result, Step
@@ -71,9 +73,14 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     keras.utils.set_random_seed(config.train.seed)
     trainer = Trainer(config, folder, batches, validation, team)
     trainer.begin(changes)
+    model = trainer.network.model
     trainer.say(
         f"run {folder.name}: {config.model.network}, "
-        f"{trainer.network.model.count_params():,} parameters, {len(training)} training and "
+        f"{sum(math.prod(v.shape) for v in model.trainable_variables):,} parameters, "
+        f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio"
+    )
+    trainer.say(
+        f"{len(training)} training and "
         f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
     )
     if validation is None:

@@ -3,22 +3,24 @@
 import math
 from typing import Any
 
+import keras
+import tensorflow as tf
+
 from specmask.config import Config
 
 FRAMES = 256  # that are counted; padding to whole windows counts too, since it is computed
 
 
-def multiply_adds(config: Config) -> float:
+def multiply_adds(model: keras.Model, config: Config) -> float:
     """Return the multiply-adds a second of matrix products and convolutions, one channel.
 
     Element-wise operations are left out, as is usual. Counted in the traced graph, so nothing
     that a network does can be forgotten; the body of a loop counts once a frame.
+
+    Args:
+        model: of a :class:`specmask.models.Network`.
+        config: what it was built from.
     """
-    import tensorflow as tf
-
-    from specmask import models
-
-    model = models.build(config).model
     noisy, *states = model.inputs
     specs = [tf.TensorSpec((1, FRAMES, *noisy.shape[2:]))]
     specs += [tf.TensorSpec((1, *x.shape[1:])) for x in states]
