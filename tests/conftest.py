@@ -1,6 +1,7 @@
 """Audio, folders and runs of the scripts that several tests share; nothing comes from outside."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -152,7 +153,12 @@ def run_script(
 def start_script(
     script: str | Path, *args: str | Path, cwd: Path, **options: object
 ) -> subprocess.Popen[str]:
-    """Start a script of the project and do not wait for it."""
+    """Start a script of the project and do not wait for it.
+
+    Ctrl-C reaches it also where whoever started the tests ignores it.
+    """
+    if os.name == "posix":
+        options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options
     return subprocess.Popen(
         [sys.executable, str(ROOT / script), *map(str, args)],
         cwd=cwd,
