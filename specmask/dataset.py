@@ -206,8 +206,9 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     level = index % len(grid) if all_levels else int(rng.integers(len(grid)))
     looped, noises = _noises(plan, clip, drawn, speech[0].source.group, looped, noise)
     mixture = scene.mixture(voice, noises, drawn, plan.config, grid[level])
-    measured = mixing.snr_db(mixture.clean, mixture.noise)
-    snr = grid[level] if data.blend == "snr" else round(measured, 2) + 0.0
+    snr = grid[level]
+    if data.blend == "level":
+        snr = round(mixing.snr_db(mixture.clean, mixture.noise), 2) + 0.0
     if "only" in drawn:
         snr = math.inf if drawn["only"] == "clean" else -math.inf
     if drawn.get("only") == "noise":

@@ -101,9 +101,7 @@ def _complex_mapping(raw: Any, noisy: Any, config: Config) -> Any:
 
 
 def _real_mapping(raw: Any, noisy: Any, config: Config) -> Any:
-    real = expand(
-        ops.stack([raw[..., 0], ops.zeros_like(raw[..., 0])], -1), config.model.compression
-    )
+    real = expand(_real(raw[..., 0]), config.model.compression)
     return from_spectrum(ops.stack([real[..., 0], noisy[..., 1]], axis=-1), noisy)
 
 
@@ -122,7 +120,7 @@ TARGETS = {
     "magnitude": Target(1, _magnitude),
     # √(|S|² / (|S|² + |N|²)) (Wang and Chen 2018)
     "ratio": Target(1, _share),
-    # 1 where |S|² / |N|² is above binary_threshold_db, else 0; the output is its probability
+    # 1 where |S| is above |N|, else 0; the output is its probability
     "binary": Target(1, _share),
     # |S| / |Y| cos θ within 0 and 1 (Erdogan et al. 2015)
     "phase_sensitive": Target(1, _share),

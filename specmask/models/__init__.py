@@ -57,7 +57,7 @@ def build(config: Config) -> Network:
     """Build the network of a configuration, with weights drawn by Keras's current seed."""
     noisy = keras.Input((None, config.bins, 2), name="noisy")
     states = layers.States(causal=NETWORKS[config.model.network].causal(config))
-    normalise = layers.LevelNormaliser(layers.level_frames(config), name="level", dtype="float32")
+    normalise = layers.LevelNormaliser(layers.level_frames(config), name="level")
     levelled = states.through(normalise, noisy, 2)
     target = masks.TARGETS[config.model.target]
     raw = NETWORKS[config.model.network].build(

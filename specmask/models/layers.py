@@ -74,8 +74,10 @@ class States:
         """
         shapes = (shapes,) if isinstance(shapes[0], int) else shapes
         if self.causal:
-            names = [f"{layer.name}_state", *(f"{layer.name}_state{n}" for n in range(2, 9))]
-            states = [keras.Input(s, name=n) for s, n in zip(shapes, names, strict=False)]
+            states = [
+                keras.Input(shape, name=f"{layer.name}_state{n if n > 1 else ''}")
+                for n, shape in enumerate(shapes, 1)
+            ]
             self.inputs += states
         else:
             states = [Zeros(shape)(x) for shape in shapes]

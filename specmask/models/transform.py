@@ -33,6 +33,11 @@ def inverse(spectrum: Any, samples: Any, stft: Stft) -> Any:
     """Return the signals [batch, samples] of spectra [batch, frames, bins, 2]."""
     frames = ops.irfft((spectrum[..., 0], spectrum[..., 1]), fft_length=stft.n_fft)
     frames = frames[..., : stft.window_length] * ops.convert_to_tensor(stft.synthesis_window)
+    return overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
+
+
+def overlap_add(frames: Any, stft: Stft) -> Any:
+    """Add up frames [batch, frames, window_length], each a hop after the one before."""
     hop = stft.hop_length
     hops = -(-stft.window_length // hop)  # hops that a window covers
     frames = ops.pad(frames, ((0, 0), (0, 0), (0, hops * hop - stft.window_length)))
@@ -41,5 +46,4 @@ def inverse(spectrum: Any, samples: Any, stft: Stft) -> Any:
         ops.pad(frames[..., k * hop : (k + 1) * hop], ((0, 0), (k, hops - 1 - k), (0, 0)))
         for k in range(hops)
     ]
-    signal = ops.reshape(sum(parts[1:], parts[0]), (ops.shape(spectrum)[0], -1))
-    return signal[:, stft.pad : stft.pad + samples]
+    return ops.reshape(sum(parts[1:], parts[0]), (ops.shape(frames)[0], -1))

@@ -11,7 +11,7 @@ from keras import ops
 
 from specmask import masks
 from specmask.knobs import SMALLEST, Knobs
-from specmask.models import Network
+from specmask.models import Network, transform
 from specmask.spectral import Stft
 
 
@@ -47,7 +47,7 @@ class Whole(keras.Model):
         mask, _ = self.network(noisy, self.network.zero_state(1))
         enhanced = masks.apply_complex(turn(mask, self.knobs), noisy)
         frames = ops.matmul(ops.reshape(enhanced, (1, -1, 2 * stft.bins)), self.synthesis)
-        return overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
+        return transform.overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
 
 
 def turn(mask: Any, knobs: Knobs) -> Any:
@@ -70,16 +70,3 @@ def synthesis_matrix(stft: Stft) -> np.ndarray:
     units = np.eye(stft.bins)[:, None, :] * np.array([1, 1j])[:, None]  # [bins, 2, bins]
     signals = np.fft.irfft(units, stft.n_fft)[..., : stft.window_length]
     return (signals * stft.synthesis_window).reshape(2 * stft.bins, -1).astype(np.float32)
-
-
-def overlap_add(frames: Any, stft: Stft) -> Any:
-    """Add up frames [1, frames, window_length], each a hop after the one before."""
-    hop = stft.hop_length
-    hops = -(-stft.window_length // hop)  # hops that a window covers
-    frames = ops.pad(frames, ((0, 0), (0, 0), (0, hops * hop - stft.window_length)))
-    # The k-th hop of every window, moved k hops later, adds up to the signal.
-    parts = [
-        ops.pad(frames[..., k * hop : (k + 1) * hop], ((0, 0), (k, hops - 1 - k), (0, 0)))
-        for k in range(hops)
-    ]
-    return ops.reshape(sum(parts[1:], parts[0]), (1, -1))
