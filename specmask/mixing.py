@@ -173,8 +173,8 @@ def level_gains(
     Returns:
         finite gains, also where a signal has become silent: 1 for such speech, 0 for such noise.
     """
-    below = power(noise)
-    if power(target) == 0 or power(speech) == 0:
+    heard, below = power(speech), power(noise)
+    if heard == 0 or power(target) == 0:
         return 1.0, 0.0 if below == 0 else 1.0
     clean_gain = 10 ** ((target_level_db - active_level_db(target, rate)) / 20)
     if below == 0:
@@ -182,7 +182,7 @@ def level_gains(
     if reference == "active":
         ratio = 10 ** (p56_level_db(speech, rate) / 10) / below
     else:
-        ratio = power(speech) / below
+        ratio = heard / below
     return float(clean_gain), float(clean_gain * np.sqrt(ratio) * 10 ** (-snr / 20))
 
 

@@ -77,26 +77,22 @@ def draw(
     if (a.level_lower_db, a.level_upper_db) != (0, 0):
         drawn["level_db"] = _uniform(roll("level"), a.level_lower_db, a.level_upper_db, 2)
     drawn |= _draw_voice(a, roll, data.sample_rate) | _draw_noises(a, roll)
-    rng = roll("room")
-    if rng.random() < a.room_probability:
+    if rng := _hit(roll, "room", a.room_probability):
         drawn["room"] = _draw_room(a, rng, responses)
     return drawn | _draw_channel(a, roll)
 
 
 def _draw_voice(a: Augment, roll: Callable, rate: int) -> dict[str, Any]:
     drawn = {}
-    rng = roll("speed")
-    if rng.random() < a.speed_probability:
+    if rng := _hit(roll, "speed", a.speed_probability):
         drawn["speed"] = _uniform(rng, a.speed_lower, a.speed_upper, 4)
-    rng = roll("pitch")
-    if rng.random() < a.pitch_probability:
+    if rng := _hit(roll, "pitch", a.pitch_probability):
         drawn["pitch"] = _uniform(rng, a.pitch_lower_semitones, a.pitch_upper_semitones, 3)
     for name, chance in (
         ("eq_speech", a.eq_speech_probability),
         ("eq_noise", a.eq_noise_probability),
     ):
-        rng = roll(name)
-        if rng.random() < chance:
+        if rng := _hit(roll, name, chance):
             drawn[name] = _draw_equaliser(rng, a.eq_gain_db, rate)
     return drawn
 
@@ -117,22 +113,26 @@ def _draw_equaliser(rng: np.random.Generator, gain_db: float, rate: int) -> list
 
 def _draw_noises(a: Augment, roll: Callable) -> dict[str, Any]:
     drawn = {}
-    rng = roll("noises")
-    further = int(rng.integers(a.noises_lower, a.noises_upper + 1)) - 1
-    if further:
-        drawn["noises_db"] = [_uniform(rng, -a.noise_spread_db, 0, 2) for _ in range(further)]
-    rng = roll("kind")
-    place = rng.random()  # the ends, so that neither probability moves the other's files
-    if place < a.coloured_probability:
-        exponent = _uniform(rng, a.colour_lower, a.colour_upper, 3)
-        drawn["colour"] = [exponent, int(rng.integers(2**32))]
-    elif place >= 1 - a.babble_probability:
-        drawn["babble"] = int(rng.integers(a.babble_voices_lower, a.babble_voices_upper + 1))
-    place = roll("only").random()
-    if place < a.clean_only_probability:
-        drawn["only"] = "clean"
-    elif place >= 1 - a.noise_only_probability:
-        drawn["only"] = "noise"
+    if a.noises_upper > 1:
+        rng = roll("noises")
+        further = int(rng.integers(a.noises_lower, a.noises_upper + 1)) - 1
+        if further:
+            drawn["noises_db"] = [_uniform(rng, -a.noise_spread_db, 0, 2) for _ in range(further)]
+    # The two ends of one draw, so that neither probability moves the other's files.
+    if a.coloured_probability or a.babble_probability:
+        rng = roll("kind")
+        place = rng.random()
+        if place < a.coloured_probability:
+            exponent = _uniform(rng, a.colour_lower, a.colour_upper, 3)
+            drawn["colour"] = [exponent, int(rng.integers(2**32))]
+        elif place >= 1 - a.babble_probability:
+            drawn["babble"] = int(rng.integers(a.babble_voices_lower, a.babble_voices_upper + 1))
+    if a.clean_only_probability or a.noise_only_probability:
+        place = roll("only").random()
+        if place < a.clean_only_probability:
+            drawn["only"] = "clean"
+        elif place >= 1 - a.noise_only_probability:
+            drawn["only"] = "noise"
     return drawn
 
 
@@ -157,20 +157,23 @@ def _draw_room(
 
 def _draw_channel(a: Augment, roll: Callable) -> dict[str, Any]:
     drawn = {}
-    rng = roll("band")
-    if rng.random() < a.band_probability:
+    if rng := _hit(roll, "band", a.band_probability):
         low = _uniform(rng, a.band_low_lower_hz, a.band_low_upper_hz, 1)
         high = round(_log_uniform(rng, a.band_high_lower_hz, a.band_high_upper_hz), 1)
         drawn["band"] = {"low_hz": low, "high_hz": high, "target": a.band_target}
-    rng = roll("clip")
-    if rng.random() < a.clip_probability:
+    if rng := _hit(roll, "clip", a.clip_probability):
         drawn["clip"] = round(_log_uniform(rng, a.clip_share_lower, a.clip_share_upper), 6)
-    rng = roll("codec")
-    if rng.random() < a.codec_probability:
+    if rng := _hit(roll, "codec", a.codec_probability):
         name = a.codecs[rng.integers(len(a.codecs))]
         quality = _uniform(rng, a.codec_quality_lower, a.codec_quality_upper, 3)
         drawn["codec"] = {"name": name, "quality": quality}
     return drawn
+
+
+def _hit(roll: Callable, name: str, probability: float) -> np.random.Generator | None:
+    """Return the generator of a kind of draw if it happens; what is switched off costs no time."""
+    rng = roll(name) if probability else None
+    return rng if rng and rng.random() < probability else None
 
 
 def _uniform(rng: np.random.Generator, lower: float, upper: float, digits: int) -> float:
