@@ -490,12 +490,14 @@ class Train(Section):
         le=65536,
         description="parts of a batch that are computed one after the other, to save memory",
     )
-    optimizer: Literal["adam", "adamw"] = Field(
-        "adam", description="adam, or adamw: with weight_decay"
+    optimizer: Literal["adam", "adamw", "muon"] = Field(
+        "adam",
+        description="adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest "
+        "as adamw",
     )
     learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate")
     weight_decay: float = Field(
-        0.01, ge=0, le=1, description="of adamw: share of a weight taken off a step, times the rate"
+        0.01, ge=0, le=1, description="of adamw and muon: share of a weight taken off a step, times the rate"
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",

@@ -43,12 +43,15 @@ def learning_rate(train: Train, step: int, total: int, reductions: int) -> float
 
 def make(train: Train, variables: list[Any]) -> keras.optimizers.Optimizer:
     """Return the optimizer, built: its state has to be there before a checkpoint is read."""
-    if train.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(train.learning_rate, weight_decay=train.weight_decay)
+    rate, decay = train.learning_rate, train.weight_decay
+    optimizer = {
+        "adam": lambda: keras.optimizers.Adam(rate),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay),
+        "muon": lambda: keras.optimizers.Muon(rate, weight_decay=decay, adam_weight_decay=decay),
+    }[train.optimizer]()
+    if train.optimizer != "adam":
         # Biases and the scales of normalisations are not pulled towards zero.
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
-    else:
-        optimizer = keras.optimizers.Adam(train.learning_rate)
     optimizer.build(variables)
     return optimizer
 

@@ -43,6 +43,22 @@ def test_the_first_update_by_hand(tmp_path, name):
     np.testing.assert_allclose(np.asarray(bias), [2.9, 2.9], rtol=1e-5)
 
 
+def test_the_first_step_of_muon_is_orthogonal(tmp_path):
+    """G = U Σ Vᵀ becomes about U Vᵀ, of the size of one of Adam's steps; the rest is AdamW's."""
+    train = train_section(tmp_path, "optimizer=muon", "learning_rate=0.1", "weight_decay=0.5")
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 4)))[0] for n in (12, 5))
+    gradient = left @ np.diag([5.0, 3.0, 1.0, 0.5]) @ right.T
+    matrix, bias = (keras.Variable(np.full(s, np.float32(3))) for s in ((12, 5), (2,)))
+    optimizer = optimisation.make(train, [matrix, bias])
+    optimizer.apply_gradients([(tf.constant(gradient, tf.float32), matrix), (tf.ones(2), bias)])
+    step = 3.0 * (1 - 0.1 * 0.5) - np.asarray(matrix)
+    sizes = left.T @ step @ right / (0.1 * 0.2 * np.sqrt(12))
+    np.testing.assert_allclose(np.diag(sizes), 1, atol=0.35)  # five Newton-Schulz iterations
+    np.testing.assert_allclose(sizes, np.diag(np.diag(sizes)), atol=1e-4)
+    np.testing.assert_allclose(np.asarray(bias), [2.9, 2.9], rtol=1e-5)
+
+
 def test_the_mean_of_the_weights_by_hand():
     weight = keras.Variable(np.float32([1.0]))
     average = optimisation.Average(0.5, [weight])
