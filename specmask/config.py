@@ -497,7 +497,10 @@ class Train(Section):
     )
     learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate")
     weight_decay: float = Field(
-        0.01, ge=0, le=1, description="of adamw and muon: share of a weight taken off a step, times the rate"
+        0.01,
+        ge=0,
+        le=1,
+        description="of adamw and muon: share of a weight taken off a step, times the rate",
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",
