@@ -14,6 +14,7 @@ from specmask.config import Train
 from specmask.errors import UserError
 
 LAST_RATE = 0.01  # of the cosine, relative to the highest
+MUON_ADAM = 0.5  # with muon, the rate of what AdamW changes, relative to that of matrices
 FIRST_SCALE = 2.0**15  # of the loss in float16
 GROWTH_STEPS = 2000  # finite steps after which the scale is doubled
 
@@ -47,8 +48,11 @@ def make(train: Train, variables: list[Any]) -> keras.optimizers.Optimizer:
     optimizer = {
         "adam": lambda: keras.optimizers.Adam(rate),
         "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay),
-        "muon": lambda: keras.optimizers.Muon(rate, weight_decay=decay, adam_weight_decay=decay),
-    }[train.optimizer]()
+        "muon": lambda: keras.optimizers.Muon(
+            rate, adam_lr_ratio=MUON_ADAM, adam_beta_2=0.99, weight_decay=decay,
+            adam_weight_decay=decay,
+        ),
+    }[train.optimizer]()  # fmt: skip
     if train.optimizer != "adam":
         # Biases and the scales of normalisations are not pulled towards zero.
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
