@@ -235,6 +235,20 @@ def test_no_validation_files(tmp_path, capsys):
     assert "si_sdr" not in (outcome.folder / "history.csv").read_text()
 
 
+def test_noisy_files_are_shown_before_clean_ones(tmp_path):
+    from specmask.validation import Validation
+
+    (tmp_path / "config.ini").write_text(project.INI, encoding="utf-8")
+    options = "model.network=band_lstm", "train.metric_files=4", "train.listen_files=3"
+    cfg = config.load(tmp_path / "config.ini", options)
+    files = noisy_tones(6, 0)
+    files.index["snr_db"] = [np.inf, 0, -np.inf, 5, 10, 15]  # the last two are not scored
+    validation = Validation(cfg, models.build(cfg), files)
+    *_, scores = validation.run()
+    _, _, shown = scores.collect()
+    assert [s.name for s in shown] == ["1, inf dB", "2, 0 dB", "4, 5 dB"]
+
+
 def test_nan_in_the_cache(tmp_path, capsys):
     """One bad file: its steps are skipped and told. Only bad files: the run stops."""
     run = Run(tmp_path, "train.epochs=2", "train.remix=no", "train.max_skipped=2")
