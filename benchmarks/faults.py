@@ -82,7 +82,9 @@ def main() -> None:
     print(f"{'file':24s}{'noise':>16s}{'dB':>5s}" + "".join(f"{c:>9s}" for c in COLUMNS))
     rows.sort(key=lambda row: row[1][0])
     for task, figures in rows[: args.worst]:
-        print(line(task.clean.stem, task.condition.noise_type, f"{task.condition.snr_db:g}", figures))
+        print(
+            line(task.clean.stem, task.condition.noise_type, f"{task.condition.snr_db:g}", figures)
+        )
     means = np.nanmean([figures for _, figures in rows], axis=0)
     print(line(f"mean of {len(rows)}", "", "", means))
 
