@@ -32,6 +32,8 @@ def enhance(args) -> None:
     news = sys.stderr if args.stdout else sys.stdout
     default = "the default " if path.parent == enhancer.PRETRAINED else ""
     causal = "causal" if model.causal else "not causal"
+    if model.lookahead_frames:
+        causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
     print(f"{default}weights of {path} ({causal})", file=news)
     if args.stdin:
         pipe(args, model)

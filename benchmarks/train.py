@@ -153,7 +153,7 @@ def reference(cfg, drawn, folder: Path) -> dict:
     stft = spectral.Stft.from_config(cfg)
 
     def enhance(noisy, training):
-        mask, _ = network(noisy, network.zero_state(len(noisy)), training)
+        mask = network.mask(noisy, training)
         return masks.apply_complex(tf.cast(mask, tf.float64), noisy)
 
     for number, batch in enumerate(drawn.epoch(0)):

@@ -33,22 +33,22 @@ def enhance(x, step, about):
     stft, knobs = about["stft"], about["knobs"]
     length, hop, n_fft = stft["window_length"], stft["hop_length"], stft["n_fft"]
     analysis, synthesis = np.array(about["window"]), np.array(about["synthesis_window"])
-    frames, pad = -(-(len(x) + length - hop) // hop), length - hop
-    padded = np.zeros((frames - 1) * hop + length)
+    pad, late = length - hop, about.get("lookahead_frames", 0)  # masks are of frames before
+    frames, held = -(-(len(x) + pad) // hop) + late, late * [0]
+    padded, out = np.zeros((2, (frames - 1) * hop + length))
     padded[pad : pad + len(x)] = x
-    out = np.zeros(len(padded))
     state = {k: np.zeros((1, *shape), np.float32) for k, shape in about["states"].items()}
     floor = 10 ** (-knobs["max_suppression_db"] / 20)
     for t in range(frames):
         at = slice(t * hop, t * hop + length)
-        noisy = np.fft.rfft(padded[at] * analysis, n_fft)
-        pairs = np.stack([noisy.real, noisy.imag], -1).astype(np.float32)[None, None]
+        held.append(np.fft.rfft(padded[at] * analysis, n_fft))
+        pairs = np.stack([held[-1].real, held[-1].imag], -1).astype(np.float32)[None, None]
         mask, state = step(pairs, state)
         mask = mask[0, 0, :, 0] + 1j * mask[0, 0, :, 1]
         mask *= np.maximum(1, floor / np.maximum(np.abs(mask), 1e-20))
         mask = 10 ** (knobs["post_gain_db"] / 20) * (knobs["mix"] * mask + 1 - knobs["mix"])
-        out[at] += np.fft.irfft(mask * noisy, n_fft)[:length] * synthesis
-    return out[pad : pad + len(x)]
+        out[at] += np.fft.irfft(mask * held.pop(0), n_fft)[:length] * synthesis
+    return out[pad + late * hop :][: len(x)]
 
 
 if __name__ == "__main__":

@@ -436,6 +436,13 @@ class Model(Section):
     bidirectional: bool = Field(
         False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
     )
+    lookahead_ms: float = Field(
+        0,
+        ge=0,
+        le=200,
+        description="future that a causal network waits for, in ms, rounded up to whole hops; "
+        "streams are later by as much",
+    )
     dense_units: int = Field(
         256,
         ge=1,
@@ -730,6 +737,11 @@ class Config(Section):
     def bins(self) -> int:
         """Number of frequency bins of a frame."""
         return self.stft.n_fft // 2 + 1
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Look-ahead in frames: rounded up, but for what float arithmetic adds."""
+        return math.ceil(self.model.lookahead_ms / (1000 * self.stft.hop_size) - 1e-6)
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

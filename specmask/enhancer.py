@@ -50,8 +50,18 @@ class Enhancer:
 
     @property
     def causal(self) -> bool:
-        """Whether the network needs no later frames."""
+        """Whether the network needs no later frames than its look-ahead."""
         return self.runtime.description.causal
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Later frames that the mask of a frame waits for, of a causal network."""
+        return self.runtime.description.lookahead_frames
+
+    @property
+    def lookahead_seconds(self) -> float:
+        """The look-ahead in seconds."""
+        return self.lookahead_frames * self.stft.hop_length / self.rate
 
     @property
     def digest(self) -> str:
@@ -61,7 +71,7 @@ class Enhancer:
     @property
     def latency_seconds(self) -> float:
         """How far the output of a stream at the model's rate lags behind its input."""
-        frames = 0 if self.causal else stream.FRAMES_A_CALL
+        frames = self.lookahead_frames if self.causal else stream.FRAMES_A_CALL
         return (self.stft.window_length + frames * self.stft.hop_length) / self.rate
 
 

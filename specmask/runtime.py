@@ -3,6 +3,7 @@
 Conventions:
     A runtime gives masks for noisy spectra: ``mask(noisy, state) -> (mask, state)`` with noisy
     and mask float32 [batch, frames, bins, 2] (real, imaginary), any number of frames from 1 on.
+    The masks are those of frames ``lookahead_frames`` earlier: the first ones are of no frame.
     The state is the runtime's own; ``zero_state(batch)`` is the one before the first frame.
     What an exported file needs besides its weights is a :class:`Description` in JSON: ONNX
     files carry it in their metadata, LiteRT files have it beside them (``step.json``).
@@ -34,6 +35,7 @@ class Description:
     digest: str  # of the weights
     states: Mapping[str, list[int]]  # name -> shape without the batch, in the network's order
     knobs: Knobs = field(default_factory=Knobs)  # as set at the export
+    lookahead_frames: int = 0  # by which the masks are late; older exports do not tell it
 
     def to_json(self) -> str:
         """Return the description as JSON text, with the two windows for simple programs."""

@@ -49,6 +49,7 @@ class Model(Protocol):
     stft: Stft
     rate: int
     causal: bool
+    lookahead_frames: int
 
 
 class Streamer:
@@ -208,12 +209,16 @@ class _Rows:
         self.queue = np.zeros((rows, pad), np.float32)  # starts with the zeros in front
         # The audio, and where it is needed the gain above the band, which overlaps as the audio.
         self.overlap = np.zeros((2 * rows if self.top.any() else rows, pad), np.float32)
-        self.to_drop = pad
+        # Look-ahead: as many frames of zeros go before the first one.
+        self.late = model.lookahead_frames * self.stft.hop_length
+        self.to_drop = pad + self.late
         self.fed = self.given = 0
         batch = len(counts) if self.channels == "mid" else rows
         self.frames_a_call = max(1, FRAMES_A_CALL // batch)
         if model.causal:
-            self.masker: _Carried | _Windows = _Carried(self._mask, self.runtime.zero_state(batch))
+            held = np.zeros((rows, model.lookahead_frames, self.stft.bins), np.complex64)
+            state = self.runtime.zero_state(batch)
+            self.masker: _Carried | _Windows = _Carried(self._mask, state, held)
         else:
             self.masker = _Windows(self._mask)
             self.frames_a_call = FRAMES_A_CALL
@@ -242,7 +247,8 @@ class _Rows:
 
     def flush(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rest, so that as many samples have come out as went in."""
-        zeros = self.stft.frames(self.fed) * self.stft.hop_length - self.fed if self.fed else 0
+        whole = self.stft.frames(self.fed) * self.stft.hop_length + self.late
+        zeros = whole - self.fed if self.fed else 0
         return self.feed(np.zeros((len(self.queue), zeros), np.float32), last=True)
 
     def _add(self, noisy: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -261,15 +267,19 @@ class _Rows:
         self.to_drop -= drop
         return y[:, drop:ready]
 
-    def _mask(self, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+    def _mask(self, seen: np.ndarray, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         """Ask the network: complex64 [rows, frames, bins] -> masks of the same shape, and state.
 
         Linked channels share the mean of their masks, weighted by the power of their frames: a
         channel that is silent says nothing about the others.
+
+        Args:
+            seen: the frames that the network is given.
+            noisy: those that the masks are for.
+            state: of the network.
         """
-        seen = noisy
         if self.channels == "mid":
-            seen = np.add.reduceat(noisy, self.starts) / self.counts[:, None, None]
+            seen = np.add.reduceat(seen, self.starts) / self.counts[:, None, None]
         mask, state = self.runtime.mask(_pairs(seen), state)
         mask = np.ascontiguousarray(mask).view(np.complex64)[..., 0]
         if self.channels == "mid":
@@ -282,18 +292,26 @@ class _Rows:
 
 
 class _Carried:
-    """Frames through a causal network, its state carried from call to call."""
+    """Frames through a causal network, its state carried from call to call.
 
-    def __init__(self, mask: Any, state: Any):
-        self.mask, self.state = mask, state
+    Args:
+        mask: see :meth:`_Rows._mask`.
+        state: of the network before the first frame.
+        held: as many frames of zeros as the network looks ahead: they come out first.
+    """
 
-    def feed(self, noisy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Take frames and give them back with their masks."""
-        mask, self.state = self.mask(noisy, self.state)
+    def __init__(self, mask: Any, state: Any, held: np.ndarray):
+        self.mask, self.state, self.held = mask, state, held
+
+    def feed(self, seen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Take frames and give as many back, those that were held first, with their masks."""
+        noisy = np.concatenate([self.held, seen], axis=1)
+        noisy, self.held = noisy[:, : seen.shape[1]], noisy[:, seen.shape[1] :]
+        mask, self.state = self.mask(seen, noisy, self.state)
         yield noisy, mask
 
     def flush(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Nothing is held back."""
+        """What is still held are the zeros behind the end."""
         return iter(())
 
 
@@ -325,7 +343,7 @@ class _Windows:
             yield self.buffer, self._window(self.buffer)
 
     def _window(self, noisy: np.ndarray) -> np.ndarray:
-        mask, _ = self.mask(noisy, None)
+        mask, _ = self.mask(noisy, noisy, None)
         if self.tail is not None:
             shared = min(OVERLAP_FRAMES, mask.shape[1])
             fade = self.fade[:shared]

@@ -51,4 +51,7 @@ def describe(config: Config, network: models.Network, digest: str = "") -> Descr
     """Return what a runtime has to know of the network of a configuration, without knobs."""
     states = {x.name: list(x.shape[1:]) for x in network.model.inputs[1:]}
     stft = Stft.from_config(config)
-    return Description(config.data.sample_rate, stft, network.causal, digest, states)
+    late = network.lookahead_frames
+    return Description(
+        config.data.sample_rate, stft, network.causal, digest, states, lookahead_frames=late
+    )

@@ -74,10 +74,12 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     trainer = Trainer(config, folder, batches, validation, team)
     trainer.begin(changes)
     model = trainer.network.model
+    late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
+    ahead = f", {late_ms:g} ms of look-ahead" if late_ms else ""
     trainer.say(
         f"run {folder.name}: {config.model.network}, "
         f"{sum(math.prod(v.shape) for v in model.trainable_variables):,} parameters, "
-        f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio"
+        f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio{ahead}"
     )
     trainer.say(
         f"{len(training)} training and "

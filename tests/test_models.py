@@ -107,6 +107,27 @@ def test_published_parameter_count():
     assert build(*PUBLISHED, "model.recurrent_layers=1").model.count_params() == 27_579_091
 
 
+def blstm_parameters(channels: int, squeeze: int, layers: int, units: int, dense: int) -> int:
+    """By hand: the network of Wilson et al. with 257 bins, two features and a complex mask."""
+    convolutions = 7 * 2 * channels + 7 * channels**2 + 5 * 25 * channels**2 + 7 * channels
+    width, total = 257 * squeeze, convolutions + (channels + 1) * squeeze
+    for _ in range(layers):
+        total += 2 * 4 * units * (width + units + 1)
+        width = 2 * units
+    return total + (width + 1) * dense + (dense + 1) * 514
+
+
+def test_parameters_of_the_larger_form():
+    """Three BLSTM layers: counted by hand, by a rule that holds for small sizes and for one."""
+    assert blstm_parameters(32, 8, 1, 1023, 873) == 27_579_091
+    recipes = config.Path(__file__).parents[1] / "recipes"
+    c = config.load(recipes / "wilson2018_blstm3.ini").model
+    sizes = (c.conv_channels, c.squeeze_channels, c.recurrent_layers, c.recurrent_units)
+    assert blstm_parameters(*sizes, c.dense_units) == 77_828_851
+    small = *PUBLISHED, "model.recurrent_layers=3", "model.recurrent_units=5"
+    assert build(*small).model.count_params() == blstm_parameters(32, 8, 3, 5, 873)
+
+
 def test_parameters_of_the_unet():
     """Five levels from 16 channels on: 1,941,093."""
     options = "model.conv_channels=16", "model.levels=5", "model.features=log_magnitude"

@@ -1,4 +1,11 @@
-"""Networks: one file each. Adding one is a build function and a line in :data:`NETWORKS`."""
+"""Networks: one file each. Adding one is a build function and a line in :data:`NETWORKS`.
+
+Look-ahead of L frames is the same for every causal network: what it says after frame t + L is the
+mask of frame t. So its step stays one frame and a state, and whoever calls the step holds the
+noisy frames back by L. Inside, a :class:`specmask.models.layers.Delay` gives the features of
+frame t beside those of frame t + L, so that a network of short convolutions need not remember L
+frames in its recurrent state, and the level that frame t had, which some targets need.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +15,7 @@ from keras import ops
 
 from specmask import features, masks
 from specmask.config import Config
+from specmask.errors import UserError
 from specmask.models import autoencoder, band_lstm, conv_lstm, crn, layers, unet
 
 # name -> module with causal(config) -> bool and
@@ -28,10 +36,17 @@ class Network:
     The spectrum is float32 [batch, frames, bins, 2] with any number of frames from 1 on, the
     mask has its shape; the state is a list of float32 tensors [batch, ...], all zero at the
     start. A network that is not causal has no state and sees what it is given as the whole.
+
+    Attributes:
+        model: the Keras model of the function.
+        causal: whether there is a state.
+        lookahead_frames: by how many frames the mask is late: mask t is that of frame
+            t − lookahead_frames, and the first ones are of no frame.
     """
 
     model: keras.Model
     causal: bool
+    lookahead_frames: int = 0
 
     def zero_state(self, batch: int) -> list[Any]:
         """Return the state before the first frame."""
@@ -43,9 +58,19 @@ class Network:
         mask, *state = _as_list(self.model(inputs, training=training))
         return mask, state
 
+    def mask(self, noisy: Any, training: bool = False) -> Any:
+        """Return the masks of whole clips [batch, frames, bins, 2], none of them late.
+
+        Behind the end, the network looks ahead into silence.
+        """
+        late = self.lookahead_frames
+        ahead = ops.pad(noisy, ((0, 0), (0, late), (0, 0), (0, 0)))
+        mask, _ = self(ahead, self.zero_state(ops.shape(noisy)[0]), training)
+        return mask[:, late:]
+
     def estimate(self, noisy: Any, training: bool = False) -> tuple[Any, Any]:
         """Return the enhanced spectra of whole clips [batch, frames, bins, 2] and their masks."""
-        mask, _ = self(noisy, self.zero_state(ops.shape(noisy)[0]), training)
+        mask = self.mask(noisy, training)
         return masks.apply_complex(mask, noisy), mask
 
     def enhance(self, noisy: Any, training: bool = False) -> Any:
@@ -54,20 +79,35 @@ class Network:
 
 
 def build(config: Config) -> Network:
-    """Build the network of a configuration, with weights drawn by Keras's current seed."""
+    """Build the network of a configuration, with weights drawn by Keras's current seed.
+
+    Raises:
+        UserError: if it is asked to look ahead and is not causal.
+    """
+    c, late = config.model, config.lookahead_frames
     noisy = keras.Input((None, config.bins, 2), name="noisy")
-    states = layers.States(causal=NETWORKS[config.model.network].causal(config))
+    states = layers.States(causal=NETWORKS[c.network].causal(config))
+    if c.lookahead_ms and not states.causal:
+        raise UserError(
+            f"[model] lookahead_ms = {c.lookahead_ms:g} with a network ({c.network}) that is not "
+            "causal and sees all of the future; set it to 0, or choose a causal network"
+        )
     normalise = layers.LevelNormaliser(layers.level_frames(config), name="level")
     levelled = states.through(normalise, noisy, 2)
-    target = masks.TARGETS[config.model.target]
-    raw = NETWORKS[config.model.network].build(
-        config, _features(config, levelled, states), target.channels, states
-    )
+    seen = _features(config, levelled, states)
+    if late:
+        both = ops.concatenate([levelled, seen], axis=-1)
+        delay = layers.Delay(late, name="lookahead")
+        both = states.through(delay, both, late, config.bins, both.shape[-1])
+        levelled, seen = both[..., :2], ops.concatenate([both[..., 2:], seen], axis=-1)
+    target = masks.TARGETS[c.target]
+    raw = NETWORKS[c.network].build(config, seen, target.channels, states)
     # A network may compute in half precision; its mask is made and applied in single precision.
     mask = target.mask(ops.cast(raw, "float32"), levelled, config)
     return Network(
-        keras.Model([noisy, *states.inputs], [mask, *states.outputs], name=config.model.network),
-        causal=states.causal,
+        keras.Model([noisy, *states.inputs], [mask, *states.outputs], name=c.network),
+        states.causal,
+        late,
     )
 
 

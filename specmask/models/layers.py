@@ -103,6 +103,23 @@ class Zeros(keras.layers.Layer):
         return keras.KerasTensor((x.shape[0], *self.shape), dtype="float32")
 
 
+class Delay(keras.layers.Layer):
+    """Frames, so many frames later; the state is the last ones [batch, frames, ...].
+
+    Args:
+        frames: of the delay, at least 1.
+    """
+
+    def __init__(self, frames: int, **kwargs: Any):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.frames = frames
+
+    def call(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """Return as many frames as x has, those of the state first, and the rest."""
+        both = ops.concatenate([state, x], axis=1)
+        return both[:, : -self.frames], both[:, -self.frames :]
+
+
 class DeltaPhase(keras.layers.Layer):
     """Phase steps along time; the state is the frame before [batch, bins, 2]."""
 

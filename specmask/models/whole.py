@@ -44,8 +44,8 @@ class Whole(keras.Model):
         x = ops.pad(x, ((0, 0), (stft.pad, stft.pad + stft.hop_length - 1)))
         noisy = ops.conv(x[..., None], self.analysis, strides=stft.hop_length, padding="valid")
         noisy = ops.reshape(noisy, (1, -1, stft.bins, 2))
-        mask, _ = self.network(noisy, self.network.zero_state(1))
-        enhanced = masks.apply_complex(turn(mask, self.knobs), noisy)
+        mask = turn(self.network.mask(noisy), self.knobs)
+        enhanced = masks.apply_complex(mask, noisy)
         frames = ops.matmul(ops.reshape(enhanced, (1, -1, 2 * stft.bins)), self.synthesis)
         return transform.overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
 
