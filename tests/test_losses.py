@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from specmask import config, features, losses, masks, metrics, objective, spectral
 from specmask.cache import to_pairs
 from specmask.config import LOSSES
+from specmask.errors import UserError
 from specmask.models import transform
 from specmask.spectral import Stft
 
@@ -94,15 +95,49 @@ def test_multi_resolution_by_hand():
     np.testing.assert_allclose(got, [one / 2], rtol=1e-3)
 
 
-def test_binary_masks_by_hand():
-    target = losses.ideal_binary_mask(pairs(2, 1j, 0), pairs(1j, 2, 0))
-    np.testing.assert_array_equal(target, [[[1, 0, 0]]])
-    p = np.float32([[[0.5, 0.25, 0]]])
+def test_losses_on_masks_by_hand():
+    target, p = np.float32([[[1, 0, 0]]]), np.float32([[[0.5, 0.25, 0]]])
     got = losses.bce(target, p)
     np.testing.assert_allclose(got, [-(np.log(0.5) + np.log(0.75)) / 3], rtol=1e-4)
     dice = 1 - (2 * 0.5 + 1) / (1 + 0.25 + 0.0625 + 1)
     np.testing.assert_allclose(losses.dice(target, p), [dice], rtol=1e-6)
     np.testing.assert_allclose(losses.dice(0 * p, 0 * p), [0], atol=1e-6)
+    np.testing.assert_allclose(losses.mask_mse(target, p), [(0.25 + 0.0625) / 3], rtol=1e-6)
+
+
+def test_huber_in_db_by_hand():
+    """Magnitudes 10 and 1 are 20 dB apart; what lies below the floor is no difference."""
+    clean, noisy, enhanced = pairs(10, 1e-7), pairs(100, 0), pairs(1j, 1e-9)
+    floored = pairs(10, 0), pairs(100, 0), pairs(1, 0)
+    wanted = 0.5 * (20 / 82) ** 2 / 2
+    for one in ((clean, noisy, enhanced), floored):
+        np.testing.assert_allclose(losses.huber_db(*one), [wanted], rtol=1e-3)
+    far = losses.huber_db(pairs(1e5), pairs(1e5), pairs(1))  # 100 dB, of which 80 count
+    np.testing.assert_allclose(far, [0.5 * (80 / 82) ** 2], rtol=1e-2)
+
+
+@pytest.mark.parametrize("target", config.MASK_TARGETS)
+def test_losses_on_masks_are_smallest_at_the_ideal_gain(ini, target):
+    options = [f"model.target={target}", "model.binary_threshold_db=3"]
+    wanted = objective.Objective(config.load(ini, ["train.loss=mask_mse, bce, dice", *options]))
+    rng = np.random.default_rng(4)
+    s, n = rng.standard_normal((2, 1, 6, 129, 2)).astype("f")
+    gain = np.asarray(masks.TARGETS[target].ideal(s, n, wanted.config))
+
+    def parts(gain: np.ndarray) -> np.ndarray:
+        mask = np.stack([gain, 0 * gain], -1)
+        return wanted.parts(objective.Estimate(s, n, s + n, mask, None, wanted.stft))[:, 0].numpy()
+
+    best = parts(gain)
+    assert best[0] == 0
+    for other in (0.9 * gain, gain + 0.1 * (1 - gain), 1 - gain, gain[..., ::-1]):
+        assert (parts(other)[:2] > best[:2]).all()
+    assert parts(1 - gain)[2] > best[2]
+
+
+def test_losses_on_masks_need_a_target_that_is_one(ini):
+    with pytest.raises(UserError, match=r"loss = bce .* target = complex .* expected ratio"):
+        config.load(ini, ["train.loss=mse, bce"])
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +156,8 @@ def estimate(clean: np.ndarray, noise: np.ndarray, mask: tf.Tensor, stft: Stft):
 @pytest.mark.parametrize("clean, noise, mask", [(0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 0.5)])
 def test_every_part_and_its_gradient_are_finite_also_on_silence(ini, clean, noise, mask):
     weights = ", ".join(f"{name}:1" for name in LOSSES)
-    wanted = objective.Objective(config.load(ini, [f"train.loss={weights}"]))
+    options = [f"train.loss={weights}", "model.target=binary"]
+    wanted = objective.Objective(config.load(ini, options))
     rng = np.random.default_rng(0)
     waves = [level * 0.1 * rng.standard_normal((2, 2000)) for level in (clean, noise)]
     shape = (2, wanted.stft.frames(2000), wanted.stft.bins, 2)
