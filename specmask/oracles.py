@@ -2,8 +2,8 @@
 
 Conventions:
     Spectra are complex ``[frames, bins]``: S clean, Y noisy, N = Y − S. The oracle of a target is
-    a function (clean, noisy, settings) -> complex mask M, the best that a network with this target
-    can put out: Ŝ = M · Y. The targets are those of :mod:`specmask.masks`, which are written for
+    a function (clean, noisy, settings) -> complex mask M, what a perfect network with this target
+    puts out: Ŝ = M · Y. The targets are those of :mod:`specmask.masks`, which are written for
     networks; these are their NumPy twins, so that nobody who scores needs TensorFlow.
     Where Y is zero the mask is zero, and so is the estimate.
 
