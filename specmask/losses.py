@@ -30,6 +30,7 @@ from specmask import features
 PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
 AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
 HUBER_RANGE_DB, HUBER_SCALE_DB = 80, 82  # of the vbelz project
+GAIN_FLOOR = 1e-12  # of |M|² in a logarithm: 32 dB below what noise_db can put out
 
 
 # ---------------------------------------------------------------- spectra
@@ -63,17 +64,18 @@ def huber(clean: Any, enhanced: Any, delta: float = 1.0) -> Any:
     return ops.mean(_huber(clean - enhanced, delta), axis=(1, 2, 3))
 
 
-def huber_db(clean: Any, noisy: Any, enhanced: Any) -> Any:
-    """Mean of Huber's function [6] (δ = 1) of the log spectra's distance, in units of 82 dB.
+def huber_db(clean: Any, noisy: Any, mask: Any) -> Any:
+    """Mean of Huber's function [6] (δ = 1) of the error of a mask in dB, in units of 82 dB.
 
-    (20 log10 |S| − 20 log10 |Ŝ|) / 82: with the target noise_db it is the error of the scaled
-    attenuation, as the vbelz project trains on it. What lies 80 dB below the loudest bin of the
-    noisy spectrum is lost in a floor that is added to the powers.
+    (20 log10 |M| − 20 log10 |S| / |Y|) / 82: with the target noise_db it is the error of the
+    scaled attenuation, as the vbelz project trains on it. S and Y have a floor 80 dB below the
+    loudest bin of Y; M has none to speak of, so that its gradient is the same at every level.
     """
     loudest = ops.max(features.power(noisy), axis=(1, 2), keepdims=True)
     floor = 10 ** (-HUBER_RANGE_DB / 10) * loudest + features.FLOOR
-    ratio = (features.power(clean) + floor) / (features.power(enhanced) + floor)
-    return ops.mean(_huber(10 / math.log(10) / HUBER_SCALE_DB * ops.log(ratio), 1), axis=(1, 2))
+    ideal = (features.power(clean) + floor) / (features.power(noisy) + floor)
+    error_db = 10 / math.log(10) * (ops.log(features.power(mask) + GAIN_FLOOR) - ops.log(ideal))
+    return ops.mean(_huber(error_db / HUBER_SCALE_DB, 1), axis=(1, 2))
 
 
 def _huber(error: Any, delta: float) -> Any:

@@ -104,7 +104,7 @@ class Objective:
         return losses.huber(e.clean, e.enhanced)
 
     def _huber_db(self, e: Estimate) -> Any:
-        return losses.huber_db(e.clean, e.noisy, e.enhanced)
+        return losses.huber_db(e.clean, e.noisy, e.mask)
 
     def _mask_mse(self, e: Estimate) -> Any:
         return losses.mask_mse(self._ideal(e), e.gain)

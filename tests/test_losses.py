@@ -106,14 +106,25 @@ def test_losses_on_masks_by_hand():
 
 
 def test_huber_in_db_by_hand():
-    """Magnitudes 10 and 1 are 20 dB apart; what lies below the floor is no difference."""
-    clean, noisy, enhanced = pairs(10, 1e-7), pairs(100, 0), pairs(1j, 1e-9)
-    floored = pairs(10, 0), pairs(100, 0), pairs(1, 0)
-    wanted = 0.5 * (20 / 82) ** 2 / 2
-    for one in ((clean, noisy, enhanced), floored):
-        np.testing.assert_allclose(losses.huber_db(*one), [wanted], rtol=1e-3)
-    far = losses.huber_db(pairs(1e5), pairs(1e5), pairs(1))  # 100 dB, of which 80 count
-    np.testing.assert_allclose(far, [0.5 * (80 / 82) ** 2], rtol=1e-2)
+    """Wanted -20 dB and, between two floors, 0 dB; there are 0 and -41 dB."""
+    mask = pairs(1j, 10 ** (-41 / 20))
+    got = losses.huber_db(pairs(10, 1e-6), pairs(100j, 1e-7), mask)
+    np.testing.assert_allclose(got, [0.5 * ((20 / 82) ** 2 + (41 / 82) ** 2) / 2], rtol=1e-3)
+    # no speech: the floor of 80 dB is what is wanted
+    for gain_db, missing_db in ((-80, 0), (-70, 10)):
+        got = losses.huber_db(pairs(0), pairs(100), pairs(10 ** (gain_db / 20)))
+        np.testing.assert_allclose(got, [0.5 * (missing_db / 82) ** 2], atol=1e-5)
+
+
+def test_huber_in_db_pulls_as_hard_at_every_gain():
+    """From 80 dB too low a network has to find back as fast as from 8."""
+    for gain_db in (-80, -8):
+        raw = tf.Variable(gain_db / 82)
+        with tf.GradientTape() as tape:
+            gain = tf.exp(np.log(10) / 20 * 82 * raw)
+            mask = tf.reshape(tf.stack([gain, 0.0]), (1, 1, 1, 2))
+            loss = losses.huber_db(pairs(1), pairs(1), mask)
+        np.testing.assert_allclose(tape.gradient(loss, raw), gain_db / 82, rtol=1e-2)
 
 
 @pytest.mark.parametrize("target", config.MASK_TARGETS)
