@@ -3,6 +3,8 @@
 
     python evaluate.py                     the test set of the config and [enhance] output_path
     python evaluate.py CLEAN ENHANCED      two folders; files belong together by their names
+    python evaluate.py --oracle            what every target would reach with a perfect network,
+                                           on the test set or on two folders: CLEAN NOISY
     python evaluate.py --gate              also checks that the model does no harm
     python evaluate.py --check report/summary.json      makes a report's figures again
 
@@ -29,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     p = cli.parser(__doc__)
     p.add_argument("clean", nargs="?", type=Path, metavar="CLEAN", help="folder of clean files")
     p.add_argument(
-        "enhanced", nargs="?", type=Path, metavar="ENHANCED", help="folder of enhanced files"
+        "enhanced",
+        nargs="?",
+        type=Path,
+        metavar="ENHANCED",
+        help="folder of enhanced files; with --oracle of noisy ones",
     )
     p.add_argument(
         "--noisy", type=Path, metavar="DIR", help="folder of the noisy files, for improvements"
@@ -50,7 +56,13 @@ def main(argv: list[str] | None = None) -> int:
         default=[],
         metavar="NAME",
         help="also score a method run on the noisy files: wiener, spectral_subtraction, or with "
-        "the clean speech at hand oracle_irm, oracle_magnitude, oracle_complex",
+        "the clean speech at hand oracle_TARGET, e.g. oracle_complex",
+    )
+    p.add_argument(
+        "--oracle",
+        action="store_true",
+        help="score the oracles of all targets instead of enhanced files; the report goes into "
+        "the folder oracles of [evaluate] report_path",
     )
     p.add_argument(
         "--transcripts",
@@ -82,12 +94,14 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(args: Namespace) -> int:
     """Score what the arguments name, write the report, and return the exit code."""
     if args.clean and not args.enhanced:
-        raise UserError(f"{args.clean}: one folder given, expected two: CLEAN ENHANCED")
+        other = "NOISY" if args.oracle else "ENHANCED"
+        raise UserError(f"{args.clean}: one folder given, expected two: CLEAN {other}")
     from specmask import config, evaluation, page, pairing, provenance, report  # --help is fast
 
     settings = config.load(args.config, args.set)
     inputs = _inputs(args, settings)
-    out = args.out or settings.evaluate.report_path
+    report_path = settings.evaluate.report_path
+    out = args.out or (report_path / "oracles" if args.oracle else report_path)
     report.claim(out)
     tasks = pairing.tasks(**{k: v for k, v in inputs.items() if k != "names"})
     # what may be missing is asked for before the work
@@ -116,31 +130,47 @@ def evaluate(args: Namespace) -> int:
 
 
 def _inputs(args: Namespace, settings) -> dict:
-    from specmask import metrics
+    from specmask import metrics, oracles
 
-    clean, enhanced, noisy = args.clean, args.enhanced, args.noisy
-    if clean is None:
-        clean = settings.stft.folder("CleanSpeech", "testing")
-        noisy = noisy or settings.stft.folder("NoisySpeech", "testing")
-        enhanced = settings.enhance.output_path
-        if not clean.is_dir():
-            raise UserError(f"{clean}: no such folder; make the test set with data_prep.py")
-        if not enhanced.is_dir():
-            raise UserError(f"{enhanced}: no such folder; run enhance.py first")
-    systems = {"enhanced": enhanced}
+    clean, enhanced, noisy = _folders(args, settings)
+    systems = {"enhanced": enhanced} if enhanced else {}
     for text in args.system:
         name, equals, folder = text.partition("=")
-        if not (name and equals and folder) or name in systems:
+        if not (name and equals and folder) or name in {"enhanced", *systems}:
             raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
         systems[name] = Path(folder)
+    methods = list(dict.fromkeys([*args.baseline, *(oracles.ORACLES if args.oracle else ())]))
+    ideal = any(name in oracles.ORACLES for name in methods)
     return {
         "clean_dir": clean,
         "systems": systems,
         "noisy_dir": noisy,
-        "baseline_names": args.baseline,
+        "baseline_names": methods,
         "by": args.by,
+        "ideal": oracles.Settings.from_config(settings) if ideal else None,
         "names": [*metrics.METRICS, *(metrics.DNSMOS if settings.evaluate.dnsmos else ())],
     }
+
+
+def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]:
+    """Return the folders of clean, enhanced (with --oracle none) and noisy files."""
+    clean, enhanced, noisy = args.clean, args.enhanced, args.noisy
+    if args.oracle and (noisy or args.gate):
+        raise UserError(
+            "--oracle: goes without --noisy and --gate; expected the folders CLEAN NOISY, or none "
+            "for the test set"
+        )
+    if args.oracle:
+        enhanced, noisy = None, enhanced
+    if clean is None:
+        clean = settings.stft.folder("CleanSpeech", "testing")
+        noisy = noisy or settings.stft.folder("NoisySpeech", "testing")
+        enhanced = None if args.oracle else settings.enhance.output_path
+        if not clean.is_dir():
+            raise UserError(f"{clean}: no such folder; make the test set with data_prep.py")
+        if enhanced and not enhanced.is_dir():
+            raise UserError(f"{enhanced}: no such folder; run enhance.py first")
+    return clean, enhanced, noisy
 
 
 def _ears(path: Path) -> tuple:

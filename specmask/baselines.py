@@ -1,10 +1,8 @@
-"""Enhancers to compare with: classical ones, and oracles that are given the clean speech.
+"""Classical enhancers to compare with.
 
 Conventions:
-    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz, transform),
-    an oracle a function (noisy, clean, rate in Hz, transform); both return a signal of the same
-    length, aligned with its input. An oracle is no enhancer: it tells how far a mask of its kind
-    could go.
+    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz, transform)
+    and returns a signal of the same length, aligned with its input.
 
 References:
     [1] Ephraim, Malah: Speech enhancement using a minimum mean-square error short-time spectral
@@ -15,13 +13,9 @@ References:
         ICASSP 1996.
     [4] Berouti, Schwartz, Makhoul: Enhancement of speech corrupted by acoustic noise.
         ICASSP 1979.
-    [5] Wang, Narayanan, Wang: On training targets for supervised speech separation.
-        IEEE/ACM TASLP 22(12), 2014.
-    [6] Williamson, Wang, Wang: Complex ratio masking for monaural speech separation.
-        IEEE/ACM TASLP 24(3), 2016.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.special import expit
@@ -45,9 +39,6 @@ START_QUANTILE = 0.1
 OVERSUBTRACTION, SUBTRACTION_SLOPE = 4, 3 / 20  # [4]
 SUBTRACTION_RANGE_DB = (-5, 20)  # [4]
 NOISE_FLOOR = 0.01  # β of [4]
-
-MASK_BOUND = 2  # of the oracle with a complex mask
-TINY = np.finfo(np.float32).tiny
 
 
 def analysis(rate: int) -> Stft:
@@ -173,74 +164,4 @@ def spectral_subtraction(noisy: np.ndarray, rate: int, stft: Stft | None = None)
     return spectral.inverse(spectrum * gains, len(noisy), stft)
 
 
-def oracle_irm(
-    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
-) -> np.ndarray:
-    """Apply the ideal ratio mask √(|S|² / (|S|² + |N|²)) of [5]."""
-    return _masked(noisy, clean, rate, stft, _ratio_mask)
-
-
-def oracle_magnitude(
-    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
-) -> np.ndarray:
-    """Apply the ideal mask |S| / |Y| within 0 and 1: the right magnitude with the noisy phase."""
-    return _masked(noisy, clean, rate, stft, _magnitude_mask)
-
-
-def oracle_complex(
-    noisy: np.ndarray, clean: np.ndarray, rate: int, stft: Stft | None = None
-) -> np.ndarray:
-    """Apply the ideal complex mask S / Y of [6], real and imaginary part within ±2.
-
-    The bound is that of the networks (``[model] mask_bound``): without one, nothing but the clean
-    speech would come out.
-    """
-    return _masked(noisy, clean, rate, stft, _complex_mask)
-
-
-def _ratio_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
-    speech, noise = np.square(np.abs(clean)), np.square(np.abs(noisy - clean))
-    return np.sqrt(speech / np.maximum(speech + noise, TINY))
-
-
-def _magnitude_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
-    return np.minimum(np.abs(clean) / np.maximum(np.abs(noisy), TINY), 1)
-
-
-def _complex_mask(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
-    mask = clean * np.conj(noisy) / np.maximum(np.square(np.abs(noisy)), TINY)
-    real, imaginary = (np.clip(part, -MASK_BOUND, MASK_BOUND) for part in (mask.real, mask.imag))
-    return real + 1j * imaginary
-
-
-def _masked(
-    noisy: np.ndarray,
-    clean: np.ndarray,
-    rate: int,
-    stft: Stft | None,
-    mask: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    stft = stft or mask_transform(rate)
-    s, y = (spectral.forward(np.asarray(x, np.float32), stft) for x in (clean, noisy))
-    return spectral.inverse((mask(s, y) * y).astype(np.complex64), len(noisy), stft)
-
-
-def mask_transform(rate: int) -> Stft:
-    """Return the transform of the oracles at a rate in Hz: that of the networks, 25 and 10 ms."""
-    window = max(2, round(0.025 * rate))
-    return Stft("hann", window, max(1, round(0.01 * rate)), 1 << (window - 1).bit_length())
-
-
 BASELINES = {"wiener": wiener, "spectral_subtraction": spectral_subtraction}
-ORACLES = {
-    "oracle_irm": oracle_irm,
-    "oracle_magnitude": oracle_magnitude,
-    "oracle_complex": oracle_complex,
-}
-
-
-def apply(name: str, noisy: np.ndarray, clean: np.ndarray, rate: int) -> np.ndarray:
-    """Run a baseline or an oracle by its name: [samples] -> float32 [samples]."""
-    if name in ORACLES:
-        return ORACLES[name](noisy, clean, rate)
-    return BASELINES[name](noisy, rate)

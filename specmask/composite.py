@@ -8,6 +8,8 @@ Conventions:
 Metrics:
     segmental_snr: mean over frames of the SNR in dB, each held within −10 and 35 dB [1], [2].
     log_spectral_distance: mean over frames of the RMS difference of log power spectra, in dB [3].
+    spectrogram_rmse: RMS difference of the magnitudes of the spectra; the Doyosae project reports
+        such a figure.
     llr: log-likelihood ratio of the linear predictors of the frames [4]; 0 for equal spectra.
     wss: weighted spectral slope distance over 25 critical bands [5]; 0 for equal spectra.
     composite: regressions on subjective ratings of signal (csig), background (cbak) and the
@@ -112,6 +114,29 @@ def log_spectral_distance(clean: np.ndarray, enhanced: np.ndarray, rate: int) ->
         difference = 10 * np.log10(np.maximum(_powers(a), floor) / np.maximum(_powers(b), floor))
         found.append(np.sqrt(np.mean(np.square(difference), axis=1)))
     return float(np.mean(np.concatenate(found)))
+
+
+def spectrogram_rmse(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
+    """√(mean over frames and bins of (|S| − |Ŝ|)²), a sine of full scale having |S| = 1.
+
+    Smaller is better; a wrong level costs, a wrong phase does not.
+
+    Args:
+        clean: [samples], not silent, at least 30 ms.
+        enhanced: [samples].
+        rate: in Hz.
+
+    Raises:
+        MetricError: if it is not defined.
+    """
+    s, e = _checked(clean, enhanced, rate, "spectrogram RMSE")
+    total, count = 0.0, 0
+    for a, b in zip(_blocks(s, rate, HOP_SECONDS), _blocks(e, rate, HOP_SECONDS), strict=True):
+        difference = np.sqrt(_powers(a)) - np.sqrt(_powers(b))
+        total += float(np.sum(np.square(difference)))
+        count += difference.size
+    full_scale = np.sum(_window(rate)) / 2
+    return float(np.sqrt(total / count) / full_scale)
 
 
 def llr(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
@@ -270,11 +295,14 @@ def _checked(
 
 def _blocks(x: np.ndarray, rate: int, hop_seconds: float) -> Iterator[np.ndarray]:
     """Yield windowed frames of 30 ms, float64 [up to BLOCK frames, samples]."""
-    length, hop = round(FRAME_SECONDS * rate), max(1, int(hop_seconds * rate))
-    window = np.hanning(length + 2)[1:-1]  # without the zeros at both ends, as in [6]
-    frames = np.lib.stride_tricks.sliding_window_view(x, length)[::hop]
+    window, hop = _window(rate), max(1, int(hop_seconds * rate))
+    frames = np.lib.stride_tricks.sliding_window_view(x, len(window))[::hop]
     for start in range(0, len(frames), BLOCK):
         yield frames[start : start + BLOCK] * window
+
+
+def _window(rate: int) -> np.ndarray:
+    return np.hanning(round(FRAME_SECONDS * rate) + 2)[1:-1]  # without the zeros at its ends [6]
 
 
 def _powers(frames: np.ndarray) -> np.ndarray:

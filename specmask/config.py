@@ -32,8 +32,10 @@ TARGETS = (
 CODECS = ("mp3", "opus", "vorbis")
 LOSSES = (
     "compressed", "si_sdr", "waveform_l1", "multi_resolution", "consistency",
-    "mixture_consistency", "speech_noise", "mse", "huber", "bce", "dice",
+    "mixture_consistency", "speech_noise", "mse", "huber", "huber_db", "mask_mse", "bce", "dice",
 )  # fmt: skip
+MASK_LOSSES = ("mask_mse", "bce", "dice")
+MASK_TARGETS = ("ratio", "binary", "phase_sensitive")  # that they can be of
 
 
 def _split_list(value: Any) -> Any:
@@ -416,6 +418,12 @@ class Model(Section):
         le=100,
         description="largest real and imaginary part of a complex mask, largest gain of magnitude",
     )
+    binary_threshold_db: float = Field(
+        0,
+        ge=-60,
+        le=60,
+        description="binary: SNR of a bin in dB above which it counts as speech",
+    )
     conv_channels: int = Field(
         8,
         ge=1,
@@ -767,6 +775,13 @@ class Config(Section):
             raise ValueError(
                 f"[model] window_frames = {self.model.window_frames} is no multiple of "
                 f"{2**self.model.levels} = 2^levels; make it one"
+            )
+        of_masks = [name for name in self.train.loss if name in MASK_LOSSES]
+        if of_masks and self.model.target not in MASK_TARGETS:
+            raise ValueError(
+                f"[train] loss = {of_masks[0]} compares masks, which [model] target = "
+                f"{self.model.target} does not have; expected {', '.join(MASK_TARGETS)}, or "
+                "another loss"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
-from specmask import audio, baselines, metrics, pairing, parallel, scores
+from specmask import audio, baselines, metrics, oracles, pairing, parallel, scores
 from specmask.pairing import Task
 
 FILES_A_TASK = 4  # a file takes about 0.3 s, most of it for PESQ and STOI
@@ -26,7 +26,10 @@ ALIGNED_SECONDS = 30  # in the first part of a file,
 LEAST_CORRELATION = 0.1  # and not where the two signals have nothing in common
 
 # what scores depend on
-CODE = ("audio", "baselines", "composite", "evaluation", "metrics", "perceptual", "signals")
+CODE = (
+    *("audio", "baselines", "composite", "evaluation", "metrics", "oracles", "perceptual"),
+    *("signals", "spectral"),
+)
 PACKAGES = (
     *("specmask", "numpy", "scipy", "soundfile", "soxr"),
     *("pesq", "pystoi", "fast_bss_eval", "speechmos", "onnxruntime"),
@@ -49,6 +52,7 @@ def evaluate(
     noisy_dir: Path | None = None,
     baseline_names: Sequence[str] = (),
     by: Path | None = None,
+    ideal: oracles.Settings | None = None,
     workers: int = 0,
     names: Sequence[str] = metrics.METRICS,
     folder: Path | None = None,
@@ -56,8 +60,8 @@ def evaluate(
     """Score every file of every system.
 
     Args:
-        clean_dir, systems, noisy_dir, baseline_names, by: of :func:`specmask.pairing.tasks`.
-            Without noisy files there are no improvements.
+        clean_dir, systems, noisy_dir, baseline_names, by, ideal: of
+            :func:`specmask.pairing.tasks`. Without noisy files there are no improvements.
         workers: number of processes; 0: one a core.
         names: of the metrics.
         folder: where rows of an earlier run are kept. What has been scored there already, of
@@ -75,7 +79,7 @@ def evaluate(
     """
     if noisy_dir is None:
         names = [n for n in names if n not in metrics.NEED_NOISY]
-    all_tasks = pairing.tasks(clean_dir, systems, noisy_dir, baseline_names, by)
+    all_tasks = pairing.tasks(clean_dir, systems, noisy_dir, baseline_names, by, ideal)
     digests = [digest(task, names) for task in all_tasks]
     known = scores.read(folder) if folder else {}
     todo = [t for t, made_from in zip(all_tasks, digests, strict=True) if made_from not in known]
@@ -100,7 +104,7 @@ def digest(task: Task, names: Sequence[str]) -> str:
 
     A file that is written again has another time, and is scored again.
     """
-    facts: list = [task.system, task.name, task.baseline, *names]
+    facts: list = [task.system, task.name, task.baseline, task.ideal, *names]
     for path in (task.clean, task.noisy, task.enhanced):
         facts.append((str(path), path and _state(path)))
     facts += [versions(), _code()]
@@ -199,14 +203,20 @@ def signals(task: Task) -> Heard:
             raise Unusable(noisy_reason)
         elif task.baseline:
             channels = zip(noisy.T, clean.T, strict=True)
-            function = partial(baselines.apply, task.baseline)
-            enhanced = np.stack([function(n, c, rate) for n, c in channels], axis=1)
+            enhanced = np.stack([_processed(task, n, c, rate) for n, c in channels], axis=1)
         else:
             enhanced = noisy
     except Unusable as error:
         error.rate = rate
         raise
     return Heard(clean, noisy, enhanced, rate, noisy_reason)
+
+
+def _processed(task: Task, noisy: np.ndarray, clean: np.ndarray, rate: int) -> np.ndarray:
+    """Apply the baseline or the oracle of a task to a channel [samples]."""
+    if task.baseline in oracles.ORACLES:
+        return oracles.apply(task.baseline, noisy, clean, rate, task.ideal)
+    return baselines.BASELINES[task.baseline](noisy, rate)
 
 
 def best_lag(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> int | None:

@@ -2,7 +2,8 @@
 
 Conventions:
     Spectra and masks are float32 ``[batch, frames, bins, 2]``, waveforms float32
-    ``[batch, samples]``, targets and probabilities of binary masks ``[batch, frames, bins]``.
+    ``[batch, samples]``, gains within 0 and 1 (what a network estimates and what it should, see
+    :class:`specmask.masks.Target`) ``[batch, frames, bins]``.
     Every function returns float32 ``[batch]``, smaller is better, and its gradient is finite on
     silence. How they are combined: :mod:`specmask.objective`.
 
@@ -17,9 +18,9 @@ References:
         speech enhancement, arXiv 2001.10601.
     [6] Huber 1964, Robust estimation of a location parameter.
     [7] Milletari et al. 2016, V-Net, arXiv 1606.04797.
-    [8] Wang 2005, On ideal binary mask as the computational goal of auditory scene analysis.
 """
 
+import math
 from typing import Any
 
 from keras import ops
@@ -28,6 +29,8 @@ from specmask import features
 
 PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
 AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
+HUBER_RANGE_DB, HUBER_SCALE_DB = 80, 82  # of the vbelz project
+GAIN_FLOOR = 1e-12  # of |M|² in a logarithm: 32 dB below what noise_db can put out
 
 
 # ---------------------------------------------------------------- spectra
@@ -58,9 +61,27 @@ def mse(clean: Any, enhanced: Any) -> Any:
 
 def huber(clean: Any, enhanced: Any, delta: float = 1.0) -> Any:
     """Mean of e² / 2 where |e| ≤ δ and δ (|e| − δ / 2) beyond, e a real or imaginary part [6]."""
-    error = ops.abs(clean - enhanced)
+    return ops.mean(_huber(clean - enhanced, delta), axis=(1, 2, 3))
+
+
+def huber_db(clean: Any, noisy: Any, mask: Any) -> Any:
+    """Mean of Huber's function [6] (δ = 1) of the error of a mask in dB, in units of 82 dB.
+
+    (20 log10 |M| − 20 log10 |S| / |Y|) / 82: with the target noise_db it is the error of the
+    scaled attenuation, as the vbelz project trains on it. S and Y have a floor 80 dB below the
+    loudest bin of Y; M has none to speak of, so that its gradient is the same at every level.
+    """
+    loudest = ops.max(features.power(noisy), axis=(1, 2), keepdims=True)
+    floor = 10 ** (-HUBER_RANGE_DB / 10) * loudest + features.FLOOR
+    ideal = (features.power(clean) + floor) / (features.power(noisy) + floor)
+    error_db = 10 / math.log(10) * (ops.log(features.power(mask) + GAIN_FLOOR) - ops.log(ideal))
+    return ops.mean(_huber(error_db / HUBER_SCALE_DB, 1), axis=(1, 2))
+
+
+def _huber(error: Any, delta: float) -> Any:
+    error = ops.abs(error)
     small = ops.minimum(error, delta)
-    return ops.mean(0.5 * ops.square(small) + delta * (error - small), axis=(1, 2, 3))
+    return 0.5 * ops.square(small) + delta * (error - small)
 
 
 def consistency(enhanced: Any, resynthesised: Any, exponent: float) -> Any:
@@ -148,25 +169,28 @@ def multi_resolution(clean: list[Any], enhanced: list[Any]) -> Any:
     return sum(values[1:], values[0]) / len(values)
 
 
-# ---------------------------------------------------------------- binary masks
+# ---------------------------------------------------------------- masks
 
 
-def ideal_binary_mask(clean: Any, noise: Any) -> Any:
-    """1 where |S| > |N|, else 0 [8]: float32 [batch, frames, bins]."""
-    return ops.cast(features.power(clean) > features.power(noise), "float32")
+def mask_mse(ideal: Any, gain: Any) -> Any:
+    """Mean over time and frequency of (t − p)²."""
+    return ops.mean(ops.square(ideal - gain), axis=(1, 2))
 
 
-def bce(target: Any, probability: Any) -> Any:
-    """Binary cross entropy: −mean(t ln p + (1 − t) ln(1 − p)), p held within [1e-6, 1 − 1e-6]."""
-    p = ops.clip(probability, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return -ops.mean(target * ops.log(p) + (1 - target) * ops.log(1 - p), axis=(1, 2))
+def bce(ideal: Any, gain: Any) -> Any:
+    """Cross entropy −mean(t ln p + (1 − t) ln(1 − p)), the gain p held within [1e-6, 1 − 1e-6].
+
+    Smallest at p = t for a ratio t as well, but zero only where all t are 0 or 1.
+    """
+    p = ops.clip(gain, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    return -ops.mean(ideal * ops.log(p) + (1 - ideal) * ops.log(1 - p), axis=(1, 2))
 
 
-def dice(target: Any, probability: Any) -> Any:
+def dice(ideal: Any, gain: Any) -> Any:
     """1 − (2 Σ p t + 1) / (Σ p² + Σ t² + 1), after [7].
 
     Differs from the paper: the ones, by which two empty masks agree.
     """
-    both = ops.sum(target * probability, axis=(1, 2))
-    each = ops.sum(ops.square(target), axis=(1, 2)) + ops.sum(ops.square(probability), axis=(1, 2))
+    both = ops.sum(ideal * gain, axis=(1, 2))
+    each = ops.sum(ops.square(ideal), axis=(1, 2)) + ops.sum(ops.square(gain), axis=(1, 2))
     return 1 - (2 * both + 1) / (each + 1)

@@ -23,6 +23,8 @@ from keras import ops
 from specmask.config import Config
 from specmask.features import FLOOR, power
 
+TINY = 1e-30  # of powers: silence is not divided by zero
+
 
 @dataclass(frozen=True)
 class Target:
@@ -31,10 +33,13 @@ class Target:
     Attributes:
         channels: of the network's raw output.
         mask: (raw [..., channels], levelled noisy spectrum [..., 2], config) -> mask [..., 2].
+        ideal: (clean and noise spectrum [..., 2], config) -> the wanted gain [...], for losses on
+            the mask itself; None where there are none.
     """
 
     channels: int
     mask: Callable[[Any, Any, Config], Any]
+    ideal: Callable[[Any, Any, Config], Any] | None = None
 
 
 def bound(raw: Any, limit: float) -> Any:
@@ -110,7 +115,24 @@ def _noise_db(raw: Any, noisy: Any, config: Config) -> Any:
     return _real(ops.exp(-math.log(10) / 20 * attenuation_db))  # 10^(−dB / 20)
 
 
-# One line a target. With S clean, N noise, Y noisy, θ the angle between S and Y:
+def _ideal_ratio(clean: Any, noise: Any, config: Config) -> Any:
+    speech = power(clean)
+    return ops.sqrt(speech / ops.maximum(speech + power(noise), TINY))
+
+
+def _ideal_binary(clean: Any, noise: Any, config: Config) -> Any:
+    threshold = 10 ** (config.model.binary_threshold_db / 10)
+    return ops.cast(power(clean) > threshold * power(noise), "float32")
+
+
+def _ideal_phase_sensitive(clean: Any, noise: Any, config: Config) -> Any:
+    noisy = clean + noise
+    product = ops.sum(clean * noisy, axis=-1)  # Re S Y*
+    return ops.clip(product / ops.maximum(power(noisy), TINY), 0, 1)
+
+
+# One line a target, with its NumPy twin in oracles.py. S clean, N noise, Y noisy, θ the angle
+# between S and Y:
 TARGETS = {
     # S / Y, real and imaginary part within ± mask_bound (Williamson et al. 2016)
     "complex": Target(2, _complex),
@@ -119,11 +141,11 @@ TARGETS = {
     # |S| / |Y| within 0 and mask_bound
     "magnitude": Target(1, _magnitude),
     # √(|S|² / (|S|² + |N|²)) (Wang and Chen 2018)
-    "ratio": Target(1, _share),
-    # 1 where |S| is above |N|, else 0; the output is its probability
-    "binary": Target(1, _share),
+    "ratio": Target(1, _share, _ideal_ratio),
+    # 1 where |S|² / |N|² is above binary_threshold_db, else 0; the output is its probability
+    "binary": Target(1, _share, _ideal_binary),
     # |S| / |Y| cos θ within 0 and 1 (Erdogan et al. 2015)
-    "phase_sensitive": Target(1, _share),
+    "phase_sensitive": Target(1, _share, _ideal_phase_sensitive),
     # |S|^p itself, with the noisy phase
     "magnitude_mapping": Target(1, _magnitude_mapping),
     # real and imaginary part of the compressed S

@@ -3,7 +3,7 @@
 Conventions:
     ``f(clean, enhanced)``: the reference comes first. Signals are real ``[samples]`` of one
     length, computed with in float64. A result is a float, and more is better, except for the
-    log-spectral distance.
+    log-spectral distance and the RMSE.
     Figures in dB are held within ±100 dB: a perfect copy has no finite ratio, and a single
     infinite value would make the mean over a thousand files infinite.
     What cannot be measured raises :class:`MetricError` with the reason. :func:`score` turns
@@ -19,7 +19,8 @@ Metrics:
     si_sdr_improvement: SI-SDR of the enhanced minus that of the noisy signal.
     sdr: SDR in the BSS-eval sense: what a filter of 512 taps can make of the clean signal counts
         as target [2]; computed by package fast_bss_eval [3].
-    segmental_snr, log_spectral_distance, csig, cbak, covl: see :mod:`specmask.composite`.
+    segmental_snr, log_spectral_distance, spectrogram_rmse, csig, cbak, covl: see
+        :mod:`specmask.composite`.
     pesq, stoi, estoi, dnsmos_sig, dnsmos_bak, dnsmos_ovrl: see :mod:`specmask.perceptual`.
 
 References:
@@ -65,6 +66,7 @@ METRICS = (
     "snr_improvement",
     "segmental_snr",
     "log_spectral_distance",
+    "spectrogram_rmse",
     "csig",
     "cbak",
     "covl",
@@ -195,7 +197,7 @@ def score(
                 return {"snr": snr, "si_sdr": si_sdr, "sdr": sdr}[name](clean, enhanced)
             case "stoi" | "estoi":
                 return {"stoi": stoi, "estoi": estoi}[name](clean, enhanced, rate)
-            case "segmental_snr" | "log_spectral_distance":
+            case "segmental_snr" | "log_spectral_distance" | "spectrogram_rmse":
                 return getattr(composite, name)(clean, enhanced, rate)
             case "snr_improvement" | "si_sdr_improvement":
                 if noisy is None:

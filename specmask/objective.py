@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from specmask import features, losses, masks
+from specmask import losses, masks
 from specmask.config import Config
 from specmask.models import transform
 from specmask.spectral import Stft
@@ -35,15 +35,10 @@ class Estimate:
         )
         return clean, enhanced
 
-    @cached_property
-    def target(self) -> Any:
-        """The ideal binary mask [batch, frames, bins]."""
-        return losses.ideal_binary_mask(self.clean, self.noise)
-
-    @cached_property
-    def probability(self) -> Any:
-        """The magnitude of the mask, at most 1, taken for a probability [batch, frames, bins]."""
-        return ops.minimum(ops.sqrt(features.power(self.mask) + features.FLOOR), 1.0)
+    @property
+    def gain(self) -> Any:
+        """The real part of the mask [batch, frames, bins]: all of it where the target is a gain."""
+        return self.mask[..., 0]
 
 
 class Objective:
@@ -108,11 +103,22 @@ class Objective:
     def _huber(self, e: Estimate) -> Any:
         return losses.huber(e.clean, e.enhanced)
 
+    def _huber_db(self, e: Estimate) -> Any:
+        return losses.huber_db(e.clean, e.noisy, e.mask)
+
+    def _mask_mse(self, e: Estimate) -> Any:
+        return losses.mask_mse(self._ideal(e), e.gain)
+
     def _bce(self, e: Estimate) -> Any:
-        return losses.bce(e.target, e.probability)
+        return losses.bce(self._ideal(e), e.gain)
 
     def _dice(self, e: Estimate) -> Any:
-        return losses.dice(e.target, e.probability)
+        return losses.dice(self._ideal(e), e.gain)
+
+    def _ideal(self, e: Estimate) -> Any:
+        """The gain that the network should estimate [batch, frames, bins]."""
+        ideal = masks.TARGETS[self.config.model.target].ideal
+        return ideal(e.clean, e.noise, self.config)
 
 
 def resolutions(rate: int) -> list[Stft]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask import audio, baselines, evaluation, mixing, pairing, pictures, recognition, report
+from specmask import audio, evaluation, mixing, oracles, pairing, pictures, recognition, report
 from specmask.errors import UserError
 
 ASSETS = "page"  # the folder beside index.html
@@ -239,8 +239,7 @@ def _table(means: Mapping, columns: Sequence[str]) -> list[dict]:
         values = {
             system: m["metrics"][name]["mean"]
             for system, m in means.items()
-            if system not in baselines.ORACLES
-            and m["metrics"].get(name, {}).get("mean") is not None
+            if system not in oracles.ORACLES and m["metrics"].get(name, {}).get("mean") is not None
         }
         if len(values) > 1:
             best[name] = (min if report.COLUMNS[name].less_is_better else max)(

@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from specmask import audio, baselines
+from specmask import audio, baselines, oracles
 from specmask.config import SPLITS
 from specmask.errors import UserError
 
 NOISY = "noisy"
-BUILT_IN = (NOISY, *baselines.BASELINES, *baselines.ORACLES)
+BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)
 
 # noisy12_SNRdb_-3.00_clnsp12, as data_prep and MS-SNSD name their files
 _OUR_NAME = re.compile(r"^noisy.*_SNRdb_(?P<snr>-?(?:[\d.]+|inf))_(?P<clean>clnsp.+)$")
@@ -65,8 +65,9 @@ class Task:
         name: of the noisy file, or of the enhanced one where there is none.
         clean_file: path below the clean folder.
         clean, noisy, enhanced: where they lie; with a baseline, enhanced is the noisy file.
-        baseline: name of the baseline to apply first, or empty.
+        baseline: name of the baseline or oracle to apply first, or empty.
         condition: what the noisy file was made of.
+        ideal: settings of the oracle, if it is one.
     """
 
     system: str
@@ -77,6 +78,7 @@ class Task:
     enhanced: Path
     baseline: str
     condition: Condition
+    ideal: oracles.Settings | None = None
 
 
 def pair(clean_dir: Path, enhanced_dir: Path) -> list[Pair]:
@@ -119,6 +121,7 @@ def tasks(
     noisy_dir: Path | None = None,
     baseline_names: Sequence[str] = (),
     by: Path | None = None,
+    ideal: oracles.Settings | None = None,
 ) -> list[Task]:
     """Return what is to be scored, system by system.
 
@@ -127,9 +130,10 @@ def tasks(
         systems: folder of enhanced files by name of the system.
         noisy_dir: the noisy files, scored as the system ``noisy``.
         baseline_names: of :data:`specmask.baselines.BASELINES` and
-            :data:`specmask.baselines.ORACLES`, applied to the noisy files.
+            :data:`specmask.oracles.ORACLES`, applied to the noisy files.
         by: manifest with the condition of every file; without one it is the manifest that
             data_prep wrote beside the data, or else the names tell what they can.
+        ideal: settings of the oracles; needed where one is named.
 
     Raises:
         UserError: if files have no counterpart, or a name is unknown or taken.
@@ -158,6 +162,7 @@ def tasks(
                     enhanced=p.enhanced,
                     baseline=system if system in baseline_names else "",
                     condition=listed or condition_of(stem(name)),
+                    ideal=ideal if system in oracles.ORACLES else None,
                 )
             )
     if by and unknown:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from specmask import baselines, spectral
+from specmask import spectral
+from specmask.spectral import Stft
 
-RANGE_DB = 80  # of a spectrogram
+WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01  # of a spectrogram
+RANGE_DB = 80
 MASK_RANGE_DB = 30
 MOST_COLUMNS = 900
 WAVE_POINTS = 400
@@ -25,7 +27,10 @@ TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 2
 
 def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
     """Power of a signal in dB: [samples] -> float64 [bins, columns], high frequencies first."""
-    spectrum = spectral.forward(np.asarray(x, np.float32), baselines.mask_transform(rate))
+    window = max(2, round(WINDOW_SECONDS * rate))
+    hop = max(1, round(HOP_SECONDS * rate))
+    stft = Stft("hann", window, hop, 1 << (window - 1).bit_length())
+    spectrum = spectral.forward(np.asarray(x, np.float32), stft)
     powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
     return 10 * np.log10(powers + 1e-30).T[::-1]
 

@@ -11,16 +11,17 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from specmask import config as configuration
-from specmask import evaluation, pairing
+from specmask import evaluation, oracles, pairing
 from specmask.config import Config
 from specmask.errors import UserError
 
 LOG = "enhanced.json"  # enhance.py writes it beside its files
 PATH_KEYS = ("clean_dir", "noisy_dir", "by")
-INPUTS = (*PATH_KEYS, "systems", "baseline_names", "names")
+INPUTS = (*PATH_KEYS, "systems", "baseline_names", "names", "ideal")
 
 
 def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
@@ -28,15 +29,16 @@ def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
 
     Args:
         settings: the configuration in use.
-        inputs: clean_dir, systems, noisy_dir, baseline_names, by and names: the arguments of
-            :func:`specmask.evaluation.evaluate`.
+        inputs: clean_dir, systems, noisy_dir, baseline_names, by, names and ideal: the arguments
+            of :func:`specmask.evaluation.evaluate`.
         folder: of the summary.
     """
     manifest = inputs["by"] or pairing.manifest_beside(inputs["noisy_dir"] or inputs["clean_dir"])
     return {
         "inputs": dict(inputs)
         | {key: inputs[key] and _relative(inputs[key], folder) for key in PATH_KEYS}
-        | {"systems": {n: _relative(path, folder) for n, path in inputs["systems"].items()}},
+        | {"systems": {n: _relative(path, folder) for n, path in inputs["systems"].items()}}
+        | {"ideal": inputs["ideal"] and asdict(inputs["ideal"])},
         "config": configuration.render(settings),
         "checkpoints": {name: checkpoint(path) for name, path in inputs["systems"].items()},
         "manifest": manifest and {"name": manifest.name, "digest": file_digest(manifest)},
@@ -58,6 +60,8 @@ def read(summary: Path) -> tuple[dict, dict]:
         for key in PATH_KEYS:
             inputs[key] = inputs[key] and (base / inputs[key]).resolve()
         inputs["systems"] = {n: (base / p).resolve() for n, p in inputs["systems"].items()}
+        ideal = inputs.get("ideal")  # a summary from before there were any has none
+        inputs["ideal"] = ideal and oracles.Settings(**ideal)
         inputs = {key: inputs[key] for key in INPUTS}
     except FileNotFoundError:
         raise UserError(f"{summary}: no such file; name the summary.json of a report") from None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specmask import audio, baselines, evaluation, pairing, scores, stats
+from specmask import audio, evaluation, oracles, pairing, scores, stats
 from specmask.errors import UserError
 
 MOST_SNRS = 24  # more different ones are put together in steps of 5 dB
@@ -64,6 +64,9 @@ COLUMNS = {
     "segmental_snr": Column("segSNR dB", 2, "frames of 30 ms every 10 ms, within -10 and 35 dB"),
     "log_spectral_distance": Column(
         "LSD dB", 2, "log-spectral distance; less is better", less_is_better=True
+    ),
+    "spectrogram_rmse": Column(
+        "RMSE", 5, "of magnitude spectra, full scale 1; less is better", less_is_better=True
     ),
     "csig": Column("CSIG", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
     "cbak": Column("CBAK", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
@@ -170,7 +173,7 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
         system, other, metric, mean difference, its 95 % interval, number of files, p of the
         Wilcoxon signed-rank test, and the same corrected by Holm for all tests in the list.
     """
-    systems = {s: own for s, own in _by_system(rows).items() if s not in baselines.ORACLES}
+    systems = {s: own for s, own in _by_system(rows).items() if s not in oracles.ORACLES}
     others = [name for name in systems if name not in pairing.BUILT_IN]
     if not others or len(systems) < 2:
         return []

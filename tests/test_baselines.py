@@ -198,37 +198,6 @@ def test_spectral_subtraction_on_speech_and_silence():
     assert not baselines.spectral_subtraction(np.zeros(RATE, np.float32), RATE).any()
 
 
-# ---------------------------------------------------------------- oracles
-
-
-def test_masks_by_hand():
-    # speech 3, noise 4j: 3/5 in amplitude; the complex mask turns the phase back
-    s, y = np.array([3 + 0j, 0j, 1 + 0j, 0j]), np.array([3 + 4j, 2 + 0j, -0.1j, 0j])
-    assert_allclose(baselines._ratio_mask(s, y)[:2], [0.6, 0])
-    assert_allclose(baselines._magnitude_mask(s, y), [0.6, 0, 1, 0])
-    assert_allclose(baselines._complex_mask(s, y), [(9 - 12j) / 25, 0, 2j, 0])  # 10j is too much
-
-
-def test_the_phase_is_what_separates_the_oracles():
-    clean = vowels(2)
-    noisy = clean + white(2, 0.05)
-    scores = [metrics.si_sdr(clean, noisy)]
-    for name in ("oracle_irm", "oracle_magnitude", "oracle_complex"):
-        enhanced = baselines.apply(name, noisy, clean, RATE)
-        assert enhanced.shape == clean.shape and enhanced.dtype == np.float32
-        scores.append(metrics.si_sdr(clean, enhanced))
-    before, ratio, magnitude, both = scores
-    assert before + 3 < min(ratio, magnitude) and max(ratio, magnitude) < both - 5
-
-
-@pytest.mark.parametrize("name", list(baselines.ORACLES))
-@pytest.mark.parametrize("rate", [8000, 44100])
-def test_oracles_leave_clean_speech_alone(name, rate):
-    clean = vowels(1)
-    assert metrics.si_sdr(clean, baselines.apply(name, clean, clean, rate)) > 80
-    assert not baselines.apply(name, clean, 0 * clean, rate).any()
-
-
 @pytest.mark.skipif(not BENCH.is_dir(), reason=f"needs real recordings in {BENCH}")
 def test_real_speech_gets_better():
     gains = []

@@ -55,6 +55,31 @@ def test_pauses_count_where_there_is_noise_in_them():
     assert_allclose(composite.segmental_snr(x, e, RATE), (35 - 10) / 2, atol=0.7)
 
 
+# ---------------------------------------------------------------- RMSE of the spectrogram
+
+
+def test_spectrogram_rmse_by_hand():
+    """A sine of full scale on a bin has magnitude 1 there, 1/2 beside it, 0 elsewhere."""
+    n = np.arange(4 * FRAME)
+    sine = np.sin(2 * np.pi * 40 * n / FRAME)
+    expected = np.sqrt((1 + 2 * 0.25) / (FRAME // 2 + 1))
+    assert_allclose(composite.spectrogram_rmse(sine, 0 * sine, RATE), expected, rtol=5e-3)
+    assert_allclose(composite.spectrogram_rmse(sine, 0.25 * sine, RATE), 0.75 * expected, rtol=5e-3)
+    assert composite.spectrogram_rmse(sine, -sine, RATE) == 0  # the phase makes no difference
+
+
+def test_spectrogram_rmse_against_a_loop():
+    x, y = noise(2500), noise(2500, 1)
+    window = np.hanning(FRAME + 2)[1:-1]
+    squares = []
+    for start in range(0, 2500 - FRAME + 1, 160):
+        piece = slice(start, start + FRAME)
+        s, e = (np.abs(np.fft.rfft(window * signal[piece])) for signal in (x, y))
+        squares += [((a - b) / (sum(window) / 2)) ** 2 for a, b in zip(s, e, strict=True)]
+    expected = math.sqrt(sum(squares) / len(squares))
+    assert_allclose(composite.spectrogram_rmse(x, y, RATE), expected, rtol=1e-9)
+
+
 # ---------------------------------------------------------------- log-spectral distance
 
 
@@ -213,7 +238,9 @@ def test_score_puts_in_the_pesq_of_the_table(monkeypatch):
     assert {k: values[k] for k in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["segmental_snr", "log_spectral_distance", "llr", "wss"])
+@pytest.mark.parametrize(
+    "name", ["segmental_snr", "log_spectral_distance", "spectrogram_rmse", "llr", "wss"]
+)
 def test_less_than_a_frame(name):
     x = noise(FRAME)
     assert math.isfinite(getattr(composite, name)(x, x, RATE))

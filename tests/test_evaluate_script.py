@@ -11,6 +11,7 @@ import pytest
 from testset import ROOT, damage, noisy_speech, write
 
 import evaluate as script
+from specmask import oracles
 
 
 def test_script_on_the_test_set_of_the_config(data, capsys, monkeypatch):
@@ -40,11 +41,44 @@ def test_script_on_two_folders(data, capsys):
     assert (data / "out" / "scores.csv").is_file()
 
 
+def test_oracles_of_all_targets_without_a_model(data, capsys):
+    for folder in ("CleanSpeech_testing", "NoisySpeech_testing", "enhanced"):
+        for path in (data / folder).iterdir():
+            if folder == "enhanced" or not path.stem.endswith("clnsp3"):
+                path.unlink()
+    ini = ["--config", str(data / "config.ini")]
+    options = ["--set", "stft.n_fft=400", "--set", "model.binary_threshold_db=20"]
+    assert script.main([*ini, *options, "--oracle", "--baseline", "oracle_ratio"]) == 0
+    out = capsys.readouterr().out
+    assert not (data / "report" / "summary.json").exists()  # that of the enhanced files
+    path = data / "report" / "oracles" / "summary.json"
+    summary = json.loads(path.read_text())
+    systems = summary["systems"]
+    assert set(systems) == {"noisy", *oracles.ORACLES}
+    score = {name: s["metrics"]["si_sdr"]["mean"] for name, s in systems.items()}
+    assert score["oracle_complex_mapping"] > score["oracle_complex"] > score["oracle_ratio"]
+    assert list(systems["oracle_binary"]["by_snr"]) == ["6 dB"] and "oracle_noise_db" in out
+    assert summary["inputs"]["ideal"]["n_fft"] == 400
+    # checked with the settings of the report, not those of the config
+    assert script.main([*ini, "--check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "11 rows scored again, all figures are the same" in out
+    folders = [str(data / "CleanSpeech_testing"), str(data / "NoisySpeech_testing")]
+    assert script.main([*ini, "--oracle", *folders, "--out", str(data / "out")]) == 0
+    other = json.loads((data / "out" / "summary.json").read_text())["systems"]
+    for name in ("noisy", "oracle_complex_mapping"):  # nothing of the settings is in these
+        assert other[name]["metrics"]["si_sdr"]["mean"] == pytest.approx(score[name], abs=0.01)
+    assert other["oracle_binary"]["metrics"]["si_sdr"]["mean"] != score["oracle_binary"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["{}/CleanSpeech_testing"], "expected two: CLEAN ENHANCED"),
         (["{}/nowhere", "{}/enhanced"], "nowhere: no such folder"),
+        (["--oracle", "{}/CleanSpeech_testing"], "expected two: CLEAN NOISY"),
+        (["--oracle", "--gate"], "--oracle: goes without --noisy and --gate"),
+        (["--baseline", "oracle_irm"], "oracle_irm: unknown; known are wiener"),
         (["--system", "x"], "--system x: expected NAME=DIR"),
         (["--system", "enhanced={}"], "expected NAME=DIR with a name of its own"),
         (["--by", "{}/gone.json"], "gone.json: no such file"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from specmask import config, features, losses, masks, metrics, objective, spectral
 from specmask.cache import to_pairs
 from specmask.config import LOSSES
+from specmask.errors import UserError
 from specmask.models import transform
 from specmask.spectral import Stft
 
@@ -94,15 +95,60 @@ def test_multi_resolution_by_hand():
     np.testing.assert_allclose(got, [one / 2], rtol=1e-3)
 
 
-def test_binary_masks_by_hand():
-    target = losses.ideal_binary_mask(pairs(2, 1j, 0), pairs(1j, 2, 0))
-    np.testing.assert_array_equal(target, [[[1, 0, 0]]])
-    p = np.float32([[[0.5, 0.25, 0]]])
+def test_losses_on_masks_by_hand():
+    target, p = np.float32([[[1, 0, 0]]]), np.float32([[[0.5, 0.25, 0]]])
     got = losses.bce(target, p)
     np.testing.assert_allclose(got, [-(np.log(0.5) + np.log(0.75)) / 3], rtol=1e-4)
     dice = 1 - (2 * 0.5 + 1) / (1 + 0.25 + 0.0625 + 1)
     np.testing.assert_allclose(losses.dice(target, p), [dice], rtol=1e-6)
     np.testing.assert_allclose(losses.dice(0 * p, 0 * p), [0], atol=1e-6)
+    np.testing.assert_allclose(losses.mask_mse(target, p), [(0.25 + 0.0625) / 3], rtol=1e-6)
+
+
+def test_huber_in_db_by_hand():
+    """Wanted -20 dB and, between two floors, 0 dB; there are 0 and -41 dB."""
+    mask = pairs(1j, 10 ** (-41 / 20))
+    got = losses.huber_db(pairs(10, 1e-6), pairs(100j, 1e-7), mask)
+    np.testing.assert_allclose(got, [0.5 * ((20 / 82) ** 2 + (41 / 82) ** 2) / 2], rtol=1e-3)
+    # no speech: the floor of 80 dB is what is wanted
+    for gain_db, missing_db in ((-80, 0), (-70, 10)):
+        got = losses.huber_db(pairs(0), pairs(100), pairs(10 ** (gain_db / 20)))
+        np.testing.assert_allclose(got, [0.5 * (missing_db / 82) ** 2], atol=1e-5)
+
+
+def test_huber_in_db_pulls_as_hard_at_every_gain():
+    """From 80 dB too low a network has to find back as fast as from 8."""
+    for gain_db in (-80, -8):
+        raw = tf.Variable(gain_db / 82)
+        with tf.GradientTape() as tape:
+            gain = tf.exp(np.log(10) / 20 * 82 * raw)
+            mask = tf.reshape(tf.stack([gain, 0.0]), (1, 1, 1, 2))
+            loss = losses.huber_db(pairs(1), pairs(1), mask)
+        np.testing.assert_allclose(tape.gradient(loss, raw), gain_db / 82, rtol=1e-2)
+
+
+@pytest.mark.parametrize("target", config.MASK_TARGETS)
+def test_losses_on_masks_are_smallest_at_the_ideal_gain(ini, target):
+    options = [f"model.target={target}", "model.binary_threshold_db=3"]
+    wanted = objective.Objective(config.load(ini, ["train.loss=mask_mse, bce, dice", *options]))
+    rng = np.random.default_rng(4)
+    s, n = rng.standard_normal((2, 1, 6, 129, 2)).astype("f")
+    gain = np.asarray(masks.TARGETS[target].ideal(s, n, wanted.config))
+
+    def parts(gain: np.ndarray) -> np.ndarray:
+        mask = np.stack([gain, 0 * gain], -1)
+        return wanted.parts(objective.Estimate(s, n, s + n, mask, None, wanted.stft))[:, 0].numpy()
+
+    best = parts(gain)
+    assert best[0] == 0
+    for other in (0.9 * gain, gain + 0.1 * (1 - gain), 1 - gain, gain[..., ::-1]):
+        assert (parts(other)[:2] > best[:2]).all()
+    assert parts(1 - gain)[2] > best[2]
+
+
+def test_losses_on_masks_need_a_target_that_is_one(ini):
+    with pytest.raises(UserError, match=r"loss = bce .* target = complex .* expected ratio"):
+        config.load(ini, ["train.loss=mse, bce"])
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +167,8 @@ def estimate(clean: np.ndarray, noise: np.ndarray, mask: tf.Tensor, stft: Stft):
 @pytest.mark.parametrize("clean, noise, mask", [(0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 0.5)])
 def test_every_part_and_its_gradient_are_finite_also_on_silence(ini, clean, noise, mask):
     weights = ", ".join(f"{name}:1" for name in LOSSES)
-    wanted = objective.Objective(config.load(ini, [f"train.loss={weights}"]))
+    options = [f"train.loss={weights}", "model.target=binary"]
+    wanted = objective.Objective(config.load(ini, options))
     rng = np.random.default_rng(0)
     waves = [level * 0.1 * rng.standard_normal((2, 2000)) for level in (clean, noise)]
     shape = (2, wanted.stft.frames(2000), wanted.stft.bins, 2)

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 from keras import ops
 
-from specmask import config, features, masks
+from specmask import config, features, masks, oracles
 
 
 def cfg(*options: str) -> config.Config:
@@ -85,6 +85,58 @@ def test_noise_is_subtracted_in_db():
     noisy = spectra(1)
     raw = np.full(noisy.shape, np.arctanh((20 - 6) / 82))
     np.testing.assert_allclose(applied("noise_db", raw, noisy), noisy / 10, atol=1e-4)
+
+
+def realising(target: str, clean: np.ndarray, mask: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    """Raw output that a network has to give for the mask of its oracle."""
+    with np.errstate(divide="ignore"):
+        match target:
+            case "complex":
+                return 20 * np.arctanh(pairs(mask) / 20) - [1, 0]
+            case "sigmoids":
+                estimate = mask * noisy
+                return pairs(
+                    logit(estimate.real / noisy.real) + 1j * logit(estimate.imag / noisy.imag)
+                )
+            case "magnitude":
+                return logit(mask.real / 20)
+            case "ratio" | "binary" | "phase_sensitive":
+                return logit(mask.real)
+            case "magnitude_mapping":
+                return np.log(np.expm1(np.abs(clean) ** 0.3))
+            case "complex_mapping":
+                return ops.convert_to_numpy(features.compress(pairs(clean), 0.3))
+            case "real_mapping":
+                return ops.convert_to_numpy(features.compress(pairs(clean.real + 0j), 0.3))[..., 0]
+            case "noise_db":
+                return np.arctanh((-20 * np.log10(mask.real) - 6) / 82)
+
+
+@pytest.mark.parametrize("target", masks.TARGETS)
+def test_a_perfect_network_reaches_the_oracle(target):
+    """The two homes of a target, in Keras and in NumPy, mean the same."""
+    clean, noisy = spectra(0), spectra(1)
+    c = cfg("model.mask_bound=20")
+    mask = oracles.MASKS[target](clean, noisy, oracles.Settings.from_config(c))
+    raw = realising(target, clean, mask, noisy)
+    got = applied(target, raw, noisy, "model.mask_bound=20")
+    np.testing.assert_allclose(got, mask * noisy, atol=2e-3)
+
+
+@pytest.mark.parametrize("target", config.MASK_TARGETS)
+def test_ideal_gain_is_that_of_the_oracle(target):
+    clean, noise = spectra(0), spectra(1)
+    noise[0, 0] = 0
+    for threshold in (-7, 0, 4):
+        c = cfg(f"model.binary_threshold_db={threshold}")
+        want = oracles.MASKS[target](clean, clean + noise, oracles.Settings.from_config(c))
+        got = masks.TARGETS[target].ideal(pairs(clean), pairs(noise), c)
+        np.testing.assert_allclose(got, want, atol=1e-5)
+        assert not np.any(masks.TARGETS[target].ideal(pairs(0 * clean), pairs(0 * noise), c))
+
+
+def test_targets_with_an_ideal_gain_are_those_of_the_config():
+    assert {n for n, t in masks.TARGETS.items() if t.ideal} == set(config.MASK_TARGETS)
 
 
 @pytest.mark.parametrize("target", masks.TARGETS)

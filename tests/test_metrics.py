@@ -251,6 +251,7 @@ DEFINED = {
     ("silent enhanced", "snr_improvement"),
     ("silent enhanced", "segmental_snr"),
     ("silent enhanced", "log_spectral_distance"),
+    ("silent enhanced", "spectrogram_rmse"),
 }
 
 

@@ -42,6 +42,20 @@ def test_mask_has_the_shape_of_the_spectrum(name, n_fft, bins, frames):
     assert tuple(mask.shape) == (2, frames, bins, 2)
 
 
+@pytest.mark.parametrize("name", ["unet", "autoencoder"])
+def test_whole_clips_of_any_length_in_one_graph(name):
+    """As the trainer calls it: the number of frames is open when the graph is made."""
+    import tensorflow as tf
+
+    net = build(f"model.network={name}")
+    signature = tf.TensorSpec((2, None, 257, 2), tf.float32)
+    graph = tf.function(net.enhance, input_signature=[signature])
+    assert graph.get_concrete_function().output_shapes[2:] == [257, 2]
+    for frames in (16, 21):
+        x = spectra(frames)
+        np.testing.assert_allclose(graph(x), net.enhance(x), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", models.NETWORKS)
 @pytest.mark.parametrize("rate, n_fft", [(8000, 255), (48000, 2048)])
 def test_nothing_depends_on_16_khz(name, rate, n_fft):

@@ -308,7 +308,8 @@ class CutTo(keras.layers.Layer):
 
     def call(self, x: Any, like: Any) -> Any:
         """Return [batch, frames of like, bins of like, channels]."""
-        return x[:, : ops.shape(like)[1], : like.shape[2]]
+        # one after the other: TensorFlow forgets the number of bins beside an open end
+        return x[:, :, : like.shape[2]][:, : ops.shape(like)[1]]
 
     def compute_output_spec(self, x: Any, like: Any) -> Any:
         """Return the shape, which Keras cannot find where the number of frames is open."""
@@ -343,8 +344,9 @@ class Joined(keras.layers.Layer):
     def call(self, x: Any, like: Any) -> Any:
         """Return [batch of like, frames of like, bins of like, channels]."""
         bins, shape = like.shape[2], ops.shape(like)
-        x = ops.reshape(x, (shape[0], -1, x.shape[2], x.shape[3]))[:, : shape[1], :bins]
-        missing = bins - x.shape[2]
+        missing = max(0, bins - x.shape[2])
+        x = ops.reshape(x, (shape[0], -1, x.shape[2], x.shape[3]))
+        x = x[:, :, :bins][:, : shape[1]]  # one after the other, as above
         return ops.concatenate([x, ops.repeat(x[:, :, -1:], missing, axis=2)], 2) if missing else x
 
     def compute_output_spec(self, x: Any, like: Any) -> Any:
