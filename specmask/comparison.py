@@ -105,6 +105,9 @@ class Comparison:
                 "on; raise it, or name some with --test CLEAN NOISY"
             )
         folder = self.shared.stft.folder
+        taken = [r.label for r in recipes if r.label in pairing.BUILT_IN]
+        if taken:
+            raise UserError(f"{taken[0]}.ini: this name is taken in the tables; rename the recipe")
         self.test = test or TestSet(*(folder(k, "testing") for k in ("CleanSpeech", "NoisySpeech")))
         if test:
             test.facts()
@@ -169,6 +172,7 @@ class Comparison:
             UserError: if settings have changed since the comparison was begun, or nothing could
                 be trained.
         """
+        print("\n".join(self.data_notes()), flush=True)
         with lock.held(self.out / ".specmask" / "lock"):
             self._agree("budget", dataclasses.asdict(self.budget), "--budget")
             self._prepare()
@@ -226,6 +230,7 @@ class Comparison:
             if done.returncode:
                 raise UserError(f"{recipe.label}: train.py --pace failed for the reason above")
             paces[recipe.slug] = float(re.search(r"(\S+) s a step", done.stdout)[1])
+            print(f"{recipe.label}: {paces[recipe.slug]} s a step", flush=True)
             _write_json(self.out / PLAN, self.plan)
         return paces[recipe.slug]
 

@@ -171,10 +171,11 @@ def write(comparison: Comparison, scored: Sequence[Mapping], command: str) -> st
         [system, *(report.cell(own, n) for n in SHOWN if n in report.columns(rows))]
         for system, own in report.by_system(rows).items()
     ]
-    notes = [*comparison.data_notes(), *warnings(recipes)]
-    notes += [
-        f"warning: {part.name}: did not come to its end, left out" for part in comparison.failed
+    lacks = warnings(recipes)
+    lacks += [
+        f"warning: {part.name}: not trained to its end, left out" for part in comparison.failed
     ]
+    notes = [*comparison.data_notes(), *lacks]
     text = report.table(rows)
     facts = {
         "recipes": recipes,
@@ -192,4 +193,4 @@ def write(comparison: Comparison, scored: Sequence[Mapping], command: str) -> st
         path.write_text("\n\n".join(page) + "\n", encoding="utf-8", errors="backslashreplace")
     plots.charts(charts(rows), out / "scores.png")
     plots.charts(tradeoff(recipes, rows), out / "tradeoff.png")
-    return "\n".join([*report.aligned(table), "", text, "", *notes])
+    return "\n".join([*report.aligned(table), "", text, *lacks])
