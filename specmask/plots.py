@@ -120,9 +120,12 @@ def _chart(chart: Chart, axes: Any) -> None:
             linestyle="-" if chart.joined else "",
             capsize=3,
         )
+    turned = {"rotation": 45, "ha": "right"} if len(names) > 5 else {}
     if named:
-        axes.set_xticks(range(len(names)), names, rotation=45 if len(names) > 5 else 0, ha="right")
-    else:
+        axes.set_xticks(range(len(names)), names, **turned)
+    else:  # ticks where there are points
         axes.set_xscale("log")
+        axes.set_xticks(names, [f"{x:.4g}" for x in names], **turned)
+        axes.set_xticks([], minor=True)
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
     axes.grid(alpha=0.3)
