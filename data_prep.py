@@ -25,7 +25,7 @@ SHOWN = 20  # lines of a list on the screen; all are in its file
 
 
 def prepare(args) -> int:
-    from specmask import config, parallel
+    from specmask import config, parallel, preparation
 
     cfg = config.load(args.config, args.set)
     with parallel.engine(cfg.compute):
@@ -35,39 +35,8 @@ def prepare(args) -> int:
             return verify(cfg)
         if args.render:
             return render(cfg, args)
-        make(cfg, args.overwrite)
+        preparation.make(cfg, args.overwrite)
     return cli.EXIT_OK
-
-
-def make(cfg, overwrite: bool) -> None:
-    from specmask import audio, dataset, preflight, synthesis, transcripts
-
-    plans, warnings, rejected = dataset.plan(cfg)
-    for line in dict.fromkeys(line for plan in plans for line in plan.layout):
-        print(line)
-    for warning in warnings:
-        print(f"warning: {warning}")
-    for split, files in rejected.items():
-        path = audio.write_rejected(cfg.data.data_path / f"{split}_rejected.csv", files)
-        if path:
-            print(f"{len(files)} {split} files set aside, the reasons are in {path}")
-    with synthesis.alone(cfg):
-        surveys = [synthesis.survey(plan, overwrite) for plan in plans]
-        print(preflight.plan_line(surveys), flush=True)
-        for survey in surveys:
-            plan, made = survey.plan, synthesis.fill(survey)
-            print(
-                f"{made.split}: {made.total} files, {plan.hours:.2f} h, {made.new} new, "
-                f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "
-                f"{made.manifest}"
-            )
-            if made.surplus:
-                print(
-                    f"note: {made.surplus} files of a larger {made.split} set stay in its folders"
-                )
-            words = transcripts.write(plan)
-            if words:
-                print(f"what is said in whole recordings: {words}")
 
 
 def check(cfg) -> int:

@@ -13,15 +13,9 @@ from specmask import cli
 
 
 def transform(args) -> None:
-    from specmask import cache, config
+    from specmask import config, preparation
 
-    cfg = config.load(args.config, args.set)
-    for split in config.SPLITS:
-        if not getattr(cfg.data, f"total_{split}_files"):
-            continue
-        files, size, made = cache.build(cfg, split)
-        state = "made" if made else "already there and right"
-        print(f"{split}: {files} files, {size / 1e6:.0f} MB, {state} -> {cfg.stft.cache(split)}")
+    preparation.transform(config.load(args.config, args.set))
 
 
 def main(argv=None) -> int:

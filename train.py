@@ -23,6 +23,11 @@ def train(args) -> int:
         print("\n".join(runs.table(settings.train.checkpoint_path)))
         return cli.EXIT_OK
     cli.import_tensorflow()
+    if args.pace:
+        from specmask import pace
+
+        print(f"{pace.seconds_a_step(settings):.4g} s a step")
+        return cli.EXIT_OK
     from specmask import trainer
 
     outcome = trainer.train(settings, fresh=args.fresh, profile=args.profile)
@@ -41,6 +46,9 @@ def main(argv=None) -> int:
     parser.add_argument("--fresh", action="store_true", help="start a new run beside the others")
     parser.add_argument(
         "--list", action="store_true", help="show the runs, their best scores, their differences"
+    )
+    parser.add_argument(
+        "--pace", action="store_true", help="only measure how long a step takes, for about 20 s"
     )
     parser.add_argument(
         "--profile", action="store_true", help="also write a trace of a few steps to the logs"

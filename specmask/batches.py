@@ -43,7 +43,7 @@ class Batches:
                 "lower it or raise [data] total_training_files"
             )
         self.size, self.rows = size, size // workers
-        self.steps = len(training) // size
+        self.steps = config.train.epoch_steps or len(training) // size
         self.remix = Remix(config, training.index)
         stft = Stft.from_config(config)
         seconds = config.train.crop_seconds
@@ -68,8 +68,14 @@ class Batches:
         return iter(steps.map(read, num_parallel_calls=READERS).prefetch(AHEAD))
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the order of the training files in an epoch."""
-        return scene.generator(self.config.train.seed, epoch).permutation(len(self.training))
+        """Return the training files of an epoch; none comes again before all have come."""
+        size, a_pass = self.steps * self.size, len(self.training) // self.size * self.size
+        passes = range(epoch * size // a_pass, -(-(epoch + 1) * size // a_pass))
+        orders = [
+            scene.generator(self.config.train.seed, k).permutation(len(self.training))[:a_pass]
+            for k in passes
+        ]
+        return np.concatenate(orders)[epoch * size - passes[0] * a_pass :][:size]
 
     def items(self, order: np.ndarray, step: int) -> np.ndarray:
         """Return the training files of a global batch."""

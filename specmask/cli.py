@@ -21,7 +21,11 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(
+    description: str,
+    config: Path | None = DEFAULT_CONFIG,
+    config_help: str = "the INI file (default: config.ini beside the scripts)",
+) -> argparse.ArgumentParser:
     """Return a parser with the options that all scripts have: --config, --set, --help."""
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -29,9 +33,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     p.add_argument(
         "--config",
         type=Path,
-        default=DEFAULT_CONFIG,
+        default=config,
         metavar="FILE",
-        help="the INI file (default: config.ini beside the scripts)",
+        help=config_help,
     )
     p.add_argument(
         "--set",

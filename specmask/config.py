@@ -497,7 +497,10 @@ class Train(Section):
     frozen_layers: NameList = Field(
         [], description="layers that are not trained: names or patterns such as conv*"
     )
-    epochs: int = Field(20, ge=1, description="number of passes over the training files")
+    epochs: int = Field(20, ge=1, description="number of epochs; each ends with a validation")
+    epoch_steps: int = Field(
+        0, ge=0, description="steps of an epoch; 0: as many as take every training file once"
+    )
     batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step, over all replicas")
     accumulation: int = Field(
         1,

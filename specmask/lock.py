@@ -33,7 +33,7 @@ def held(path: Path) -> Iterator[None]:
             owner = file.read(200).decode(errors="replace") or "unknown"
             raise UserError(
                 f"{path.parent.parent}: another run is at work here (process {owner}); wait until "
-                "it has ended, or choose another data_path"
+                "it has ended, or choose another folder"
             )
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}".encode())

@@ -3,15 +3,19 @@
 Conventions:
     Rows are what :func:`specmask.evaluation.evaluate` returns. A mean is over the files that
     could be scored, and stands nowhere without their number. Its 95 % interval is a bootstrap
-    over files, see :mod:`specmask.stats`.
+    over files, see :mod:`specmask.stats`. Where a system was trained several times its rows have a
+    ``seed``, and the interval is over files and trainings.
 """
 
+import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from specmask import audio, evaluation, oracles, pairing, scores, stats
 from specmask.errors import UserError
@@ -105,7 +109,13 @@ def mean(rows: Sequence[Mapping], name: str) -> Mean:
     values = [row[name] for row in rows if name in row]
     scored = [v for v in values if not math.isnan(v)]
     value = math.fsum(scored) / len(scored) if scored else math.nan
-    return Mean(value, len(scored), len(values) - len(scored), *stats.interval(scored))
+    trainings = scores.by_seed(rows)
+    if len(trainings) > 1:
+        figures = scores.figures(list(trainings.values()), name)
+        ends = stats.interval(figures[:, np.isfinite(figures).all(axis=0)])
+    else:
+        ends = stats.interval(scored)
+    return Mean(value, len(scored), len(values) - len(scored), *ends)
 
 
 def groups(rows: Sequence[Mapping]) -> dict[str, dict[str, list[Mapping]]]:
@@ -160,10 +170,10 @@ def _table(rows: Sequence[Mapping], names: Sequence[str]) -> list[str]:
     for section, labelled in sections.items():
         lines.append([titles[section]])
         for label, members in labelled.items():
-            for system, own in _by_system(members).items():
-                cells = [_cell(own, name) for name in names]
+            for system, own in by_system(members).items():
+                cells = [cell(own, name) for name in names]
                 lines.append([f"  {label}".rstrip(), system, str(len(own)), *cells])
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def comparisons(rows: Sequence[Mapping]) -> list[dict]:
@@ -173,18 +183,19 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
         system, other, metric, mean difference, its 95 % interval, number of files, p of the
         Wilcoxon signed-rank test, and the same corrected by Holm for all tests in the list.
     """
-    systems = {s: own for s, own in _by_system(rows).items() if s not in oracles.ORACLES}
+    systems = {s: own for s, own in by_system(rows).items() if s not in oracles.ORACLES}
     others = [name for name in systems if name not in pairing.BUILT_IN]
     if not others or len(systems) < 2:
         return []
-    ours = {row["file"]: row for row in systems.pop(others[0])}
+    ours = scores.by_seed(systems.pop(others[0]))
     found = []
     for name in (n for n in COMPARED if n in columns(rows)):
         for other, members in systems.items():
-            theirs = {row["file"]: row for row in members}
-            both = [file for file in ours if file in theirs]
-            pair = [[s[file].get(name, math.nan) for file in both] for s in (ours, theirs)]
-            result = stats.compare(*pair)
+            theirs = scores.by_seed(members)
+            # the same seed draws the same examples; what is not trained is compared with all
+            pairs = [(s, s) for s in ours if s in theirs] or [*itertools.product(ours, theirs)]
+            both = scores.figures([t for a, b in pairs for t in (ours[a], theirs[b])], name)
+            result = stats.compare(both[::2], both[1::2])
             if result.files:
                 found.append(
                     {"system": others[0], "other": other, "metric": name}
@@ -210,7 +221,7 @@ def _comparison_lines(rows: Sequence[Mapping]) -> list[str]:
             )
             cells = [f"{e['mean']:+.{digits}f}", f"{low} to {high}", f"{e['p_holm']:.2g}"]
             lines.append(["", e["other"], str(e["files"]), *cells])
-    return [*_aligned(lines), "", f"p: {PAIRED_TEST}"]
+    return [*aligned(lines), "", f"p: {PAIRED_TEST}"]
 
 
 def finite(value: float) -> float | None:
@@ -226,7 +237,7 @@ def notes(rows: Sequence[Mapping]) -> list[str]:
         number = evaluation.versions().get(column.package)
         package = f", package {column.package} {number}" if column.package else ""
         lines.append(f"{column.label}: {column.definition}{package}")
-    for system, own in _by_system(rows).items():
+    for system, own in by_system(rows).items():
         failed = [row for row in own if row["reason"]]
         if failed:
             reason, count = Counter(row["reason"] for row in failed).most_common(1)[0]
@@ -271,7 +282,7 @@ def summary(rows: Sequence[Mapping], command: str, facts: Mapping) -> dict:
         }
 
     systems = {}
-    for system, own in _by_system(rows).items():
+    for system, own in by_system(rows).items():
         systems[system] = means(own) | {
             section: {label: means(members) for label, members in labelled.items()}
             for section, labelled in groups(own).items()
@@ -318,14 +329,16 @@ def write(folder: Path, rows: Sequence[Mapping], content: Mapping) -> None:
         path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def _by_system(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+def by_system(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    """Return the rows of every system, in the order in which the systems come."""
     found: dict[str, list[Mapping]] = {}
     for row in rows:
         found.setdefault(row["system"], []).append(row)
     return found
 
 
-def _cell(rows: Sequence[Mapping], name: str) -> str:
+def cell(rows: Sequence[Mapping], name: str) -> str:
+    """Return the mean of a metric as it stands in a table, with half the width of its interval."""
     m = mean(rows, name)
     if not m.scored + m.missing:
         return "-"
@@ -336,7 +349,7 @@ def _cell(rows: Sequence[Mapping], name: str) -> str:
     return text if m.scored == len(rows) else f"{text} ({m.scored})"
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Put cells below each other: two columns of words to the left, figures to the right."""
     full = [line for line in lines if len(line) > 1]
     widths = [max(len(line[i]) for line in full) for i in range(len(full[0]))]

@@ -28,6 +28,7 @@ IMPLIED = {
     "train.complex_weight": SCORE,
     "train.speech_weight": SCORE,
     "train.epochs": "the schedule is stretched to the new end",
+    "train.epoch_steps": "the running epoch begins again, the schedule is stretched to the new end",
     "train.accumulation": ROUNDING,
     "train.strategy": ROUNDING,
     "train.jit_compile": ROUNDING,

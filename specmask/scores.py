@@ -3,7 +3,8 @@
 Conventions:
     A row is a dict: system, file, clean_file, snr_db (None if not known), noise_type, speaker, lag
     (None if not known), a float a metric (NaN if it could not be measured; no key where the
-    metric does not apply), reason, digest. While scoring, finished rows are appended to
+    metric does not apply), reason, digest; in the memory also a seed, where a system was trained
+    several times. While scoring, finished rows are appended to
     ``scores.partial.jsonl``, so that an interrupted run loses at most one of them.
 """
 
@@ -14,12 +15,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from specmask import audio
 
 FILE = "scores.csv"
 PARTIAL = "scores.partial.jsonl"
 KEYS = ("system", "file", "clean_file", "snr_db", "noise_type", "speaker", "lag")
 LAST_KEYS = ("reason", "digest")
+
+
+def by_seed(rows: Sequence[Mapping]) -> dict[int | None, dict[str, Mapping]]:
+    """Return the rows of a system by the seed of its training, if there is one, and by file."""
+    found: dict[int | None, dict[str, Mapping]] = {}
+    for row in rows:
+        found.setdefault(row.get("seed"), {})[row["file"]] = row
+    return found
+
+
+def figures(tables: Sequence[Mapping[str, Mapping]], name: str) -> np.ndarray:
+    """Return a metric [tables, files] of the files that are in all tables, NaN for a gap."""
+    files = [file for file in tables[0] if all(file in table for table in tables)]
+    return np.array([[table[file].get(name, math.nan) for file in files] for table in tables])
 
 
 def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None:

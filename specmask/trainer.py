@@ -184,7 +184,7 @@ class Trainer:
         for change in changes or ():
             self.say(f"note: {change.text}")
         p, cores = self.progress, os.cpu_count() or 0
-        if any(c.name.startswith("data.") for c in changes or ()):
+        if any(c.name.startswith(("data.", "train.epoch_steps")) for c in changes or ()):
             p.step, p.loss_sum, p.skipped = 0, 0.0, 0
         if any(c.rescores for c in changes or ()):
             p.best_loss = float("inf")

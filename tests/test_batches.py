@@ -104,3 +104,12 @@ def test_batches_that_are_kept_stay_as_they_are(make):
 def test_a_batch_larger_than_the_data_is_refused(make):
     with pytest.raises(UserError, match="batch_size = 13 is more than the 12 training files"):
         make("train.batch_size=13")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_short_and_long_epochs_cut_the_same_order(make, steps):
+    whole, cut = make(), make(f"train.epoch_steps={steps}")
+    wanted = np.concatenate([whole.order(k) for k in range(5)])
+    got = np.concatenate([cut.order(k) for k in range(15 // steps)])
+    assert len(cut.order(0)) == 4 * steps == 4 * len(list(cut.epoch(0)))
+    np.testing.assert_array_equal(got, wanted)

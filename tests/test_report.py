@@ -8,7 +8,7 @@ import re
 import numpy as np
 from testset import ROWS, make_row
 
-from specmask import evaluation, report
+from specmask import evaluation, report, stats
 
 
 def test_means_say_what_they_are_over():
@@ -95,3 +95,33 @@ def test_baselines_are_not_what_is_compared():
     found = [(e["system"], e["other"], e["mean"]) for e in report.comparisons(rows)]
     assert found == [("me", "noisy", 3), ("me", "wiener", 2)]
     assert report.comparisons(rows[:2]) == report.comparisons(rows[2:]) == []
+
+
+def seeded(system: str, table: list[list[float]], first: int = 0) -> list[dict]:
+    """Rows of trainings with the seeds first, first + 1, ...: a line of the table each."""
+    return [
+        make_row(system=system, file=f"f{i}", si_sdr=v) | {"seed": seed}
+        for seed, line in enumerate(table, first)
+        for i, v in enumerate(line)
+    ]
+
+
+def test_means_over_trainings_have_intervals_over_both():
+    table = [[1.0, 2.0, 4.0], [2.0, 3.0, 5.0]]
+    rows = seeded("new", table)
+    m = report.mean(rows, "si_sdr")
+    assert (m.mean, m.scored) == (17 / 6, 6)
+    assert (m.low, m.high) == stats.interval(table)
+    rows[1]["si_sdr"] = math.nan  # f1 is left out of the interval, as one training lacks it
+    m = report.mean(rows, "si_sdr")
+    assert (m.mean, m.scored, m.missing) == (3, 5, 1)
+    assert (m.low, m.high) == stats.interval([[1.0, 4.0], [2.0, 5.0]])
+
+
+def test_trainings_are_compared_seed_by_seed():
+    ours = seeded("new", [[1.0, 2.0], [3.0, 4.0]])
+    theirs = seeded("old", [[2.0, 2.0], [9.0, 9.0]], first=1)
+    noisy = [make_row(system="noisy", file=f"f{i}", si_sdr=0.0) for i in range(2)]
+    found = {e["other"]: e for e in report.comparisons(noisy + ours + theirs)}
+    assert found["old"]["mean"] == (1 + 2) / 2  # seed 1 is what both have
+    assert found["noisy"]["mean"] == 2.5 and found["noisy"]["files"] == 2

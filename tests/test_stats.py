@@ -75,3 +75,31 @@ def test_holm_by_hand():
     assert_allclose(stats.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     assert_allclose(stats.holm([0.9, math.nan, 0.8]), [1, math.nan, 1])
     assert stats.holm([]) == []
+
+
+def test_interval_over_trainings_and_files_holds_the_variance_of_both():
+    """x = a + b, one of each training and one of each file: the variance of the mean is known."""
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0, 1, 40), rng.normal(0, 2, 60)
+    low, high = stats.interval(a[:, None] + b)
+    half = 1.96 * math.sqrt(a.var() / len(a) + b.var() / len(b))
+    assert_allclose([low, high], a.mean() + b.mean() + np.array([-half, half]), atol=0.06)
+
+
+def test_one_training_has_the_interval_of_its_files():
+    x = np.random.default_rng(5).normal(size=30)
+    assert stats.interval(x[None]) == stats.interval(x)
+    alike = stats.interval(np.stack([x, x]))
+    assert_allclose(alike, stats.interval(x), rtol=1e-12)
+    assert all(map(math.isnan, stats.interval([[1.0], [2.0]])))
+
+
+def test_trainings_are_tested_by_their_means_over_files():
+    rng = np.random.default_rng(6)
+    ours, theirs = rng.normal(1, 1, (3, 12)), rng.normal(0, 1, (3, 12))
+    ours[1, 4] = math.nan
+    found = stats.compare(ours, theirs)
+    kept = np.delete(ours - theirs, 4, axis=1)
+    assert found.files == 11 and found.mean == pytest.approx(kept.mean())
+    assert found.p == pytest.approx(scipy.stats.wilcoxon(kept.mean(axis=0)).pvalue)
+    assert (found.low, found.high) == stats.interval(kept)

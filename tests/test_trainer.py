@@ -314,6 +314,16 @@ def test_changes_are_told_with_what_they_imply(tmp_path, capsys):
     assert "--fresh" in str(error.value)
 
 
+def test_epochs_may_be_cut_and_cut_again(tmp_path, capsys):
+    run = Run(tmp_path, "train.epoch_steps=2", "train.epochs=2")
+    _, outcome = run.train(stop_at=3)
+    assert (outcome.progress.epoch, outcome.progress.step) == (1, 1)
+    _, outcome = run.train("train.epoch_steps=1", "train.epochs=4")
+    p = outcome.progress
+    assert [r["step"] for r in p.history] == [2, 4, 5, 6] and p.epoch == 4
+    assert "[train] epoch_steps was 2, is 1: the running epoch begins" in capsys.readouterr().out
+
+
 def test_fine_tuning(tmp_path, capsys):
     run = Run(tmp_path, "train.epochs=1")
     _, first = run.train()

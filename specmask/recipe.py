@@ -1,0 +1,112 @@
+"""What is to be compared: recipes, options over them, and the budget of a training."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from specmask.errors import UserError
+
+SHARED_DATA = ("data", "augment", "audio")  # sections that are the same for all recipes,
+OWN_DATA = ("sample_rate", "file_length")  # but for these options of [data]
+GIVEN = ("epochs", "epoch_steps", "patience", "seed", "run_name", "checkpoint_path", "log_path")
+UNITS = {"step": 0, "s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+OPTION = r"@(?=\w+\.\w+=)"  # begins an option in the name of a recipe
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may take: a number of steps, or seconds of them."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read "1500 steps", "20 minutes", "90 s", "1 hour".
+
+        Raises:
+            UserError: if it is something else.
+        """
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text.lower())
+        unit = UNITS.get(match[2], UNITS.get(match[2].removesuffix("s"))) if match else None
+        amount = float(match[1]) if match else 0.0
+        if unit is None or not amount or (unit == 0 and amount % 1):
+            raise UserError(
+                f"--budget {text}: expected a number of steps or a time, for instance "
+                '"1500 steps", "20 minutes", "90 s" or "1 hour"'
+            )
+        return cls(seconds=amount * unit) if unit else cls(steps=int(amount))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An INI file and options over it, ``section.key=value``."""
+
+    path: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What tables call it: the file's name and the options without their sections."""
+        return " ".join([self.path.stem, *(o.partition(".")[2] for o in self.options)])
+
+    @property
+    def slug(self) -> str:
+        """The same as the name of a folder."""
+        return re.sub(r"[^A-Za-z0-9.]+", "-", self.label).strip("-.")[:80]
+
+
+def recipes(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:
+    """Return the recipes of a command line, each with every combination of the varied options.
+
+    Args:
+        texts: ``FILE`` or ``FILE@section.key=value@section.key=value``.
+        varied: ``section.key=value,value``; values with commas in them are parted by semicolons.
+
+    Raises:
+        UserError: if one is not there or wrong, or two cannot be told apart.
+    """
+    found = [
+        Recipe(Path(path), (*options, *more))
+        for path, *options in (re.split(OPTION, text) for text in texts)
+        for more in itertools.product(*map(_values, varied))
+    ]
+    seen: dict[str, Recipe] = {}
+    for recipe in found:
+        if not recipe.path.is_file():
+            raise UserError(
+                f"{recipe.path}: no such recipe; expected an INI file, with options as "
+                "FILE@section.key=value"
+            )
+        if not recipe.slug:
+            raise UserError(f"{recipe.path}: expected a letter or digit in its name; rename it")
+        if seen.setdefault(recipe.slug, recipe) is not recipe:
+            raise UserError(
+                f"{recipe.label}: named twice, or like another one; leave out or rename it"
+            )
+        check(recipe.options)
+    return found
+
+
+def _values(text: str) -> list[str]:
+    name, _, values = text.partition("=")
+    found = [v.strip() for v in values.split(";" if ";" in values else ",")]
+    if "." not in name or not all(found):
+        raise UserError(f"--vary {text}: expected SECTION.KEY=VALUE,VALUE,...")
+    return [f"{name}={value}" for value in found]
+
+
+def check(options: Sequence[str], for_all: bool = False) -> None:
+    """Refuse options that the comparison itself decides on, or that must be the same for all.
+
+    Raises:
+        UserError: if there is one.
+    """
+    for option in options:
+        section, _, key = option.partition("=")[0].strip().lower().partition(".")
+        if section == "train" and key in GIVEN:
+            raise UserError(f"{option}: is set by the comparison itself; see --budget and --seeds")
+        if section in SHARED_DATA and key not in OWN_DATA and not for_all:
+            raise UserError(f"{option}: the data are the same for all; use --set")
