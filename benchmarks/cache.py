@@ -39,7 +39,7 @@ def sources(folder: Path) -> list[str]:
 
 def measure(folder: Path, files: int) -> None:
     cli.import_tensorflow()
-    from specmask import batches, cache, config, dataset, synthesis
+    from specmask import batches, cache, config, splits, synthesis
 
     options = [
         *sources(folder),
@@ -49,7 +49,7 @@ def measure(folder: Path, files: int) -> None:
         "data.total_testing_files=0",
     ]
     cfg = config.load(ROOT / "config.ini", options)
-    synthesis.make(dataset.plan(cfg)[0][0])
+    synthesis.make(splits.plan(cfg)[0][0])
     started = time.monotonic()
     cache.build(cfg, "training")
     seconds = time.monotonic() - started

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 
-from specmask import audio, config, dataset, manifest, mixing, parallel, synthesis  # noqa: E402
+from specmask import audio, config, manifest, mixing, parallel, splits, synthesis  # noqa: E402
 
 RATE = 16000
 HEADER = bytes(44)
@@ -103,7 +103,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
 
     time.sleep(2.5)  # a recording that is younger would be scanned again
     cfg = config.load(ROOT / "config.ini", options(folder / "first", 1))
-    plan = dataset.plan(cfg)[0][0]
+    plan = splits.plan(cfg)[0][0]
     synthesis.make(plan)
     rows = manifest.read(cfg, "training")
 

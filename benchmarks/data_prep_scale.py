@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from specmask import config, dataset, manifest, preflight, scans, synthesis  # noqa: E402
+from specmask import config, dataset, manifest, preflight, scans, splits, synthesis  # noqa: E402
 
 KIB = 1024
 SIZE = synthesis.HEADER_BYTES + 2 * 48000
@@ -66,7 +66,7 @@ def make_sources(cfg: config.Config, count: int) -> None:
                 store.write("\n" + json.dumps(line))
 
 
-def row(index: int, plan: dataset.Plan) -> dict:
+def row(index: int, plan: splits.Plan) -> dict:
     """Return a row as long as a real one, for a file that nobody makes."""
     speech = plan.speech[index * 7919 % len(plan.speech)]
     noise = plan.noise[index * 7919 % len(plan.noise)]
@@ -82,7 +82,7 @@ def row(index: int, plan: dataset.Plan) -> dict:
     }
 
 
-def make_files(plan: dataset.Plan) -> None:
+def make_files(plan: splits.Plan) -> None:
     """Make sparse files of the right length for every row."""
     for found in manifest.rows(manifest.path_of(plan.config, plan.split)):
         for kind, column in synthesis.COLUMN.items():
@@ -102,7 +102,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     usage = namedtuple("usage", "total used free")
     shutil.disk_usage = lambda path: usage(10**16, 0, 10**16)  # 10,000 hours need three terabytes
     with step("scan"):
-        plan = dataset.plan(cfg)[0][0]
+        plan = splits.plan(cfg)[0][0]
     with step("plan"), synthesis.alone(cfg):
         print(preflight.plan_line([synthesis.survey(plan)]))
     with step("manifest"):

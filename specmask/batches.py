@@ -5,12 +5,13 @@ of the same global batch.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from specmask import scene
+from specmask import audio, scene
 from specmask.cache import Cache
 from specmask.config import Config
 from specmask.errors import UserError
@@ -120,3 +121,11 @@ def mixture(clean: Any, noise: Any, clean_gain: Any, noise_gain: Any) -> tuple[A
     clean = tf.cast(clean, tf.float32) * clean_gain[:, None, :, None]
     noise = tf.cast(noise, tf.float32) * noise_gain[:, :, None, :, None]
     return clean, tf.reduce_sum(noise, axis=1)
+
+
+def save_batch(path: Path, batch: tuple, files: np.ndarray, step: int) -> None:
+    """Write a batch to a .npz file, with the indices of its files and the number of the step."""
+    names = ("clean", "noise", "clean_gain", "noise_gain")
+    arrays = dict(zip(names, map(np.asarray, batch), strict=True))
+    with audio.replacing(path) as temporary:
+        np.savez(temporary, files=files, step=step, **arrays)

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from specmask import audio
-from specmask.config import Config, spelling
-from specmask.dataset import COLUMNS, data_settings
+from specmask.config import Config
+from specmask.dataset import COLUMNS
 from specmask.errors import UserError
+from specmask.options.values import spelling
+from specmask.splits import data_settings
 
 Row = dict[str, str]
 _TEXT = {"newline": "\n", "encoding": "utf-8", "errors": "surrogateescape"}

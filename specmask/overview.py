@@ -15,6 +15,7 @@ from typing import Any
 
 from specmask import audio, evaluation, plots, provenance, report
 from specmask import config as configuration
+from specmask.columns import COLUMNS
 from specmask.comparison import Comparison
 from specmask.plots import Chart, Point
 
@@ -128,7 +129,7 @@ def charts(rows: Sequence[Mapping]) -> list[list[Chart]]:
                 for system, own in report.by_system(group).items():
                     series.setdefault(system, []).append(_point(label, own, name))
             title = {"by_snr": "SNR of the noisy file", "by_noise": "noise"}[section]
-            line.append(Chart(title, report.COLUMNS[name].label, series, section == "by_snr"))
+            line.append(Chart(title, COLUMNS[name].label, series, section == "by_snr"))
         found.append(line)
     return found
 
@@ -144,7 +145,7 @@ def tradeoff(recipes: Mapping[str, Mapping], rows: Sequence[Mapping]) -> list[li
         [
             Chart(
                 title,
-                report.COLUMNS[name].label,
+                COLUMNS[name].label,
                 {
                     x: [_point(recipe[key] / unit, systems[x], name)]
                     for x, recipe in recipes.items()
@@ -166,7 +167,7 @@ def write(comparison: Comparison, scored: Sequence[Mapping], command: str) -> st
     """Write everything and return the tables as text."""
     out, rows, recipes = comparison.out, pooled(comparison, scored), costs(comparison)
     table = cost_table(recipes, rows)
-    means = [["system", *(report.COLUMNS[n].label for n in SHOWN if n in report.columns(rows))]]
+    means = [["system", *(COLUMNS[n].label for n in SHOWN if n in report.columns(rows))]]
     means += [
         [system, *(report.cell(own, n) for n in SHOWN if n in report.columns(rows))]
         for system, own in report.by_system(rows).items()

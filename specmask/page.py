@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from specmask import audio, evaluation, mixing, oracles, pairing, pictures, recognition, report
+from specmask.columns import COLUMNS
 from specmask.errors import UserError
 
 ASSETS = "page"  # the folder beside index.html
@@ -205,7 +206,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
         "title": report.TITLE,
         "counts": f"{means[main]['files']} files, {len(systems)} systems: "
         + ", ".join(map(_words, systems)),
-        "columns": [report.COLUMNS[name] for name in columns],
+        "columns": [COLUMNS[name] for name in columns],
         "systems": _table(means, columns),
         "comparisons": [_comparison(entry) for entry in content["comparisons"]],
         "test": content["test"],
@@ -221,7 +222,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
             "main": main,
             "systems": systems,
             "metrics": {
-                name: {"label": report.COLUMNS[name].label, "digits": report.COLUMNS[name].digits}
+                name: {"label": COLUMNS[name].label, "digits": COLUMNS[name].digits}
                 for name in charted
             },
             "snrs": list(means[main].get("by_snr", {})),
@@ -242,15 +243,13 @@ def _table(means: Mapping, columns: Sequence[str]) -> list[dict]:
             if system not in oracles.ORACLES and m["metrics"].get(name, {}).get("mean") is not None
         }
         if len(values) > 1:
-            best[name] = (min if report.COLUMNS[name].less_is_better else max)(
-                values, key=values.get
-            )
+            best[name] = (min if COLUMNS[name].less_is_better else max)(values, key=values.get)
     return [
         {
             "label": _words(system),
             "files": m["files"],
             "cells": [
-                _cell(m["metrics"].get(name), report.COLUMNS[name].digits)
+                _cell(m["metrics"].get(name), COLUMNS[name].digits)
                 | {"best": best.get(name) == system}
                 for name in columns
             ],
@@ -267,7 +266,7 @@ def _cell(m: Mapping | None, digits: int) -> dict:
 
 
 def _comparison(entry: Mapping) -> dict:
-    column = report.COLUMNS[entry["metric"]]
+    column = COLUMNS[entry["metric"]]
     ends = [f"{entry[k]:+.{column.digits}f}" for k in ("low", "high") if entry[k] is not None]
     return {
         "label": column.label,

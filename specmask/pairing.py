@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from specmask import audio, baselines, oracles
-from specmask.config import SPLITS
 from specmask.errors import UserError
+from specmask.options.values import SPLITS
 
 NOISY = "noisy"
 BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from specmask import dataset, parallel
-from specmask.config import KINDS
-from specmask.dataset import Plan
 from specmask.errors import UserError
+from specmask.options.values import KINDS
+from specmask.splits import Plan
 from specmask.synthesis import HEADER_BYTES, Survey, disk_bytes
 
 ROW_BYTES = 2048  # of a manifest; two copies of it lie there for a moment

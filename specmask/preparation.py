@@ -1,7 +1,8 @@
 """The stages before a training, as their scripts run them: the data set and the STFT cache."""
 
-from specmask import audio, cache, dataset, preflight, synthesis, transcripts
-from specmask.config import SPLITS, Config
+from specmask import audio, cache, preflight, splits, synthesis, transcripts
+from specmask.config import Config
+from specmask.options.values import SPLITS
 
 
 def make(config: Config, overwrite: bool = False) -> None:
@@ -10,7 +11,7 @@ def make(config: Config, overwrite: bool = False) -> None:
     Raises:
         UserError: if there is nothing to make it from, or its folders hold something else.
     """
-    plans, warnings, rejected = dataset.plan(config)
+    plans, warnings, rejected = splits.plan(config)
     for line in dict.fromkeys(line for plan in plans for line in plan.layout):
         print(line)
     for warning in warnings:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from specmask import audio
 from specmask.config import Train
+from specmask.session import Clock
 
 
 @dataclass
@@ -79,3 +80,11 @@ def line(row: dict[str, float], progress: Progress, epochs: int) -> str:
     if row["skipped"]:
         words += [f"{row['skipped']} steps skipped"]
     return "  ".join([*words, f"{progress.seconds / 60:.1f} min"])
+
+
+def step_line(progress: Progress, epochs: int, steps: int, loss: float, clock: Clock) -> str:
+    """Describe a step, to be written over the one before."""
+    return (
+        f"\repoch {progress.epoch + 1}/{epochs} step {progress.step}/{steps} loss {loss:.5f} "
+        f"{clock.examples_a_second:.1f}/s ETA {clock.left} "
+    )

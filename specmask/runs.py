@@ -1,5 +1,6 @@
 """The folders of runs: which one a training goes on with, what has changed, and a list of all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,31 @@ class Change:
     def refused(self) -> bool:
         """Tell whether a run cannot go on with it."""
         return self.name in REFUSED or self.name.startswith("model.")
+
+
+def choose(
+    config: Config, fresh: bool, agreed: Callable[[float], float]
+) -> tuple[Path, list[Change] | None]:
+    """Return the folder of the run to train, and what has changed in it, or None where it is new.
+
+    Args:
+        config: the configuration.
+        fresh: begin a new run beside the others.
+        agreed: what the first of several workers says about a number.
+
+    Raises:
+        UserError: if the run cannot go on with these settings.
+    """
+    root, name = config.train.checkpoint_path, config.train.run_name
+    existing = checkpoint.runs(root, name)
+    if agreed(len(existing)) != len(existing):
+        raise UserError(
+            f"[train] checkpoint_path = {root}: the workers see different runs; it has to be a "
+            "folder that all of them share"
+        )
+    if fresh or not existing:
+        return checkpoint.fresh(root, name, existing), None
+    return existing[-1], changes(existing[-1], config)
 
 
 def write_config(folder: Path, config: Config) -> None:

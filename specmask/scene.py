@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 
 from specmask import audio, augment, mixing, rooms
-from specmask.config import SPLITS, Augment, Config
+from specmask.config import Augment, Config
 from specmask.errors import UserError
 from specmask.mixing import Mixture
+from specmask.options.values import SPLITS
 from specmask.rooms import Response
 
 # Each has its own generator. New ones are added at the end: the numbers are a part of the seed.

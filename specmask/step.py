@@ -74,6 +74,21 @@ class Step:
             bool(stops),
         )
 
+    def groups(self) -> dict[str, list[Any]]:
+        """Return every variable that a step depends on, by group."""
+        seeds = [
+            generator.state
+            for layer in self.network.model._flatten_layers()
+            for generator in getattr(layer, "_seed_generators", [])
+        ]
+        return {
+            "model": self.network.model.variables,
+            "optimizer": self.optimizer.variables,
+            "average": self.average.means if self.average else [],
+            "seeds": seeds,
+            "scale": self.scale.variables,
+        }
+
     def _shared(self, batch: tuple) -> tuple:
         """Give every local replica its rows."""
         if self.replicas == 1:

@@ -14,16 +14,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.fft
-import soxr
 
 from specmask import audio, spectral
+from specmask.bridge import Bridge
 from specmask.knobs import Knobs
 from specmask.runtime import Description
 from specmask.spectral import Stft
 
 FRAMES_A_CALL = 1000  # frames that the network sees at a time, over all rows: bounds the memory
 OVERLAP_FRAMES = 100  # cross-fade between the windows of a network that is not causal
-TOP_BAND = (0.75, 0.9375)  # of the band that recording and model share: tells the gain above it
 
 
 class Runtime(Protocol):
@@ -74,7 +73,7 @@ class Streamer:
 
     def _reset(self) -> None:
         self.fed = self.given = 0
-        self.bridge = _Bridge(self.rate, self.model, self.channels)
+        self.bridge = _bridge(self.rate, self.model, self.channels)
         self.rows = _Rows(self.model, [self.bridge])
 
     @property
@@ -115,7 +114,7 @@ def together(recordings: Sequence[tuple[np.ndarray, int]], model: Model) -> list
     Returns:
         float32 [samples, channels] of each.
     """
-    bridges = [_Bridge(rate, model, x.shape[1]) for x, rate in recordings]
+    bridges = [_bridge(rate, model, x.shape[1]) for x, rate in recordings]
     inside = [b.there(x, last=True) for b, (x, _) in zip(bridges, recordings, strict=True)]
     longest = max(map(len, inside))
     rows = _Rows(model, bridges)
@@ -130,63 +129,8 @@ def together(recordings: Sequence[tuple[np.ndarray, int]], model: Model) -> list
     return results
 
 
-class _Bridge:
-    """Between a recording's rate and the model's, there and back, in blocks."""
-
-    def __init__(self, rate: int, model: Model, channels: int):
-        self.channels, self.same = channels, rate == model.rate
-        self.keep = not self.same and model.highband == "keep"
-        # Weights of the bins whose mean gain counts above the model's band: [bins].
-        hertz = np.arange(model.stft.bins) * model.rate / model.stft.n_fft
-        edges = [share * min(rate, model.rate) / 2 for share in TOP_BAND]
-        top = (hertz >= edges[0]) & (hertz <= edges[1])
-        self.top = (top / max(1, top.sum()) if self.keep else 0 * top).astype(np.float32)
-        self.spare = 2 * -(-rate // model.rate)
-        if not self.same:
-            self._there = _resampler(rate, model.rate, channels)
-            self._back = _resampler(model.rate, rate, channels * (3 if self.keep else 1))
-        self.input = np.zeros((0, channels), np.float32)
-        self.inside = np.zeros((0, channels), np.float32)  # the input at the model's rate
-
-    def there(self, x: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take a block at the recording's rate and return [samples, channels] at the model's."""
-        if self.same:
-            return x
-        if last:  # both resamplers may round a length down
-            x = audio.fit(x, len(x) + self.spare)
-        y = self._there(x, last)
-        if self.keep:
-            self.input = np.concatenate([self.input, x])
-            self.inside = np.concatenate([self.inside, y])
-        return y
-
-    def back(self, enhanced: np.ndarray, gain: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take rows at the model's rate and return a block at the recording's.
-
-        Args:
-            enhanced: float32 [channels, samples].
-            gain: of what lies above the model's band, less 1, of the same shape.
-        """
-        if self.same:
-            return enhanced.T
-        if not self.keep:
-            return self._back(enhanced.T, last)
-        count = enhanced.shape[1]
-        ready, self.inside = self.inside[:count], self.inside[count:]
-        z = self._back(np.concatenate([enhanced.T, audio.fit(ready, count), gain.T], axis=1), last)
-        own, self.input = audio.fit(self.input, len(z))[: len(z)], self.input[len(z) :]
-        enhanced, low, gain = np.split(z, 3, axis=1)
-        return enhanced + (1 + gain) * (own - low)
-
-
-def _resampler(rate_in: int, rate_out: int, channels: int) -> Any:
-    stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="HQ")
-
-    def resample(x: np.ndarray, last: bool) -> np.ndarray:
-        y = stream.resample_chunk(np.ascontiguousarray(x), last=last)
-        return y.reshape(-1, channels)
-
-    return resample
+def _bridge(rate: int, model: Model, channels: int) -> Bridge:
+    return Bridge(rate, model.rate, channels, model.stft.n_fft, model.highband == "keep")
 
 
 class _Rows:
@@ -197,7 +141,7 @@ class _Rows:
         bridges: of the recordings whose channels are the rows, one after the other.
     """
 
-    def __init__(self, model: Model, bridges: Sequence[_Bridge]):
+    def __init__(self, model: Model, bridges: Sequence[Bridge]):
         self.stft, self.knobs, self.channels = model.stft, model.knobs, model.channels
         self.runtime = model.runtime
         counts = [b.channels for b in bridges]

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from specmask import audio, dataset, lock, manifest, parallel
-from specmask.config import KINDS, Config
-from specmask.dataset import Plan
+from specmask.config import Config
 from specmask.errors import UserError
+from specmask.options.values import KINDS
+from specmask.splits import Plan
 
 HEADER_BYTES = 44  # of a WAV file
 BLOCK_BYTES = 4096  # a file takes whole blocks of a disk

@@ -11,26 +11,15 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from specmask import (
-    audio,
-    cache,
-    checkpoint,
-    cli,
-    distribution,
-    models,
-    optimisation,
-    progress,
-    runs,
-    session,
-)
-from specmask.batches import Batches
+from specmask import cache, checkpoint, distribution, models, optimisation, progress, runs, session
+from specmask.batches import Batches, save_batch
 from specmask.board import Board
+from specmask.cli import EXIT_OK
 from specmask.config import Config
 from specmask.distribution import Team
 from specmask.errors import UserError
@@ -69,7 +58,7 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         tf.config.experimental.enable_op_determinism()
     team = distribution.form(config)
     batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
-    folder, changes = _run_folder(config, fresh, team)
+    folder, changes = runs.choose(config, fresh, team.agreed)
     keras.utils.set_random_seed(config.train.seed)
     trainer = Trainer(config, folder, batches, validation, team)
     trainer.begin(changes)
@@ -88,24 +77,6 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     if validation is None:
         trainer.say("note: no validation files: the lowest training loss chooses the best weights")
     return trainer.run(profile)
-
-
-def _run_folder(config: Config, fresh: bool, team: Team) -> tuple[Path, list[runs.Change] | None]:
-    """Return the folder of the run and what has changed in it, or None where it is new.
-
-    Raises:
-        UserError: if the run cannot go on with these settings.
-    """
-    root, name = config.train.checkpoint_path, config.train.run_name
-    existing = checkpoint.runs(root, name)
-    if team.agreed(len(existing)) != len(existing):
-        raise UserError(
-            f"[train] checkpoint_path = {root}: the workers see different runs; it has to be a "
-            "folder that all of them share"
-        )
-    if fresh or not existing:
-        return checkpoint.fresh(root, name, existing), None
-    return existing[-1], runs.changes(existing[-1], config)
 
 
 class Trainer:
@@ -133,9 +104,8 @@ class Trainer:
             with optimisation.precision(config.train.precision):
                 self.network = models.build(config)
             optimisation.freeze(self.network.model, config.train.frozen_layers)
-            variables = self.network.model.trainable_variables
-            self.optimizer = optimisation.make(config.train, variables)
-            self.step = Step(config, self.network, self.optimizer, self.team.strategy)
+            optimizer = optimisation.make(config.train, self.network.model.trainable_variables)
+            self.step = Step(config, self.network, optimizer, self.team.strategy)
         self.validation = validation and Validation(config, self.network, validation)
         self.progress = Progress()
         self.scores: Scores | None = None  # of the last epoch, while they are being made
@@ -150,21 +120,6 @@ class Trainer:
 
     # ------------------------------------------------------------ checkpoints
 
-    def groups(self) -> dict[str, list[Any]]:
-        """Return every variable that a step depends on, by group."""
-        seeds = [
-            generator.state
-            for layer in self.network.model._flatten_layers()
-            for generator in getattr(layer, "_seed_generators", [])
-        ]
-        return {
-            "model": self.network.model.variables,
-            "optimizer": self.optimizer.variables,
-            "average": self.step.average.means if self.step.average else [],
-            "seeds": seeds,
-            "scale": self.step.scale.variables,
-        }
-
     def save(self) -> None:
         """Write a checkpoint of the present step and remove the oldest ones."""
         if not self.team.chief:
@@ -172,7 +127,7 @@ class Trainer:
         if self.board:
             self.board.flush()
         path = checkpoint.path_of(self.folder, self.progress.total_steps)
-        checkpoint.save(path, self.groups(), vars(self.progress))
+        checkpoint.save(path, self.step.groups(), vars(self.progress))
         checkpoint.prune(self.folder, self.config.train.keep_checkpoints)
 
     def begin(self, changes: list[runs.Change] | None) -> None:
@@ -211,7 +166,7 @@ class Trainer:
         candidates = checkpoint.newest_first(self.folder)
         for path in candidates:
             try:
-                state = checkpoint.load(path, self.groups())
+                state = checkpoint.load(path, self.step.groups())
             except UserError as error:
                 if path == candidates[-1]:
                     raise
@@ -265,7 +220,7 @@ class Trainer:
             return Outcome(self.folder, p, 128 + (self.stop_signal or signal.SIGTERM))
         if p.stopped_early(self.config.train):
             self.say(f"stopped early: no better loss in the last {p.stale} epochs")
-        return Outcome(self.folder, p, cli.EXIT_OK)
+        return Outcome(self.folder, p, EXIT_OK)
 
     def _ask(self, number: int) -> None:
         self.stop_signal = number
@@ -316,21 +271,17 @@ class Trainer:
             self._give_up(batch)
 
     def _give_up(self, batch: tuple) -> None:
-        p = self.progress
-        names = ("clean", "noise", "clean_gain", "noise_gain")
-        arrays = dict(zip(names, map(np.asarray, batch), strict=True))
+        p, path = self.progress, self.folder / BAD_BATCH
         files = self.batches.items(self.batches.order(p.epoch), p.step - 1)
-        path = self.folder / BAD_BATCH
         if self.team.chief:
-            with audio.replacing(path) as temporary:
-                np.savez(temporary, files=files, step=p.total_steps, **arrays)
-        if all(np.isfinite(a).all() for a in arrays.values()):
-            advice = "the batch itself is finite: lower [train] learning_rate"
-        else:
-            advice = (
-                "the batch holds NaN or infinite values: remove the STFT cache "
-                f"{self.config.stft.cache('training')} and make it again with python stft.py"
-            )
+            save_batch(path, batch, files, p.total_steps)
+        cached = self.config.stft.cache("training")
+        advice = (
+            "the batch itself is finite: lower [train] learning_rate"
+            if all(np.isfinite(a).all() for a in batch)
+            else "the batch holds NaN or infinite values: remove the STFT cache "
+            f"{cached} and make it again with python stft.py"
+        )
         raise UserError(
             f"{p.skipped_in_a_row} steps in a row had no finite gradient, the last was step "
             f"{p.total_steps}; {advice}; the batch was saved to {path}"
@@ -392,20 +343,8 @@ class Trainer:
         if not self.board:
             return
         if os.isatty(1):
-            text = (
-                f"\repoch {p.epoch + 1}/{train.epochs} step {p.step}/{self.batches.steps} loss "
-                f"{result.loss:.5f} {clock.examples_a_second:.1f}/s ETA {clock.left} "
-            )
-            print(text, end="", flush=True)
+            line = progress.step_line(p, train.epochs, self.batches.steps, result.loss, clock)
+            print(line, end="", flush=True)
         if p.total_steps % train.log_steps == 0:
-            parts = result.parts if len(result.parts) > 1 else {}
-            values = {
-                "loss": result.loss,
-                **{f"loss_parts/{name}": value for name, value in parts.items()},
-                "learning_rate": rate,
-                "gradient_norm": result.gradient_norm,
-                "speed/examples_a_second": clock.examples_a_second,
-                "speed/waiting_share": clock.waiting_share,
-            }
-            self.board.training(values, p.total_steps)
+            self.board.training(p.total_steps, result, rate, clock)
             clock.reset()

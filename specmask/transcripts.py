@@ -5,7 +5,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from specmask import audio, manifest, pairs
-from specmask.dataset import Plan
+from specmask.splits import Plan
 
 
 def find(root: Path) -> dict[str, str]:

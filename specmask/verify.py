@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from specmask import audio, dataset, manifest, mixing, parallel, synthesis
-from specmask.config import KINDS, SPLITS, Config
+from specmask.config import Config
 from specmask.errors import UserError
+from specmask.options.values import KINDS, SPLITS
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
 PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one

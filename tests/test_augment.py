@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specmask import augment, config
+from specmask import augment
+from specmask.options import values
 
 
 def frequency(x: np.ndarray, rate: int = RATE) -> float:
@@ -189,7 +190,7 @@ def test_codecs_lose_more_at_a_lower_quality(name):
 
 
 def test_codecs_of_the_configuration():
-    assert tuple(augment.CODECS) == config.CODECS
+    assert tuple(augment.CODECS) == values.CODECS
 
 
 # ---------------------------------------------------------------- coloured noise

@@ -8,6 +8,7 @@ from keras import ops
 
 from specmask import config, models
 from specmask.models import bands, cost
+from specmask.models.recurrent import BandGRU
 
 SHAPES = [(257, 16000, 2000, 64), (128, 8000, 1000, 24), (129, 8000, 3000, 12), (257, 16000, 0, 30)]
 
@@ -46,7 +47,7 @@ def test_band_matrix_is_the_product(bins, rate, split_hz, count):
 def test_gru_equals_keras_gru_on_every_band():
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).standard_normal((2, 9, 3, 5)).astype(np.float32)
-    own = bands.BandGRU(4)
+    own = BandGRU(4)
     own(x, np.zeros((2, 3, 4), np.float32))
     theirs = keras.layers.GRU(4, return_sequences=True, reset_after=True)
     theirs(x[:, :, 0])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from specmask import audio, cache, dataset, manifest, spectral, synthesis
+from specmask import audio, cache, manifest, spectral, splits, synthesis
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -29,7 +29,7 @@ TOTALS = {
 def made(corpus, tmp_path_factory) -> Config:
     """The configuration of a data set with caches, for reading only."""
     config = data_config(corpus, tmp_path_factory.mktemp("made"), **TOTALS)
-    for plan in dataset.plan(config)[0]:
+    for plan in splits.plan(config)[0]:
         synthesis.make(plan)
         assert cache.build(config, plan.split)[2]
     return config
@@ -223,7 +223,7 @@ def test_a_cache_of_another_data_set_is_stale(copied, corpus):
     larger = data_config(
         corpus, copied.data.data_path, **TOTALS | {"data__total_training_files": 8}
     )
-    synthesis.make(dataset.plan(larger)[0][0])
+    synthesis.make(splits.plan(larger)[0][0])
     assert "stale" in refused(larger) and "manifest" in refused(larger)
     assert len(rebuilt(larger)) == 8
 

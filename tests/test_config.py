@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from specmask import config
 from specmask.config import Config
 from specmask.errors import UserError
+from specmask.options import values
 
 OPTIONS = [
     (section, key, field)
@@ -126,8 +127,8 @@ def is_read(key: str, code: str) -> bool:
     return re.search(rf"\.{in_samples.get(key, key)}\b", code) is not None
 
 
-@pytest.mark.parametrize("kind", config.KINDS)
-@pytest.mark.parametrize("split", config.SPLITS)
+@pytest.mark.parametrize("kind", values.KINDS)
+@pytest.mark.parametrize("split", values.SPLITS)
 def test_folders_lie_in_data_path_unless_named(tmp_path, kind, split):
     found = load_text(tmp_path, "[data]\ndata_path = there\n")
     assert found.stft.folder(kind, split) == tmp_path / "there" / f"{kind}_{split}"

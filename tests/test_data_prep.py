@@ -25,7 +25,7 @@ from conftest import (
     start_script,
 )
 
-from specmask import cache, dataset, synthesis
+from specmask import cache, splits, synthesis
 
 SCRIPTS = ("data_prep.py", "data/data_prep.py")
 
@@ -37,7 +37,7 @@ def arguments(corpus: Path, out: Path, **changes: object) -> list[str]:
 
 def make(corpus: Path, out: Path, **changes: object) -> None:
     """Make the same data set in this process."""
-    for plan in dataset.plan(data_config(corpus, out, **changes))[0]:
+    for plan in splits.plan(data_config(corpus, out, **changes))[0]:
         synthesis.make(plan)
 
 
@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_goes_on(number, code, corpus, tmp_path):
     assert written and all(path.stat().st_size == 44 + 2 * 8000 for path in written)
 
     config = data_config(corpus, tmp_path / "out", data__total_training_files=40)
-    assert synthesis.make(dataset.plan(config)[0][0]).new <= 40 - 33
+    assert synthesis.make(splits.plan(config)[0][0]).new <= 40 - 33
     make(corpus, tmp_path / "expected", data__total_training_files=40)
     now = snapshot(tmp_path / "out")
     for name, content in snapshot(tmp_path / "expected").items():

@@ -26,9 +26,10 @@ from conftest import (
 )
 from numpy.testing import assert_array_equal
 
-from specmask import audio, dataset, manifest, mixing, synthesis
-from specmask.config import KINDS, SPLITS, Config
+from specmask import audio, dataset, manifest, mixing, splits, synthesis
+from specmask.config import Config
 from specmask.errors import UserError
+from specmask.options.values import KINDS, SPLITS
 
 COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
 GRID = ["-6.00", "-1.00", "4.00", "9.00"]
@@ -36,13 +37,13 @@ GRID = ["-6.00", "-1.00", "4.00", "9.00"]
 
 def make(config: Config, overwrite: bool = False) -> dict[str, synthesis.Made]:
     """Make all splits of a data set."""
-    plans, _, _ = dataset.plan(config)
+    plans, _, _ = splits.plan(config)
     return {plan.split: synthesis.make(plan, overwrite) for plan in plans}
 
 
 def make_training(config: Config, overwrite: bool = False) -> synthesis.Made:
     """Make the training files only."""
-    return synthesis.make(dataset.plan(config)[0][0], overwrite)
+    return synthesis.make(splits.plan(config)[0][0], overwrite)
 
 
 def rows(config: Config, split: str = "training") -> list[dict[str, str]]:
@@ -418,13 +419,13 @@ def test_sources_in_two_splits_are_refused(tmp_path):
     corpus = make_corpus(tmp_path / "corpus")
     shutil.copy(corpus / "noise_train/rain/rain.wav", corpus / "noise_test/wind/copy.wav")
     with pytest.raises(UserError, match=r"noise for testing wind/copy\.wav .* rain/rain\.wav"):
-        dataset.plan(data_config(corpus, tmp_path / "out"))
+        splits.plan(data_config(corpus, tmp_path / "out"))
 
 
 def test_the_test_folders_are_not_needed_without_a_test_set(tmp_path):
     corpus = make_corpus(tmp_path / "corpus")
     shutil.rmtree(corpus / "clean_test")
-    plans, _, _ = dataset.plan(data_config(corpus, tmp_path, data__total_testing_files=0))
+    plans, _, _ = splits.plan(data_config(corpus, tmp_path, data__total_testing_files=0))
     assert [p.split for p in plans] == ["training", "validation"]
 
 
@@ -633,7 +634,7 @@ def test_other_working_rates(corpus, tmp_path, rate):
 
 def test_a_file_that_has_gone_bad_since_the_scan_is_passed_over(tmp_path):
     corpus = make_corpus(tmp_path / "corpus")
-    plan = dataset.plan(data_config(corpus, tmp_path / "out"))[0][0]
+    plan = splits.plan(data_config(corpus, tmp_path / "out"))[0][0]
     bad = plan.speech[0].path
     (corpus / "clean_train" / bad).write_bytes(b"")
     assert synthesis.make(plan).new == 20
@@ -650,7 +651,7 @@ def test_names_of_any_kind(tmp_path, name):
         new = name if old != "fan" else name + b"2"
         (corpus / folder / old).rename(corpus / folder / os.fsdecode(new))
     config = data_config(corpus, tmp_path / "out")
-    plans, _, _ = dataset.plan(config)
+    plans, _, _ = splits.plan(config)
     for plan in plans:
         assert synthesis.make(plan).new == plan.total
         assert synthesis.make(plan).new == 0  # the manifest was read back
@@ -676,7 +677,7 @@ def test_no_manifest(corpus, tmp_path):
 
 def test_every_setting_counts(made):
     """What the audio depends on is compared; totals and folders are not."""
-    known = set(dataset.data_settings(made))
+    known = set(splits.data_settings(made))
     ignored = {name for name in type(made.data).model_fields if name not in known}
     assert ignored == {
         "clean_train_path", "noise_train_path", "clean_test_path", "noise_test_path", "data_path",
@@ -689,6 +690,6 @@ def test_every_setting_counts(made):
 
 
 def test_sources_of_a_plan_count(made):
-    plan = dataset.plan(made)[0][0]
+    plan = splits.plan(made)[0][0]
     fewer = dataclasses.replace(plan, speech=plan.speech[:-1])
     assert manifest.changed(plan.settings(), fewer.settings()).startswith("speech_sources")

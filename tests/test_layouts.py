@@ -9,7 +9,7 @@ from conftest import data_config, data_overrides, hiss, make_corpus, save, speec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specmask import dataset, layouts, sources
+from specmask import layouts, sources, splits
 from specmask.errors import UserError
 from specmask.layouts import Layout
 
@@ -128,7 +128,7 @@ def test_nested_sessions_are_one_speaker_in_a_data_set(tmp_path):
             save(root / f"clean_train/{speaker}/{session}/0.wav", speechlike(rng, 1))
     for chapter in ("1", "2"):
         save(root / f"clean_train/LS/train/19/{chapter}/19-{chapter}-0000.flac", speechlike(rng, 1))
-    plans, warnings, _ = dataset.plan(data_config(root, tmp_path / "out"))
+    plans, warnings, _ = splits.plan(data_config(root, tmp_path / "out"))
     groups = [{s.group for s in p.speech} for p in plans[:2]]
     assert groups[0] | groups[1] == {"anna", "bert", "carl", "dora", "emil", "19"}
     assert not groups[0] & groups[1] and warnings == []
@@ -184,7 +184,7 @@ def test_classes_from_folders(tmp_path):
 def test_a_forced_layout_that_no_file_follows(corpus, tmp_path):
     config = data_config(corpus, tmp_path, data__speech_layout="librispeech")
     with pytest.raises(UserError, match=r"speech_layout = librispeech: no file in .* LibriSpeech"):
-        dataset.plan(config)
+        splits.plan(config)
 
 
 def test_the_options_reach_the_script(corpus, tmp_path):

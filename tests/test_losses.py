@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from specmask import config, features, losses, masks, metrics, objective, spectral
 from specmask.cache import to_pairs
-from specmask.config import LOSSES
 from specmask.errors import UserError
 from specmask.models import transform
+from specmask.options import values
+from specmask.options.values import LOSSES
 from specmask.spectral import Stft
 
 
@@ -127,7 +128,7 @@ def test_huber_in_db_pulls_as_hard_at_every_gain():
         np.testing.assert_allclose(tape.gradient(loss, raw), gain_db / 82, rtol=1e-2)
 
 
-@pytest.mark.parametrize("target", config.MASK_TARGETS)
+@pytest.mark.parametrize("target", values.MASK_TARGETS)
 def test_losses_on_masks_are_smallest_at_the_ideal_gain(ini, target):
     options = [f"model.target={target}", "model.binary_threshold_db=3"]
     wanted = objective.Objective(config.load(ini, ["train.loss=mask_mse, bce, dice", *options]))

@@ -6,6 +6,7 @@ from conftest import ROOT
 from keras import ops
 
 from specmask import config, features, masks, oracles
+from specmask.options import values
 
 
 def cfg(*options: str) -> config.Config:
@@ -34,8 +35,8 @@ def logit(p: np.ndarray) -> np.ndarray:
 
 
 def test_config_names_every_target():
-    assert tuple(masks.TARGETS) == config.TARGETS
-    assert tuple(features.FEATURES) == config.FEATURES
+    assert tuple(masks.TARGETS) == values.TARGETS
+    assert tuple(features.FEATURES) == values.FEATURES
 
 
 def test_complex_mask_gives_the_clean_spectrum():
@@ -123,7 +124,7 @@ def test_a_perfect_network_reaches_the_oracle(target):
     np.testing.assert_allclose(got, mask * noisy, atol=2e-3)
 
 
-@pytest.mark.parametrize("target", config.MASK_TARGETS)
+@pytest.mark.parametrize("target", values.MASK_TARGETS)
 def test_ideal_gain_is_that_of_the_oracle(target):
     clean, noise = spectra(0), spectra(1)
     noise[0, 0] = 0
@@ -136,7 +137,7 @@ def test_ideal_gain_is_that_of_the_oracle(target):
 
 
 def test_targets_with_an_ideal_gain_are_those_of_the_config():
-    assert {n for n, t in masks.TARGETS.items() if t.ideal} == set(config.MASK_TARGETS)
+    assert {n for n, t in masks.TARGETS.items() if t.ideal} == set(values.MASK_TARGETS)
 
 
 @pytest.mark.parametrize("target", masks.TARGETS)

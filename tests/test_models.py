@@ -9,6 +9,7 @@ from keras import ops
 
 from specmask import config, models
 from specmask.models import layers
+from specmask.models.recurrent import LSTM
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
 SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
@@ -223,7 +224,7 @@ def test_causal_convolution_against_its_definition():
 def test_lstm_equals_keras_lstm(backwards):
     keras.utils.set_random_seed(0)
     data = np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32)
-    own = layers.LSTM(4, backwards)
+    own = LSTM(4, backwards)
     own(data)
     theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
     theirs(data)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from specmask import config, metrics, oracles
+from specmask.options import values
 from specmask.oracles import MASKS, Settings
 
 RATE = 16000
@@ -34,7 +35,7 @@ def run(target: str, noisy, clean, rate: int = RATE, settings: Settings = DEFAUL
 
 
 def test_every_target_has_an_oracle():
-    assert tuple(MASKS) == config.TARGETS
+    assert tuple(MASKS) == values.TARGETS
     assert oracles.ORACLES[0] == "oracle_complex"
 
 

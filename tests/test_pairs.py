@@ -11,7 +11,7 @@ import scipy.signal
 import soundfile as sf
 from conftest import data_config, hiss, make_corpus, save, speechlike
 
-from specmask import audio, dataset, mixing, pairs
+from specmask import audio, dataset, mixing, pairs, splits
 from specmask.errors import UserError
 
 RATE = project.RATE
@@ -256,11 +256,11 @@ def test_pairs_go_all_the_way_to_scores(tmp_path):
 def test_pairs_that_are_asked_for_and_not_there(tmp_path):
     root = make_corpus(tmp_path / "corpus")
     with pytest.raises(UserError, match=r"speech_layout = pairs: .* holds no clean and noisy"):
-        dataset.plan(data_config(root, tmp_path, data__speech_layout="pairs"))
+        splits.plan(data_config(root, tmp_path, data__speech_layout="pairs"))
     noizeus(tmp_path / "n")
     changes = {"data__clean_train_path": tmp_path / "n", "data__sample_rate": 8000}
     with pytest.raises(UserError, match=r"train_pairs = \*_sn99: no noisy file"):
-        dataset.plan(data_config(root, tmp_path, data__train_pairs="*_sn99", **changes))
+        splits.plan(data_config(root, tmp_path, data__train_pairs="*_sn99", **changes))
 
 
 @pytest.mark.skipif(not NOIZEUS.is_dir(), reason="needs ../shared/data/noizeus_8k")

@@ -32,7 +32,17 @@ from conftest import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specmask import audio, dataset, lock, manifest, parallel, preflight, scans, sources, synthesis
+from specmask import (
+    audio,
+    lock,
+    manifest,
+    parallel,
+    preflight,
+    scans,
+    sources,
+    splits,
+    synthesis,
+)
 from specmask.config import Compute, Config
 from specmask.errors import UserError
 
@@ -53,7 +63,7 @@ def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
 
 def make(config: Config) -> list[synthesis.Made]:
     """Make all splits of a data set."""
-    return [synthesis.make(plan) for plan in dataset.plan(config)[0]]
+    return [synthesis.make(plan) for plan in splits.plan(config)[0]]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -249,7 +259,7 @@ def test_rows_of_several_files_make_one_manifest(corpus, tmp_path, expected, sta
     if state == "cut":
         partial.write_bytes(partial.read_bytes()[:-9])
     path.unlink()
-    made = synthesis.make(dataset.plan(config)[0][0])
+    made = synthesis.make(splits.plan(config)[0][0])
     assert made.new == {"cut": 1, "shuffled": 19}.get(state, 0)
     assert snapshot(tmp_path) == expected
 
@@ -307,7 +317,7 @@ def test_a_survey_holds_no_rows(corpus, tmp_path, expected):
     """What is known of a file afterwards is one bit or byte."""
     config = data_config(corpus, tmp_path, **TOTALS)
     make(config)
-    found = synthesis.survey(dataset.plan(config)[0][0])
+    found = synthesis.survey(splits.plan(config)[0][0])
     assert (found.complete, found.missing, found.there.nbytes) == (True, [], 40)
 
 
@@ -430,14 +440,14 @@ def test_the_time_is_that_of_a_file_over_the_workers(
     corpus, tmp_path, monkeypatch, seconds, workers, words
 ):
     monkeypatch.setattr(preflight, "_seconds_a_file", lambda survey: seconds)
-    plans = dataset.plan(data_config(corpus, tmp_path, compute__workers=workers, **TOTALS))[0]
+    plans = splits.plan(data_config(corpus, tmp_path, compute__workers=workers, **TOTALS))[0]
     assert f"about {words}" in preflight.plan_line([synthesis.survey(plan) for plan in plans])
 
 
 def test_the_time_of_a_file_is_the_mean_of_some(corpus, tmp_path, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(time, "perf_counter", lambda: 0.1 * next(clock))
-    plan = dataset.plan(data_config(corpus, tmp_path, **TOTALS))[0][0]
+    plan = splits.plan(data_config(corpus, tmp_path, **TOTALS))[0][0]
     with synthesis.alone(plan.config):
         assert preflight._seconds_a_file(synthesis.survey(plan)) == pytest.approx(0.1)
     assert next(clock) == 16  # before and after each of eight files
@@ -459,7 +469,7 @@ def test_what_is_there_needs_no_space(corpus, tmp_path, monkeypatch):
     config = data_config(corpus, tmp_path, **TOTALS)
     make(config)
     (tmp_path / "Noise_testing" / manifest.read(config, "testing")[0]["noise_file"]).unlink()
-    plans = dataset.plan(config)[0]
+    plans = splits.plan(config)[0]
     disk(monkeypatch, 4 * 4096 + 3 * 4 * 4096 + 48 * 2 * 2048)
     with synthesis.alone(config):
         assert "48 files, 0.01 h, 1 to be made" in preflight.plan_line(
@@ -474,7 +484,7 @@ def test_what_is_there_needs_no_space(corpus, tmp_path, monkeypatch):
 
 def test_the_trial_leaves_nothing_behind(corpus, tmp_path):
     config = data_config(corpus, tmp_path, **TOTALS)
-    plan = dataset.plan(config)[0][0]
+    plan = splits.plan(config)[0][0]
     with synthesis.alone(config):
         preflight.plan_line([synthesis.survey(plan)])
     assert snapshot(tmp_path) == {}

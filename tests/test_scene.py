@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specmask import augment, cache, dataset, mixing, rooms, scene, synthesis
-from specmask.config import KINDS, Augment, Config
+from specmask import augment, cache, dataset, mixing, rooms, scene, splits, synthesis
+from specmask.config import Augment, Config
 from specmask.errors import UserError
+from specmask.options.values import KINDS
 
 # Every option that switches something on, and the key of what it draws.
 SWITCHES = {
@@ -63,7 +64,7 @@ def configured(corpus, out, options: dict, **changes) -> Config:
 
 def made(config: Config, split: str = "training") -> list[dict[str, str]]:
     """Make one split and return its rows."""
-    plan = next(p for p in dataset.plan(config)[0] if p.split == split)
+    plan = next(p for p in splits.plan(config)[0] if p.split == split)
     synthesis.make(plan)
     with (config.data.data_path / f"manifest_{split}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -403,7 +404,7 @@ def test_babble_is_of_others(voices, tmp_path):
 
 def test_babble_needs_a_second_speaker(corpus, tmp_path):
     with pytest.raises(UserError, match=r"babble_probability: .*one speaker for (val|test)"):
-        dataset.plan(configured(corpus, tmp_path, {"babble_probability": 0.1}))
+        splits.plan(configured(corpus, tmp_path, {"babble_probability": 0.1}))
 
 
 def test_speed_takes_as_much_of_the_recording_as_it_needs(voices, tmp_path):
@@ -424,8 +425,8 @@ def test_names_and_columns_of_one_alone(voices, tmp_path, only):
         assert json.loads(row["noise" if only == "clean" else "speech"]) == []
         assert (row["noise_type"] == "none") == (only == "clean")
     before = snapshot(tmp_path)
-    assert synthesis.make(dataset.plan(config)[0][0]).new == 0
-    assert synthesis.make(dataset.plan(config)[0][0], overwrite=True).new == 4
+    assert synthesis.make(splits.plan(config)[0][0]).new == 0
+    assert synthesis.make(splits.plan(config)[0][0], overwrite=True).new == 4
     assert snapshot(tmp_path) == before
 
 
@@ -481,7 +482,7 @@ def test_a_folder_of_responses(voices, tmp_path):
     (tmp_path / "rir/broken.wav").write_bytes(b"x")
     options = SWITCHES["room early"] | {"rir_path": tmp_path / "rir"}
     config = configured(voices, tmp_path / "out", options, data__total_training_files=12)
-    _, _, rejected = dataset.plan(config)
+    _, _, rejected = splits.plan(config)
     assert [r.path for r in rejected["training"]] == ["rir/broken.wav"]
     rows = made(config)
     check(config, rows)
@@ -505,9 +506,9 @@ def test_rooms_are_asked_for_before_the_first_file(voices, tmp_path, monkeypatch
         raise UserError("no package")
 
     monkeypatch.setattr(rooms, "library", missing)
-    dataset.plan(configured(voices, tmp_path, {}))
+    splits.plan(configured(voices, tmp_path, {}))
     with pytest.raises(UserError, match="no package"):
-        dataset.plan(configured(voices, tmp_path, SWITCHES["room"]))
+        splits.plan(configured(voices, tmp_path, SWITCHES["room"]))
 
 
 def test_the_last_scale_is_in_the_row(voices, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import data_config, make_corpus, save, speechlike
 
-from specmask import dataset, manifest, recognition, synthesis, transcripts
+from specmask import manifest, recognition, splits, synthesis, transcripts
 
 
 def test_words_of_librispeech_and_vctk(tmp_path):
@@ -40,7 +40,7 @@ def books(tmp_path):
 
 def test_only_whole_recordings_have_words(books, tmp_path):
     config = data_config(books, tmp_path, data__silence_length=0.2, data__total_testing_files=30)
-    plan = dataset.plan(config)[0][2]
+    plan = splits.plan(config)[0][2]
     synthesis.make(plan)
     found = recognition.read_transcripts(transcripts.write(plan))
     rows = manifest.read(config, "testing")
@@ -51,7 +51,7 @@ def test_only_whole_recordings_have_words(books, tmp_path):
 
 
 def test_without_any_nothing_is_written(corpus, tmp_path):
-    plan = dataset.plan(data_config(corpus, tmp_path))[0][2]
+    plan = splits.plan(data_config(corpus, tmp_path))[0][2]
     synthesis.make(plan)
     assert transcripts.write(plan) is None
     assert not (tmp_path / "transcripts_testing.tsv").exists()

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from conftest import data_config, data_overrides, settings_args, snapshot
 
-from specmask import dataset, synthesis, verify
+from specmask import splits, synthesis, verify
 from specmask.errors import UserError
 
 
@@ -17,7 +17,7 @@ from specmask.errors import UserError
 def made(corpus, tmp_path_factory):
     """A small data set, not to be changed."""
     out = tmp_path_factory.mktemp("made")
-    for plan in dataset.plan(data_config(corpus, out))[0]:
+    for plan in splits.plan(data_config(corpus, out))[0]:
         synthesis.make(plan)
     return out
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from specmask.config import Config
-from specmask.models import layers
+from specmask.models import layers, recurrent
 
 KERNELS = [(2, 9), (2, 9)]  # frames x bins
 
@@ -30,6 +30,6 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
         x = states.through(conv, x, conv.context, config.bins, x.shape[-1])
     for number in range(1, c.recurrent_layers + 1):
         shape = (config.bins, c.recurrent_units)
-        lstm = layers.BandLSTM(c.recurrent_units, name=f"lstm{number}")
+        lstm = recurrent.BandLSTM(c.recurrent_units, name=f"lstm{number}")
         x = states.through(lstm, x, shape, shape)
     return keras.layers.Dense(channels, name="mask")(x)

@@ -81,68 +81,6 @@ class BandMatrix(keras.layers.Layer):
         return ops.concatenate([x[:, :, : self.low], high], axis=2) if self.low else high
 
 
-class GRUCell(keras.layers.Layer):
-    """A GRU cell whose input is already multiplied by its kernels.
-
-    Cho et al. 2014 with the reset gate behind the recurrent product, so that one product a step
-    serves all gates: z = σ(xz + h Uz), r = σ(xr + h Ur), n = tanh(xn + r · (h Un + b)),
-    h' = z h + (1 − z) n.
-    """
-
-    def __init__(self, units: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.units = self.state_size = self.output_size = units
-
-    def build(self, shape: tuple) -> None:
-        """Create the recurrent kernel and the bias of the candidate."""
-        self.recurrent_kernel = self.add_weight(
-            shape=(self.units, 3 * self.units), initializer="orthogonal", name="recurrent_kernel"
-        )
-        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
-
-    def call(self, x: Any, states: list[Any], training: bool | None = None) -> tuple[Any, list]:
-        """Take x [batch, 3 units] and h; return h and [h]."""
-        (hidden,) = states
-        u = self.units
-        product = ops.matmul(hidden, self.recurrent_kernel)
-        gates = ops.sigmoid(x[:, : 2 * u] + product[:, : 2 * u])
-        candidate = ops.tanh(x[:, 2 * u :] + gates[:, u:] * (product[:, 2 * u :] + self.bias))
-        hidden = candidate + gates[:, :u] * (hidden - candidate)
-        return hidden, [hidden]
-
-
-class BandGRU(keras.layers.Layer):
-    """A GRU over time that runs on every band by itself, with the same weights for all.
-
-    Called as ``layer(x, state) -> (y, state)`` with a state [batch, bands, units].
-    """
-
-    def __init__(self, units: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.units = units
-        self.project = keras.layers.Dense(3 * units)
-        self.rnn = keras.layers.RNN(GRUCell(units), return_sequences=True, return_state=True)
-
-    def build(self, x_shape: tuple, state_shape: tuple) -> None:
-        """Create the weights."""
-        self.project.build((None, None, x_shape[-1]))
-        self.rnn.build((None, None, 3 * self.units))
-
-    def call(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """Return y [batch, frames, bands, units] and the state after the last frame."""
-        batch, frames, bands = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
-        rows = ops.reshape(ops.swapaxes(x, 1, 2), (batch * bands, frames, x.shape[3]))
-        start = ops.reshape(state, (batch * bands, self.units))
-        y, end = self.rnn(self.project(rows), initial_state=start)
-        y = ops.swapaxes(ops.reshape(y, (batch, bands, frames, self.units)), 1, 2)
-        return y, ops.reshape(end, (batch, bands, self.units))
-
-    def compute_output_spec(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """Return the shapes, which Keras cannot find where the number of frames is open."""
-        y = keras.KerasTensor((*x.shape[:3], self.units), dtype="float32")
-        return y, keras.KerasTensor((state.shape[0], state.shape[1], self.units), dtype="float32")
-
-
 class BandAttention(keras.layers.Layer):
     """Multi-head self-attention over the bands of a frame, with a learned bias for each pair.
 

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from specmask.config import Config
-from specmask.models import layers
+from specmask.models import layers, recurrent
 
 KERNELS = [((1, 7), 1), ((7, 1), 1), *(((5, 5), 2**i) for i in range(5))]
 NORMALISATIONS = {
@@ -49,9 +49,11 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
     for number in range(1, c.recurrent_layers + 1):
         name, units = f"lstm{number}", c.recurrent_units
         if states.causal:
-            x = states.through(layers.LSTM(units, name=name), x, (units,), (units,))
+            x = states.through(recurrent.LSTM(units, name=name), x, (units,), (units,))
         else:
-            there, back = (layers.LSTM(units, b, name=f"{name}_{way}") for way, b in WAYS.items())
+            there, back = (
+                recurrent.LSTM(units, b, name=f"{name}_{way}") for way, b in WAYS.items()
+            )
             x = ops.concatenate([there(x)[0], back(x)[0]], axis=-1)
     x = keras.layers.Dense(c.dense_units, activation="relu", name="dense")(x)
     x = keras.layers.Dense(channels * bins, name="mask")(x)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from specmask.config import Config
-from specmask.models import bands, layers
+from specmask.models import bands, layers, recurrent
 
 KERNEL = (2, 5)  # frames x bands; the first level sees one frame
 ACTIVATION = "leaky_relu"
@@ -45,7 +45,7 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
         y = keras.layers.LayerNormalization(name=f"norm{number}")(x)
         y = bands.BandAttention(c.recurrent_units, c.attention_heads, name=f"attention{number}")(y)
         x += keras.layers.Dense(width, name=f"attention{number}_out")(y)
-        gru = bands.BandGRU(c.recurrent_units, name=f"gru{number}")
+        gru = recurrent.BandGRU(c.recurrent_units, name=f"gru{number}")
         y = states.through(gru, x, count, c.recurrent_units)
         y = keras.layers.Dense(width, name=f"gru{number}_out")(y)
         x += keras.layers.LayerNormalization(name=f"gru{number}_norm")(y)

@@ -1,0 +1,292 @@
+"""Options of the network and its training: [STFT], [model] and [train]."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from specmask.options.values import (
+    LOSSES,
+    TARGETS,
+    FeatureList,
+    IntegerList,
+    LossWeights,
+    NameList,
+    NumberRange,
+    Section,
+)
+
+
+class STFT(Section):
+    """The short-time Fourier transform and where its inputs and outputs lie."""
+
+    window_type: Literal["hann", "hamming", "blackman", "cosine", "boxcar"] = Field(
+        "hann", description="window, periodic; cosine is the square root of hann"
+    )
+    window_length: float = Field(0.025, gt=0, le=1, description="window length in seconds")
+    hop_size: float = Field(0.01, gt=0, le=1, description="hop between frames in seconds")
+    n_fft: int = Field(
+        512, ge=2, le=65536, description="FFT length in samples; n_fft // 2 + 1 bins"
+    )
+    cleanspeech_training_dir: Path = Field("", description="clean training files")
+    noise_training_dir: Path = Field("", description="noise of the training files")
+    noisyspeech_training_dir: Path = Field("", description="noisy training files")
+    cleanspeech_validation_dir: Path = Field("", description="clean validation files")
+    noise_validation_dir: Path = Field("", description="noise of the validation files")
+    noisyspeech_validation_dir: Path = Field("", description="noisy validation files")
+    cleanspeech_testing_dir: Path = Field("", description="clean test files")
+    noise_testing_dir: Path = Field("", description="noise of the test files")
+    noisyspeech_testing_dir: Path = Field("", description="noisy test files")
+    training_stft_dir: Path = Field("", description="STFT cache of the training files")
+    validation_stft_dir: Path = Field("", description="STFT cache of the validation files")
+    testing_stft_dir: Path = Field("", description="STFT cache of the test files")
+
+    @model_validator(mode="after")
+    def _check(self) -> "STFT":
+        if self.hop_size > self.window_length:
+            raise ValueError(
+                f"hop_size = {self.hop_size:g} s is longer than window_length = "
+                f"{self.window_length:g} s: samples between windows would be lost; lower hop_size"
+            )
+        return self
+
+    def folder(self, kind: str, split: str) -> Path:
+        """Return the folder of one kind of file (CleanSpeech, Noise, NoisySpeech) and split."""
+        return getattr(self, f"{kind}_{split}_dir".lower())
+
+    def cache(self, split: str) -> Path:
+        """Return the folder of the STFT cache of a split."""
+        return getattr(self, f"{split}_stft_dir")
+
+
+class Model(Section):
+    """The network and the mask that it estimates."""
+
+    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = Field(
+        "conv_lstm",
+        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
+        "crn: the default model's, on bands; unet, autoencoder: not causal",
+    )
+    target: Literal[TARGETS] = Field(
+        "complex", description="what the network estimates: a mask or the speech itself"
+    )
+    features: FeatureList = Field(
+        ["magnitude", "real", "imaginary"],
+        description="inputs, any of magnitude, real, imaginary (compressed), log_magnitude, mel, "
+        "mfcc",
+    )
+    delta_phase: Literal["none", "time", "frequency", "both"] = Field(
+        "none", description="also the steps of the phase along time, frequency or both as inputs"
+    )
+    mel_bands: int = Field(64, ge=2, le=1024, description="bands of the features mel and mfcc")
+    mfcc_coefficients: int = Field(
+        20, ge=1, le=1024, description="cepstral coefficients that the feature mfcc keeps"
+    )
+    compression: float = Field(
+        0.3, gt=0, le=1, description="power of the compressed spectrum, for features and loss"
+    )
+    mask_bound: float = Field(
+        2,
+        gt=0,
+        le=100,
+        description="largest real and imaginary part of a complex mask, largest gain of magnitude",
+    )
+    binary_threshold_db: float = Field(
+        0,
+        ge=-60,
+        le=60,
+        description="binary: SNR of a bin in dB above which it counts as speech",
+    )
+    conv_channels: int = Field(
+        8,
+        ge=1,
+        le=4096,
+        description="channels of the seven convolutions (published: 32), or of the first level",
+    )
+    squeeze_channels: int = Field(
+        4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
+    )
+    normalisation: Literal["layer", "batch"] = Field(
+        "layer",
+        description="before the LSTM: layer (each frame by itself) or batch (running statistics)",
+    )
+    recurrent_layers: int = Field(1, ge=1, le=16, description="number of LSTM layers")
+    recurrent_units: int = Field(
+        256, ge=1, le=16384, description="units of an LSTM layer and direction (published: 1023)"
+    )
+    bidirectional: bool = Field(
+        False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
+    )
+    lookahead_ms: float = Field(
+        0,
+        ge=0,
+        le=200,
+        description="future that a causal network waits for, in ms, rounded up to whole hops; "
+        "streams are later by as much",
+    )
+    dense_units: int = Field(
+        256,
+        ge=1,
+        le=16384,
+        description="units of the dense layer before the mask (published: 873), or of the waist",
+    )
+    levels: int = Field(
+        5, ge=1, le=10, description="unet, autoencoder: levels, each with twice the channels"
+    )
+    window_frames: int = Field(
+        256, ge=1, le=4096, description="autoencoder: frames of a window, a multiple of 2^levels"
+    )
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="autoencoder: activation")
+    dropout: float = Field(
+        0, ge=0, lt=1, description="unet, autoencoder: share of values dropped while training"
+    )
+    split_hz: float = Field(
+        2000, ge=0, le=96000, description="crn: bins below are bands of their own, in Hz"
+    )
+    erb_bands: int = Field(
+        64, ge=0, le=4096, description="crn: bands above, evenly on the ERB scale; 0: all bins"
+    )
+    band_channels: IntegerList = Field(
+        [16, 24, 32], description="crn: channels of its levels, each with half as many bands"
+    )
+    attention_heads: int = Field(
+        4, ge=1, le=64, description="crn: heads of the attention, a divisor of recurrent_units"
+    )
+
+
+class Train(Section):
+    """How the network is trained: see docs/training.md."""
+
+    run_name: str = Field(
+        "run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="name of the run, a folder in cp/ and logs/; --fresh appends -2, -3, ...",
+    )
+    checkpoint_path: Path = Field("cp", description="folder of the checkpoints, one folder a run")
+    log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
+    initial_weights: Path = Field(
+        "", description="run folder or .npz whose weights a new run starts from; empty: random ones"
+    )
+    frozen_layers: NameList = Field(
+        [], description="layers that are not trained: names or patterns such as conv*"
+    )
+    epochs: int = Field(20, ge=1, description="number of epochs; each ends with a validation")
+    epoch_steps: int = Field(
+        0, ge=0, description="steps of an epoch; 0: as many as take every training file once"
+    )
+    batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step, over all replicas")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=65536,
+        description="parts of a batch that are computed one after the other, to save memory",
+    )
+    optimizer: Literal["adam", "adamw", "muon"] = Field(
+        "adam",
+        description="adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest "
+        "as adamw",
+    )
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate")
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="of adamw and muon: share of a weight taken off a step, times the rate",
+    )
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "cosine",
+        description="after the warm-up: constant; cosine to 1 % at the end; plateau: lower it "
+        "when the validation loss stays",
+    )
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    plateau_epochs: int = Field(
+        3, ge=1, description="plateau: epochs without a better loss before the rate is lowered"
+    )
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="plateau: what the rate is multiplied by"
+    )
+    gradient_clip: float = Field(
+        1.0, ge=0, description="largest global norm of the gradient; 0: no limit"
+    )
+    ema: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="decay of the running mean of the weights, which is validated and exported; "
+        "0: off",
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after so many epochs without a better loss; 0: never"
+    )
+    max_skipped: int = Field(
+        10, ge=1, description="stop after so many steps in a row without a finite gradient"
+    )
+    loss: LossWeights = Field(
+        {"compressed": 1.0}, description=f"parts and their weights, any of {', '.join(LOSSES)}"
+    )
+    complex_weight: float = Field(
+        0.113, ge=0, description="weight of the complex part of the compressed loss (lambda)"
+    )
+    speech_weight: float = Field(
+        0.5, ge=0, le=1, description="of speech_noise: weight of the speech; the rest: of the noise"
+    )
+    crop_seconds: float = Field(
+        0, ge=0, le=600, description="train on random crops of this length; 0: whole files"
+    )
+    remix: bool = Field(
+        False,
+        description="yes: each step pairs its clean files with other noise at new SNRs and levels",
+    )
+    remix_noises: int = Field(
+        1, ge=1, le=16, description="with remix: 1 to this many noises in a mixture"
+    )
+    remix_snr_db: NumberRange = Field(
+        [], description="with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]"
+    )
+    remix_gain_db: float = Field(
+        10,
+        ge=0,
+        le=60,
+        description="with remix: the level of a mixture varies by up to +- this, in dB",
+    )
+    remix_tilt_db: float = Field(
+        0,
+        ge=0,
+        le=30,
+        description="with remix: smooth random equaliser of speech and of noise, up to +- this, dB",
+    )
+    checkpoint_minutes: float = Field(
+        5, gt=0, description="also save inside an epoch, every so many minutes"
+    )
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="number of last checkpoints kept")
+    metric_files: int = Field(
+        40, ge=1, description="validation files scored by SDR, STOI and PESQ after each epoch"
+    )
+    listen_files: int = Field(
+        3, ge=0, le=100, description="of these: how many TensorBoard plays and shows"
+    )
+    log_steps: int = Field(
+        10, ge=1, description="TensorBoard gets the training loss every so many steps"
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="of the computation; weights are always float32"
+    )
+    jit_compile: bool = Field(False, description="compile the training step with XLA")
+    deterministic: bool = Field(
+        True, description="yes: the same bits on every run and after every resume; costs some time"
+    )
+    strategy: Literal["default", "mirrored", "multi_worker"] = Field(
+        "default",
+        description="default: one device; mirrored: all GPUs of this machine; multi_worker: the "
+        "machines in the environment variable TF_CONFIG",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Train":
+        if self.jit_compile and self.strategy != "default":
+            raise ValueError(
+                f"jit_compile = yes does not go with strategy = {self.strategy}; set one of them "
+                "to its default"
+            )
+        return self
