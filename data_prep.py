@@ -1,117 +1,12 @@
+#!/usr/bin/env python3
 """Make the data set: mix clean speech and noise at stepped SNRs.
 
-Reads clean_train_path, noise_train_path, clean_test_path and noise_test_path of [data] and writes
-CleanSpeech_*, Noise_* and NoisySpeech_* folders with a manifest each. What is done and right is
-not done again; a run that was stopped goes on where it was.
-
---check looks at the recordings and writes no mixture, --verify reads a finished data set again,
---render makes one file of it again. Exit codes: 0 all is well; 1 --check found something that
-must be solved first, --verify or --render a difference; 2 an error of the input.
-
-examples:
-  python data_prep.py --set data.total_training_files=2000
-  python data_prep.py --check
-  python data_prep.py --verify
-  python data_prep.py --render training 12 --output again/
+The code is in specmask/commands/data_prep.py.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
-from specmask import cli
-
-SHOWN = 20  # lines of a list on the screen; all are in its file
-
-
-def prepare(args) -> int:
-    from specmask import config, parallel, preparation
-
-    cfg = config.load(args.config, args.set)
-    with parallel.engine(cfg.compute):
-        if args.check:
-            return check(cfg)
-        if args.verify:
-            return verify(cfg)
-        if args.render:
-            return render(cfg, args)
-        preparation.make(cfg, args.overwrite)
-    return cli.EXIT_OK
-
-
-def check(cfg) -> int:
-    from specmask import doctor
-
-    report = doctor.check(cfg)
-    path = doctor.write(cfg.data.data_path / "check.csv", report.findings)
-    for line in doctor.summary(report):
-        print(line)
-    print(f"all findings: {path}" if path else "nothing found")
-    if report.stops:
-        print(f"{report.stops} must be solved first; see the plan of each in {path}")
-    return cli.EXIT_BROKEN_BOUND if report.stops else cli.EXIT_OK
-
-
-def verify(cfg) -> int:
-    from specmask import verify
-
-    verdicts = verify.verify(cfg)
-    path = verify.write(cfg.data.data_path / "verify.csv", verdicts)
-    for v in verdicts:
-        result = f"{len(v.mismatches)} mismatches" if v.mismatches else "all as the manifest says"
-        print(f"{v.split}: {v.rows} rows, {v.files} files read: {result}")
-        for m in v.mismatches[:SHOWN]:
-            print(f"  {m.index} {m.file}: {m.text}")
-        if len(v.mismatches) > SHOWN:
-            print(f"  ... and {len(v.mismatches) - SHOWN} more")
-    if path:
-        print(f"all mismatches: {path}")
-    return cli.EXIT_BROKEN_BOUND if path else cli.EXIT_OK
-
-
-def render(cfg, args) -> int:
-    from specmask import verify
-
-    split, index = args.render[0], int(args.render[1])
-    files, same = verify.render(cfg, split, index, args.output, args.overwrite)
-    for path in files:
-        print(path)
-    if same:
-        print("the same samples as in the data set")
-        return cli.EXIT_OK
-    print("not the samples that the manifest tells: a source or the configuration has changed")
-    return cli.EXIT_BROKEN_BOUND
-
-
-class _Item(argparse.Action):
-    """SPLIT INDEX, checked at once."""
-
-    def __call__(self, parser, namespace, values, option=None):
-        if values[0] not in ("training", "validation", "testing") or not values[1].isdecimal():
-            parser.error(f"{option}: expected training, validation or testing, and a row from 0")
-        setattr(namespace, self.dest, values)
-
-
-def main(argv=None) -> int:
-    parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--overwrite", action="store_true", help="make files again that are already there"
-    )
-    modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--check", action="store_true", help="look at the recordings only")
-    modes.add_argument("--verify", action="store_true", help="prove a finished data set")
-    modes.add_argument(
-        "--render", nargs=2, metavar=("SPLIT", "INDEX"), action=_Item, help="make one file again"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(),
-        metavar="PATH",
-        help="with --render: a folder, or a .wav file for noisy alone (default: this folder)",
-    )
-    return cli.run(prepare, parser.parse_args(argv))
-
+from specmask.commands.data_prep import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,49 +1,12 @@
+#!/usr/bin/env python3
 """Enhance the microphone and play it, live; Enter switches the bypass, q and Enter ends.
 
-examples:
-  python live.py --devices
-  python live.py --input 1 --output 3 --set enhance.runtime=onnx
+The code is in specmask/commands/live.py.
 """
 
 import sys
 
-from specmask import cli
-
-
-def listen(args) -> None:
-    from specmask import config, live
-
-    if args.devices:
-        print(live.devices())
-        return
-    cfg = config.load(args.config, args.set)
-    from specmask import enhancer
-
-    if enhancer.needs_tensorflow(cfg):
-        cli.import_tensorflow()
-    model, path = enhancer.from_config(cfg)
-    session = live.Live(model)
-    print(f"weights of {path}; Enter: bypass on or off; q and Enter: end")
-    session.run(sys.stdin, sys.stdout, (args.input, args.output))
-    block = 1000 * session.block / session.rate
-    print(
-        f"latency {1000 * session.latency_seconds:.0f} ms without that of the devices; slowest "
-        f"block {1000 * session.slowest_seconds:.1f} of {block:.0f} ms; {session.late} late"
-    )
-
-
-def device(text: str) -> int | str:
-    """Return a device's number, or a part of its name."""
-    return int(text) if text.isdigit() else text
-
-
-def main(argv=None) -> int:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--devices", action="store_true", help="list the audio devices")
-    parser.add_argument("--input", type=device, help="number or name (default: the system's)")
-    parser.add_argument("--output", type=device, help="number or name (default: the system's)")
-    return cli.run(listen, parser.parse_args(argv))
-
+from specmask.commands.live import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,26 +1,12 @@
+#!/usr/bin/env python3
 """Cache the short-time Fourier transforms of the data set on disk, for training.
 
-Reads what data_prep.py made and writes Training_STFT, Validation_STFT and Testing_STFT. A cache
-that fits is left alone; one that does not is made again.
-
-example:
-  python stft.py --config recipes/bench.ini
+The code is in specmask/commands/stft.py.
 """
 
 import sys
 
-from specmask import cli
-
-
-def transform(args) -> None:
-    from specmask import config, preparation
-
-    preparation.transform(config.load(args.config, args.set))
-
-
-def main(argv=None) -> int:
-    return cli.run(transform, cli.parser(__doc__).parse_args(argv))
-
+from specmask.commands.stft import main
 
 if __name__ == "__main__":
     sys.exit(main())

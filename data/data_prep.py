@@ -1,11 +1,15 @@
-"""The same as data_prep.py in the folder above: python data/data_prep.py."""
+#!/usr/bin/env python3
+"""The same as data_prep.py in the folder above.
 
-import runpy
+The code is in specmask/commands/data_prep.py.
+"""
+
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python has put data/ there
+
+from specmask.commands.data_prep import main
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))  # Python has put this folder there, not the project's
-    runpy.run_path(str(ROOT / "data_prep.py"), run_name="__main__")
+    sys.exit(main())

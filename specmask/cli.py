@@ -12,7 +12,7 @@ from typing import Any
 
 from specmask.errors import UserError
 
-DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
+CLONE = Path(__file__).resolve().parent.parent  # or what the package is installed in
 
 EXIT_OK = 0
 EXIT_BROKEN_BOUND = 1  # evaluate.py --gate and --check
@@ -21,10 +21,18 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
+def default_config() -> Path | None:
+    """Return config.ini beside the scripts; where the package is installed, that of the folder.
+
+    Without either, None: the defaults hold.
+    """
+    places = CLONE / "config.ini", Path("config.ini")
+    return next((path for path in places if path.is_file()), None)
+
+
 def parser(
     description: str,
-    config: Path | None = DEFAULT_CONFIG,
-    config_help: str = "the INI file (default: config.ini beside the scripts)",
+    config_help: str = "the INI file (default: config.ini beside the scripts, or in this folder)",
 ) -> argparse.ArgumentParser:
     """Return a parser with the options that all scripts have: --config, --set, --help."""
     p = argparse.ArgumentParser(
@@ -33,7 +41,7 @@ def parser(
     p.add_argument(
         "--config",
         type=Path,
-        default=config,
+        default=default_config(),
         metavar="FILE",
         help=config_help,
     )

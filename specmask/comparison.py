@@ -36,6 +36,7 @@ from specmask import (
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
+from specmask.options.values import SPLITS
 from specmask.part import Part, changes, execute, train_command, write_ini
 from specmask.recipe import OWN_DATA, SHARED_DATA, Budget, Recipe, check
 
@@ -126,7 +127,7 @@ class Comparison:
         if stft != {k: getattr(data.stft, k) for k in TRANSFORM}:
             names = map(configuration.value_text, [*_rate_and_length(own), *stft.values()])
             folder = self.out / "stft" / "_".join(names)
-            stft |= {f"{s}_stft_dir": folder / s for s in configuration.SPLITS}
+            stft |= {f"{s}_stft_dir": folder / s for s in SPLITS}
         changes = {
             "data": data.data.model_copy(update={"total_testing_files": 0}),
             "augment": data.augment,

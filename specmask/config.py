@@ -107,25 +107,26 @@ def section_models() -> dict[str, type[Section]]:
     return {name: field.annotation for name, field in Config.model_fields.items()}
 
 
-def load(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+def load(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """Read an INI file and overrides of the form ``section.key=value``.
 
-    Paths in the file are relative to the file, paths in overrides to the working directory.
+    Paths in the file are relative to the file, paths in overrides to the working directory; and
+    so are those of the defaults where there is no file.
 
     Raises:
         UserError: for anything that is unknown, of the wrong type or out of range.
     """
-    path = Path(path)
     values: dict[str, dict[str, Any]] = {}
-    for section, key, text in _read(path):
-        _put(values, section, key, text, base=path.resolve().parent, source=str(path))
+    base, source = (Path(path).resolve().parent, str(path)) if path else (Path.cwd(), "defaults")
+    for section, key, text in _read(Path(path)) if path else ():
+        _put(values, section, key, text, base, source)
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")
         if not equals or not dot:
             raise UserError(f"--set {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
         _put(values, section, key, text.strip(), base=Path.cwd(), source="--set")
-    return _build(values, str(path), path.resolve().parent)
+    return _build(values, source, base)
 
 
 def _read(path: Path) -> list[tuple[str, str, str]]:

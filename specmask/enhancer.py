@@ -19,7 +19,10 @@ __all__ = ["Enhancer", "Streamer", "enhance", "find", "from_config", "load"]
 
 EXPORTS = "exports"  # folder in a run's folder, where export.py writes
 STEP = "step.onnx"
-PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+PACKAGE = Path(__file__).resolve().parent
+# Beside the package in a clone, inside of it where it is installed.
+INSTALLED, CLONED = PACKAGE / "pretrained", PACKAGE.parent / "pretrained"
+PRETRAINED = INSTALLED if INSTALLED.is_dir() else CLONED
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A training that is a part of a comparison: settings, state, and its process."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class Part:
 
 def train_command(ini: Path, *options: str) -> list[str]:
     """Return the command line of train.py."""
-    return [sys.executable, str(ROOT / "train.py"), "--config", str(ini), *options]
+    return [sys.executable, "-m", "specmask", "train", "--config", str(ini), *options]
 
 
 def changes(old: Config, new: Config, sections: Sequence[str]) -> list[str]:
@@ -95,7 +96,10 @@ def execute(command: Sequence[str], capture: bool = False) -> subprocess.Complet
     Raises:
         KeyboardInterrupt: if it, or this process, was stopped by Ctrl-C or SIGTERM.
     """
-    process = subprocess.Popen(command, stdout=subprocess.PIPE if capture else None, text=True)
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]  # the package need not be installed
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    to = subprocess.PIPE if capture else None
+    process = subprocess.Popen(command, stdout=to, text=True, env=env)
     try:
         out, _ = process.communicate()
     except KeyboardInterrupt as stop:

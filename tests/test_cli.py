@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from specmask import cli
+from specmask import __main__, cli, config
 from specmask.errors import UserError
 
 SCRIPTS = sorted(
@@ -126,10 +127,53 @@ def test_help_is_quick_and_complete(script, tmp_path):
         assert word in done.stdout
 
 
+def specmask(*words: str, cwd) -> subprocess.CompletedProcess:
+    """Run the package as a command, as it runs where it is installed."""
+    return subprocess.run(
+        [sys.executable, "-m", "specmask", *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_package_lists_its_commands(tmp_path):
+    there = {p.stem for p in (ROOT / "specmask" / "commands").glob("*.py")} - {"__init__"}
+    assert set(__main__.COMMANDS) == there
+    assert {Path(s).stem for s in SCRIPTS} == there - {"config"}
+    listed = specmask(cwd=tmp_path)
+    assert listed.returncode == 0
+    for name in there:
+        assert f"  {name} " in listed.stdout
+    wrong = specmask("trian", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: trian: no such command; expected one of data_prep,")
+    shown = specmask("stft", "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("usage: specmask stft ")
+    printed = specmask("config", cwd=tmp_path)
+    assert printed.stdout == (ROOT / "config.ini").read_text(encoding="utf-8")
+
+
+def test_config_of_the_folder_where_there_is_no_clone(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "CLONE", tmp_path / "installed")
+    monkeypatch.chdir(tmp_path)
+    assert cli.default_config() is None
+    defaults = config.load(None, ["train.epochs=3"])
+    assert defaults.train.epochs == 3
+    assert defaults.train.checkpoint_path == tmp_path.resolve() / "cp"
+    (tmp_path / "config.ini").write_text("[train]\nepochs = 7\n", encoding="utf-8")
+    assert config.load(cli.default_config()).train.epochs == 7
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_unknown_options_end_with_code_2(script, tmp_path):
     done = subprocess.run(
-        [sys.executable, str(ROOT / script), "--qqq"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, str(ROOT / script), "--qqq", "x"],  # x: compare.py wants a recipe
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
     assert "--qqq" in done.stderr.splitlines()[-1]

@@ -35,9 +35,9 @@ class Scripts:
         patch.setattr(comparison, "execute", self.execute)
 
     def execute(self, command: list[str], capture: bool = False) -> subprocess.CompletedProcess:
-        assert command[:2] == [sys.executable, str(project.ROOT / "train.py")]
-        self.commands.append(Path(command[3]).stem)
-        done = project.call("train.py", *command[2:], cwd=Path(command[3]).parent)
+        assert command[:5] == [sys.executable, "-m", "specmask", "train", "--config"]
+        self.commands.append(Path(command[5]).stem)
+        done = project.call("train.py", *command[4:], cwd=Path(command[5]).parent)
         self.said += done.stdout
         if done.returncode == cli.EXIT_TERMINATED:
             raise cli.Terminated

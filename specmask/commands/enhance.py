@@ -1,0 +1,107 @@
+"""Enhance recordings: the noisy test files into ./enhanced, or IN into OUT.
+
+Names, subfolders, rate, length, channels and format stay. Files that are done are skipped.
+
+examples:
+  python enhance.py
+  python enhance.py my_recordings/ cleaned/
+  python enhance.py call.wav cleaned/ --runtime onnx
+  sox in.wav -t s16 - | python enhance.py --stdin --stdout --rate 48000 | aplay -f S16_LE -r 48000
+"""
+
+import sys
+from pathlib import Path
+
+from specmask import cli
+
+
+def enhance(args) -> None:
+    from specmask import config
+    from specmask.errors import UserError
+
+    if args.stdin != args.stdout or (args.stdin and args.input):
+        raise UserError("--stdin and --stdout: expected both and no IN, or none of them")
+    runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
+    cfg = config.load(args.config, args.set + runtime)
+    source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
+    from specmask import audio, enhancer, folder
+
+    if enhancer.needs_tensorflow(cfg):
+        cli.import_tensorflow()
+    model, path = enhancer.from_config(cfg)
+    news = sys.stderr if args.stdout else sys.stdout
+    default = "the default " if path.parent == enhancer.PRETRAINED else ""
+    causal = "causal" if model.causal else "not causal"
+    if model.lookahead_frames:
+        causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
+    print(f"{default}weights of {path} ({causal})", file=news)
+    if args.stdin:
+        pipe(args, model)
+        return
+    c = cfg.enhance
+    done = folder.enhance_folder(
+        source,
+        target,
+        model,
+        c.block_seconds,
+        overwrite=args.overwrite,
+        glob=args.glob,
+        format=c.format,
+        workers=cfg.compute.workers,
+        spectrograms=args.spectrograms,
+    )
+    for rejected in done.rejected:
+        print(f"warning: {rejected.path}: {rejected.reason}; set aside", file=sys.stderr)
+    audio.write_rejected(target / "enhance_rejected.csv", done.rejected)
+    if done.limited:
+        print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
+    speed = done.seconds / done.audio_seconds if done.audio_seconds else 0
+    print(
+        f"{done.done} files enhanced, {done.audio_seconds / 3600:.3f} h, real-time factor "
+        f"{speed:.3f}; {done.skipped} skipped as done, {len(done.rejected)} set aside -> {target}"
+    )
+
+
+def pipe(args, model) -> None:
+    """Enhance raw samples from stdin to stdout."""
+    from specmask import pcm
+
+    rate = args.rate or model.rate
+    try:
+        done = pcm.enhance(
+            sys.stdin.buffer, sys.stdout.buffer, model, args.pcm, rate, args.channels
+        )
+    except BrokenPipeError:  # whoever reads has had enough
+        sys.stdout = None  # nothing is left to flush at the end
+        return
+    print(
+        f"{done.samples / rate:.2f} s, latency {1000 * done.lag_seconds:.0f} ms and at most "
+        f"{1000 * done.slowest_seconds:.0f} ms of work a block, real-time factor "
+        f"{done.real_time_factor:.3f}",
+        file=sys.stderr,
+    )
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="file or folder")
+    parser.add_argument(
+        "output", nargs="?", type=Path, metavar="OUT", help="folder for the results"
+    )
+    parser.add_argument(
+        "--glob", default="*", help="only files whose path ends like this, e.g. 'calls/*.wav'"
+    )
+    parser.add_argument(
+        "--runtime", choices=["tensorflow", "onnx"], help="short for --set enhance.runtime=..."
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make existing results again")
+    parser.add_argument(
+        "--spectrograms", action="store_true", help="also a picture NAME.png of each, in and out"
+    )
+    raw = parser.add_argument_group("raw samples through a pipe")
+    raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")
+    raw.add_argument("--stdout", action="store_true", help="write raw samples, no OUT")
+    raw.add_argument("--pcm", choices=["s16le", "f32le"], default="s16le", help="default: s16le")
+    raw.add_argument("--rate", type=int, help="in Hz (default: the model's)")
+    raw.add_argument("--channels", type=int, default=1, help="default: 1")
+    return cli.run(enhance, parser.parse_args(argv))

@@ -1,0 +1,78 @@
+"""Write a trained run for other runtimes, and compare what they give with the Keras model.
+
+  step.onnx, step.tflite   one frame and the state -> its mask and the state (causal networks)
+  whole.onnx               samples -> samples, the STFT inside; up to about a minute
+  saved_model              both, for TensorFlow; endpoints step and enhance
+  parity.md, parity.json   differences, quality, size, speed
+
+examples:
+  python export.py
+  python export.py --checkpoint cp/run --format onnx,litert --int8
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from specmask import cli
+
+FORMATS = ("onnx", "litert", "savedmodel")
+
+
+def export(args) -> int:
+    from specmask import config
+    from specmask.errors import UserError
+
+    formats = [name.strip() for name in args.format.split(",")]
+    if unknown := sorted(set(formats) - set(FORMATS)):
+        raise UserError(f"--format {unknown[0]}: expected some of {', '.join(FORMATS)}")
+    cfg = config.load(args.config, args.set)
+    cli.import_tensorflow()
+    from specmask import audio, enhancer, knobs, parity
+    from specmask import export as exports
+
+    weights, ini = enhancer.files(args.checkpoint or enhancer.find(cfg))
+    folder = args.output or weights.parent / enhancer.EXPORTS
+    if (folder / "parity.json").exists() and not args.overwrite:
+        raise UserError(f"{folder}: holds exports; --overwrite makes them again")
+    sound = knobs.Knobs.from_config(cfg)
+    model = enhancer.load(weights, knobs=sound)
+    folder.mkdir(parents=True, exist_ok=True)
+    with cli.quiet():
+        paths = exports.write(model.runtime, config.load(ini), formats, folder, args.int8, sound)
+    noisy = args.noisy or cfg.enhance.input_path
+    clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
+    pairs = parity.pairs(noisy, clean, args.files)
+    rows = parity.check(paths, model, *zip(*pairs, strict=True))
+    text = (
+        f"{parity.table(rows)}\n\n{len(pairs)} recordings, {sum(c is not None for _, c in pairs)}"
+    )
+    text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
+    for name, content in (("parity.md", text), ("parity.json", json.dumps(parity.as_dicts(rows)))):
+        with audio.replacing(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    print(f"{text}\n{len(paths)} exports -> {folder}")
+    for line in parity.broken(rows):
+        print(f"different: {line}", file=sys.stderr)
+    return cli.EXIT_BROKEN_BOUND if parity.broken(rows) else cli.EXIT_OK
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
+    )
+    parser.add_argument(
+        "--format", default=",".join(FORMATS), help=f"some of {','.join(FORMATS)} (default: all)"
+    )
+    parser.add_argument("--int8", action="store_true", help="also steps with weights in 8 bits")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: the folder exports of the run"
+    )
+    parser.add_argument(
+        "--noisy", type=Path, metavar="DIR", help="recordings to compare on (default: test set)"
+    )
+    parser.add_argument("--clean", type=Path, metavar="DIR", help="their clean ones")
+    parser.add_argument("--files", type=int, default=5, help="number of recordings (default: 5)")
+    parser.add_argument("--overwrite", action="store_true", help="make existing exports again")
+    return cli.run(export, parser.parse_args(argv))

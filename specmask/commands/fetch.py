@@ -1,0 +1,38 @@
+"""Download a known corpus from its home and unpack it; run it again to go on.
+
+examples:
+  python data/fetch.py                            names and licences
+  python data/fetch.py librispeech-dev-clean
+  python data/fetch.py esc-50 --to /big/disk/esc-50
+"""
+
+import argparse
+from pathlib import Path
+
+from specmask import cli, corpora, fetch
+from specmask.errors import UserError
+
+
+def run(args) -> None:
+    if not args.name:
+        for name, corpus in corpora.CORPORA.items():
+            size = sum(a.size for a in corpus.archives)
+            about = f", {size / 1e9:.1f} GB" if size else ""
+            print(f"{name}: {corpus.title}{about}\n    {corpus.licence}\n    {corpus.home}")
+        return
+    if args.name not in corpora.CORPORA:
+        raise UserError(f"{args.name}: unknown; known are {', '.join(corpora.CORPORA)}")
+    corpus = corpora.CORPORA[args.name]
+    if args.mirror:
+        corpus = fetch.from_mirror(corpus, args.mirror)
+    fetch.fetch(corpus, args.to or Path("data") / "corpora" / args.name)
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", help="corpus to download; none: list all")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: data/corpora/NAME")
+    parser.add_argument("--mirror", metavar="URL", help="take the archives from another server")
+    return cli.run(run, parser.parse_args(argv))

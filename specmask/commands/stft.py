@@ -1,0 +1,20 @@
+"""Cache the short-time Fourier transforms of the data set on disk, for training.
+
+Reads what data_prep.py made and writes Training_STFT, Validation_STFT and Testing_STFT. A cache
+that fits is left alone; one that does not is made again.
+
+example:
+  python stft.py --config recipes/bench.ini
+"""
+
+from specmask import cli
+
+
+def transform(args) -> None:
+    from specmask import config, preparation
+
+    preparation.transform(config.load(args.config, args.set))
+
+
+def main(argv=None) -> int:
+    return cli.run(transform, cli.parser(__doc__).parse_args(argv))
