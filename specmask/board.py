@@ -24,8 +24,6 @@ from tensorboard.plugins.image import metadata as image_metadata
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.scoring import Shown
-from specmask.session import Clock
-from specmask.step import Result
 
 SECTIONS = ("data", "stft", "model", "train")  # what HParams shows
 TARGETS = ("loss", "si_sdr_improvement", "pesq", "stoi")
@@ -72,17 +70,8 @@ class Board:
             )
             hparams.hparams(values, trial_id=self.folder.name)
 
-    def training(self, step: int, result: Result, rate: float, clock: Clock) -> None:
+    def training(self, values: Mapping[str, float], step: int) -> None:
         """Write scalars of a training step."""
-        parts = result.parts if len(result.parts) > 1 else {}
-        values = {
-            "loss": result.loss,
-            **{f"loss_parts/{name}": value for name, value in parts.items()},
-            "learning_rate": rate,
-            "gradient_norm": result.gradient_norm,
-            "speed/examples_a_second": clock.examples_a_second,
-            "speed/waiting_share": clock.waiting_share,
-        }
         with self._training.as_default(step=step):
             _scalars(values)
 

@@ -15,6 +15,7 @@ from specmask.config import Config
 from specmask.models import Network
 from specmask.objective import Estimate, Objective
 from specmask.optimisation import Average, LossScale
+from specmask.session import Clock
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,18 @@ class Result:
     gradient_norm: float
     finite: bool
     stop: bool
+
+    def scalars(self, rate: float, clock: Clock) -> dict[str, float]:
+        """Return what TensorBoard shows of a step, with its learning rate and the speed."""
+        parts = self.parts if len(self.parts) > 1 else {}
+        return {
+            "loss": self.loss,
+            **{f"loss_parts/{name}": value for name, value in parts.items()},
+            "learning_rate": rate,
+            "gradient_norm": self.gradient_norm,
+            "speed/examples_a_second": clock.examples_a_second,
+            "speed/waiting_share": clock.waiting_share,
+        }
 
 
 class Step:

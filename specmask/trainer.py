@@ -346,5 +346,5 @@ class Trainer:
             line = progress.step_line(p, train.epochs, self.batches.steps, result.loss, clock)
             print(line, end="", flush=True)
         if p.total_steps % train.log_steps == 0:
-            self.board.training(p.total_steps, result, rate, clock)
+            self.board.training(result.scalars(rate, clock), p.total_steps)
             clock.reset()
