@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from specmask import config, dataset, manifest, preflight, scans, splits, synthesis  # noqa: E402
+from specmask import config, crops, dataset, manifest, preflight, scans, splits, synthesis  # noqa: E402
 
 KIB = 1024
 SIZE = synthesis.HEADER_BYTES + 2 * 48000
@@ -75,8 +75,8 @@ def row(index: int, plan: splits.Plan) -> dict:
         "index": index,
         **{column: names[kind] for kind, column in synthesis.COLUMN.items()},
         "samples": 48000,
-        "speech": dataset._pieces_text([dataset.Piece(speech, 1000, 48000, 0)]),
-        "noise": dataset._pieces_text([dataset.Piece(noise, 1000, 48000, 0)]),
+        "speech": crops.text([crops.Piece(speech, 1000, 48000, 0)]),
+        "noise": crops.text([crops.Piece(noise, 1000, 48000, 0)]),
         "clean_digest": "0123456789abcdef",
         "noise_digest": "0123456789abcdef",
     }

@@ -65,10 +65,10 @@ def main() -> None:
     transcripts = recognition.read_transcripts(DATA / "transcripts" / "clean_test.tsv")
     manifest = mix(args.out, list(transcripts))
 
-    from specmask import enhancer
+    from specmask import enhancer, folder
 
     model = enhancer.load(args.run)
-    enhancer.enhance_folder(args.out / "noisy", args.out / "enhanced", model, 10)
+    folder.enhance_folder(args.out / "noisy", args.out / "enhanced", model, 10)
     folders = {"enhanced": args.out / "enhanced"}
     tasks = pairing.tasks(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)
     recogniser = recognition.sphinx(transcripts.values())

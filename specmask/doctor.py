@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from specmask import audio, dataset, fingerprint, material, parallel, sources, symptoms
+from specmask import audio, fingerprint, material, parallel, scene, sources, splits, symptoms
 from specmask.config import Config
 from specmask.sources import SET_ASIDE, Source
 
@@ -91,9 +91,9 @@ def check(config: Config) -> Report:
 def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
     """Scan the folders of one end, and carve validation out of training as data_prep.py does."""
     found = material.gather(config, end)
-    rng = dataset.generator(config.data.seed, dataset.VALIDATION_KEY)
+    rng = scene.generator(config.data.seed, splits.VALIDATION_KEY)
 
-    def splits(some: list[Source]) -> dict[str, str]:
+    def part_of(some: list[Source]) -> dict[str, str]:
         if end == "test":
             return dict.fromkeys((s.path for s in some), "testing")
         rate, share = config.data.sample_rate, config.data.validation_share
@@ -102,13 +102,13 @@ def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
         return known | {s.path: "training" for s in training}
 
     speech_option, noise_option = f"clean_{end}_path", f"noise_{end}_path"
-    of_speech = splits(found.speech)
+    of_speech = part_of(found.speech)
     groups = [Group(speech_option, "speech", found.speech_root, found.speech, of_speech)]
     if found.pairs:
         own = {p.noisy.path: of_speech[p.clean.path] for p in found.pairs}
         groups.append(Group(speech_option, "noisy", found.noise_root, found.noise, own))
     else:
-        own = splits(found.noise)
+        own = part_of(found.noise)
         groups.append(Group(noise_option, "noise", found.noise_root, found.noise, own))
     findings = [
         Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE)

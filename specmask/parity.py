@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask import audio, enhancer, evaluation, export, metrics, runtime
+from specmask import audio, enhancer, export, metrics, runtime
 from specmask.enhancer import Enhancer
 from specmask.errors import UserError
 
@@ -80,7 +80,7 @@ def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]
         UserError: if there are none.
     """
     if clean.is_dir() and noisy.is_dir():
-        found = [(p.enhanced, p.clean) for p in evaluation.pair(clean, noisy)]
+        found = [(p.enhanced, p.clean) for p in pairing.pair(clean, noisy)]
     else:
         found = [(noisy / name, None) for name in audio.files(noisy)]
     if not found:
