@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask import audio, enhancer, export, metrics, runtime
+from specmask import audio, enhancer, export, metrics, pairing, runtime
 from specmask.enhancer import Enhancer
 from specmask.errors import UserError
 
