@@ -1,11 +1,14 @@
 """Draw the pictures of the README from what `make demo` has left in demo/out.
 
     python benchmarks/figures.py
+    python benchmarks/figures.py --run runs/default/cp/default
 
 Writes docs/images/spectrograms.png (a noisy test file, what the demo's network made of it, and
-the clean speech) and docs/images/training.png (the loss and the SI-SDRi by epoch).
+the clean speech) and docs/images/training.png (the loss and the SI-SDRi by epoch). With --run only
+the latter, as NAME-training.png, for another run.
 """
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -70,8 +73,8 @@ def draw_spectrograms(cfg: config.Config) -> None:
     Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)  # a third of the size
 
 
-def draw_training(cfg: config.Config) -> None:
-    with (cfg.train.checkpoint_path / cfg.train.run_name / "history.csv").open() as file:
+def draw_training(run: Path, picture: str) -> None:
+    with (run / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     epochs = [int(r["epoch"]) for r in rows]
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), constrained_layout=True)
@@ -83,12 +86,18 @@ def draw_training(cfg: config.Config) -> None:
     for ax in axes:
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
-    figure.savefig(IMAGES / "training.png", dpi=90)
+    figure.savefig(IMAGES / picture, dpi=90)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, metavar="DIR", help="only the curves of this run")
+    args = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    settings = config.load(ROOT / "recipes" / "demo.ini")
-    draw_spectrograms(settings)
-    draw_training(settings)
-    print(f"spectrograms.png and training.png -> {IMAGES}")
+    if args.run:
+        draw_training(args.run, f"{args.run.name}-training.png")
+    else:
+        settings = config.load(ROOT / "recipes" / "demo.ini")
+        draw_spectrograms(settings)
+        draw_training(settings.train.checkpoint_path / settings.train.run_name, "training.png")
+    print(f"pictures -> {IMAGES}")

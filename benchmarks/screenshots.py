@@ -1,12 +1,12 @@
-"""Pictures of TensorBoard as a browser shows it, for docs/training.md and the README.
+"""A picture of TensorBoard as a browser shows it, for the README: curves, pictures and sound.
 
-    python benchmarks/screenshots.py LOGS [--out docs/images]
+    python benchmarks/screenshots.py LOGS [--out docs/images/tensorboard.png]
 
-LOGS is [train] log_path of a run, e.g. logs/run. Writes tensorboard-scalars.png, -images.png and
--audio.png. Needs selenium, Chromium and chromedriver.
+LOGS is [train] log_path of a run, e.g. logs/run. Needs selenium, Chromium and chromedriver.
 """
 
 import argparse
+import io
 import shutil
 import socket
 import subprocess
@@ -16,10 +16,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from PIL import Image
 from selenium import webdriver
 
 ROOT = Path(__file__).resolve().parent.parent
-TABS = {"scalars": "scalars", "images": "images", "audio": "audio"}
+TABS = ("scalars&tagFilter=loss%7Crate", "images&tagFilter=spectrograms", "audio")
+WIDTH, HEIGHT = 1000, 1100  # of a window in pixels
+SHARE = 0.55  # of that in the picture
 LOAD_SECONDS = 15  # for TensorBoard to draw a tab; nothing in the page says that it is done
 
 
@@ -50,10 +53,22 @@ def browser(width: int, height: int) -> webdriver.Chrome:
     return webdriver.Chrome(options, service)
 
 
+def save(shots: list[Image.Image], path: Path) -> None:
+    """Write pictures side by side."""
+    small = [
+        s.convert("RGB").resize((round(SHARE * s.width), round(SHARE * s.height))) for s in shots
+    ]
+    whole = Image.new("RGB", (sum(s.width for s in small), max(s.height for s in small)), "white")
+    for k, shot in enumerate(small):
+        whole.paste(shot, (k * shot.width, 0))
+    whole.quantize(128).save(path, optimize=True)
+    print(path)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("logs", type=Path)
-    p.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    p.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "tensorboard.png")
     args = p.parse_args()
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
@@ -61,15 +76,15 @@ def main() -> None:
     board = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
     try:
         wait_for(url, 120)
-        driver = browser(1400, 900)
+        driver = browser(WIDTH, HEIGHT)
         try:
-            for name, tab in TABS.items():
+            shots = []
+            for tab in TABS:
                 driver.get(f"{url}?darkMode=false#{tab}")
                 driver.refresh()
                 time.sleep(LOAD_SECONDS)
-                path = args.out / f"tensorboard-{name}.png"
-                driver.save_screenshot(str(path))
-                print(path)
+                shots.append(Image.open(io.BytesIO(driver.get_screenshot_as_png())))
+            save(shots, args.out)
         finally:
             driver.quit()
     finally:
