@@ -101,6 +101,8 @@ def alone(config: Config) -> Iterator[None]:
                 shutil.rmtree(path)
             elif path.name not in ("lock", "scan.jsonl"):
                 path.unlink()
+        for path in config.data.data_path.glob(f"{audio.TEMPORARY}*"):  # of a manifest
+            path.unlink()
         yield
 
 

@@ -195,7 +195,7 @@ def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
         ("train.py", ["data.snr_lower=-3"], ["SNR_lower was -6.0, is -3.0", "data_prep.py"]),
         ("train.py", ["train.batch_size=99", "train.run_name=b"], ["batch_size = 99"]),
         ("train.py", ["stft.hop_size=0.03"], ["hop_size", "longer"]),
-        ("enhance.py", ["train.run_name=none"], ["no trained run", "train.py"]),
+        ("enhance.py", ["enhance.checkpoint=nowhere"], ["nowhere", "train.py"]),
         ("enhance.py", ["enhance.input_path=nowhere"], ["no such file or folder"]),
         ("enhance.py", ["enhance.output_path=config.ini/x"], ["config.ini"]),
     ],

@@ -238,6 +238,12 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     assert {p.name for p in (tmp_path / "out/.specmask").iterdir()} <= {"lock", "scan.jsonl"}
 
 
+def test_what_a_kill_has_left_of_a_manifest_is_removed(corpus, tmp_path, expected):
+    (tmp_path / f"{audio.TEMPORARY}1e3a.csv").write_text("index,clean_f")
+    make(data_config(corpus, tmp_path, **TOTALS))
+    assert snapshot(tmp_path) == expected
+
+
 @pytest.mark.parametrize("state", ["kept", "partial", "both", "overlap", "cut", "shuffled"])
 def test_rows_of_several_files_make_one_manifest(corpus, tmp_path, expected, state):
     """Whatever a kill has left of the three files of rows, nothing is rendered twice."""
