@@ -104,6 +104,9 @@ def _part(file: sf.SoundFile, start: int, frames: int) -> np.ndarray:
         return file.read(frames, dtype="float32", always_2d=True)
     except (sf.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
+    except MemoryError:  # the header may claim what it likes
+        hours = file.frames / file.samplerate / 3600
+        raise AudioError(f"claims {hours:.0f} h of sound, which do not fit into memory") from None
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

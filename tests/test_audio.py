@@ -360,3 +360,15 @@ def test_list_of_what_was_set_aside_with_names_that_are_not_unicode(tmp_path):
     path = tmp_path / "some_rejected.csv"
     audio.write_rejected(path, [Rejected(os.fsdecode(b"caf\xe9.wav"), "silent")])
     assert "silent" in path.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_file_that_claims_more_than_fits_into_memory(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.zeros(100), 8000)
+
+    def read(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(sf.SoundFile, "read", read)
+    with pytest.raises(audio.AudioError, match=r"claims 0 h of sound, which do not fit"):
+        audio.read(path)
