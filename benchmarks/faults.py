@@ -35,8 +35,7 @@ COLUMNS = ("SI-SDR", "gain", "speech", "treble", "level", "noise", "pauses", "mu
 
 def faults(clean: np.ndarray, noisy: np.ndarray, enhanced: np.ndarray, rate: int) -> list[float]:
     """Return a figure a column; NaN where a file has no such bins."""
-    window, hop = round(0.025 * rate), round(0.01 * rate)
-    stft = Stft("hann", window, hop, 1 << (window - 1).bit_length())
+    stft = Stft.hann(round(0.025 * rate), round(0.01 * rate))
     s, y, e = (np.abs(spectral.forward(x, stft)) ** 2 + FLOOR for x in (clean, noisy, enhanced))
     n = np.abs(spectral.forward(noisy - clean, stft)) ** 2 + FLOOR
     frames = s.sum(axis=1)

@@ -104,6 +104,13 @@ def new(folder: Path, name: str) -> Path:
     return project.make(folder / name)
 
 
+def undisturbed(folder: Path) -> dict[str, str]:
+    """Return the results of a chain that nothing disturbs."""
+    ini = new(folder, "whole")
+    chain(ini)
+    return results(ini.parent)
+
+
 def same(folder: Path, expected: dict[str, str]) -> None:
     found = results(folder)
     if found != expected:
@@ -169,10 +176,8 @@ def mounted(folder: Path, size: str):
 
 def full_disk(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Let the disk run full at random sizes; then make room and go on."""
-    ini = new(folder, "whole")
-    chain(ini)
-    expected = results(ini.parent)
-    needed = sum(p.stat().st_size for p in ini.parent.rglob("*") if p.is_file())
+    expected = undisturbed(folder)
+    needed = sum(p.stat().st_size for p in (folder / "whole").rglob("*") if p.is_file())
     hits: Counter = Counter()
     for k in range(count):
         place = folder / f"full{k}"
@@ -288,8 +293,6 @@ def sound(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def read_only(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Run every stage where nothing can be written."""
-    ini_path = new(folder, "whole")
-    chain(ini_path)
     hits: Counter = Counter()
     for done in range(len(STAGES)):
         place = folder / f"read_only{done}"
@@ -309,9 +312,7 @@ def read_only(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def together(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Start every stage twice at the same time on the same folders."""
-    path = new(folder, "whole")
-    chain(path)
-    expected = results(path.parent)
+    expected = undisturbed(folder)
     hits: Counter = Counter()
     for k in range(count):
         path = new(folder, f"together{k}")
@@ -328,9 +329,7 @@ def together(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def clock(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Let files be of any year, also of the future, between the stages and within them."""
-    path = new(folder, "whole")
-    chain(path)
-    expected = results(path.parent)
+    expected = undisturbed(folder)
     hits: Counter = Counter()
     for k in range(count):
         path = new(folder, f"clock{k}")
@@ -355,9 +354,7 @@ def clock(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def paths(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Work in folders with strange names, through .. and through links out of the tree."""
-    path = new(folder, "whole")
-    chain(path)
-    expected = results(path.parent)
+    expected = undisturbed(folder)
     names = ["two words", "quote'd", 'double"d', "ünï 語 🎧", "-dash", "100%", "a;b&c", "{x}$(y)"]
     for name in names:
         path = new(folder, f"named/{name}")

@@ -126,5 +126,5 @@ def resolutions(rate: int) -> list[Stft]:
     made = []
     for seconds in RESOLUTIONS_SECONDS:
         window = max(10, 5 * round(seconds * rate / 5))
-        made.append(Stft("hann", window, window // 5, 1 << (window - 1).bit_length()))
+        made.append(Stft.hann(window, window // 5))
     return made

@@ -29,7 +29,7 @@ def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
     """Power of a signal in dB: [samples] -> float64 [bins, columns], high frequencies first."""
     window = max(2, round(WINDOW_SECONDS * rate))
     hop = max(1, round(HOP_SECONDS * rate))
-    stft = Stft("hann", window, hop, 1 << (window - 1).bit_length())
+    stft = Stft.hann(window, hop)
     spectrum = spectral.forward(np.asarray(x, np.float32), stft)
     powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
     return 10 * np.log10(powers + 1e-30).T[::-1]

@@ -60,6 +60,11 @@ class Stft:
             )
         return stft
 
+    @classmethod
+    def hann(cls, window_length: int, hop_length: int) -> "Stft":
+        """Return the transform with Hann windows and the shortest FFT that is a power of two."""
+        return cls("hann", window_length, hop_length, 1 << (window_length - 1).bit_length())
+
     @property
     def bins(self) -> int:
         """Number of frequency bins."""
