@@ -32,12 +32,13 @@ from specmask import (
     parallel,
     preparation,
     provenance,
+    runs,
 )
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.options.values import SPLITS
-from specmask.part import Part, changes, execute, train_command, write_ini
+from specmask.part import Part, execute, train_command, write_ini
 from specmask.recipe import OWN_DATA, SHARED_DATA, Budget, Recipe, check
 
 PLAN = "plan.json"
@@ -158,7 +159,8 @@ class Comparison:
         lines = []
         for recipe, used in self.settings.items():
             own = configuration.load(recipe.path, [*self.options, *recipe.options])
-            changed = [c for c in changes(own, used, SHARED_DATA) if "total_testing" not in c]
+            found = runs.differences(own, used, SHARED_DATA)
+            changed = [c.values for c in found if "total_testing" not in c.name]
             rate, seconds = _rate_and_length(used)
             line = f"{recipe.label}: data of {self.data_ini} at {rate} Hz, {seconds:g} s a file"
             lines.append(line + (f"; its own: {'; '.join(changed)}" if changed else ""))

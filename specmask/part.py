@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specmask import audio, checkpoint, cli
+from specmask import audio, checkpoint, cli, runs
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
@@ -63,7 +63,8 @@ class Part:
             UserError: if it was.
         """
         if self.ini.is_file():
-            changed = changes(configuration.load(self.ini), self.config, COMPARED)
+            before = configuration.load(self.ini)
+            changed = [c.values for c in runs.differences(before, self.config, COMPARED)]
             if changed:
                 raise UserError(
                     f"{self.ini}: this training was begun with other settings "
@@ -75,19 +76,6 @@ class Part:
 def train_command(ini: Path, *options: str) -> list[str]:
     """Return the command line of train.py."""
     return [sys.executable, "-m", "specmask", "train", "--config", str(ini), *options]
-
-
-def changes(old: Config, new: Config, sections: Sequence[str]) -> list[str]:
-    """Return the options that differ, other than paths."""
-    text, found = configuration.value_text, []
-    for section in sections:
-        before, now = getattr(old, section), getattr(new, section)
-        for key, field in type(now).model_fields.items():
-            a, b = getattr(before, key), getattr(now, key)
-            if a != b and (field.annotation is not Path or key == "initial_weights"):
-                name = f"[{configuration.spelling(section)}] {configuration.spelling(key)}"
-                found.append(f"{name} was {text(a) or 'empty'}, is {text(b) or 'empty'}")
-    return found
 
 
 def execute(command: Sequence[str], capture: bool = False) -> subprocess.CompletedProcess[str]:

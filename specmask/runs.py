@@ -1,6 +1,6 @@
 """The folders of runs: which one a training goes on with, what has changed, and a list of all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,18 @@ class Change:
     new: Any
 
     @property
+    def values(self) -> str:
+        """Both values."""
+        section, key = (configuration.spelling(part) for part in self.name.split("."))
+        old, new = (configuration.value_text(v) or "empty" for v in (self.old, self.new))
+        return f"[{section}] {key} was {old}, is {new}"
+
+    @property
     def text(self) -> str:
         """Both values and what the change implies."""
-        section, key = (configuration.spelling(part) for part in self.name.split("."))
         why = REFUSED.get(self.name) or IMPLIED.get(self.name)
-        why = why or {"model": NETWORK, "data": DATA}.get(section, LATER)
-        old, new = (configuration.value_text(v) or "empty" for v in (self.old, self.new))
-        return f"[{section}] {key} was {old}, is {new}: {why}"
+        why = why or {"model": NETWORK, "data": DATA}.get(self.name.partition(".")[0], LATER)
+        return f"{self.values}: {why}"
 
     @property
     def rescores(self) -> bool:
@@ -103,6 +108,18 @@ def write_config(folder: Path, config: Config) -> None:
         temporary.write_text(configuration.render(config), encoding="utf-8")
 
 
+def differences(old: Config, new: Config, sections: Sequence[str]) -> list[Change]:
+    """Return the options that differ, other than paths."""
+    found = []
+    for section in sections:
+        before, now = getattr(old, section), getattr(new, section)
+        for key, field in type(now).model_fields.items():
+            a, b = getattr(before, key), getattr(now, key)
+            if a != b and (field.annotation is not Path or key == "initial_weights"):
+                found.append(Change(f"{section}.{key}", a, b))
+    return found
+
+
 def changes(folder: Path, config: Config) -> list[Change]:
     """Return what differs from the configuration that a run was last trained with.
 
@@ -110,14 +127,8 @@ def changes(folder: Path, config: Config) -> list[Change]:
         UserError: if the run cannot go on so.
     """
     old = configuration.load(folder / "config.ini")
-    found = []
-    for section in ("model", "data", "stft", "train"):
-        before, now = getattr(old, section), getattr(config, section)
-        for key, field in type(now).model_fields.items():
-            same = getattr(before, key) == getattr(now, key)
-            path = field.annotation is Path and key != "initial_weights"
-            if not (same or path or "testing" in key):
-                found.append(Change(f"{section}.{key}", getattr(before, key), getattr(now, key)))
+    found = differences(old, config, ("model", "data", "stft", "train"))
+    found = [c for c in found if "testing" not in c.name]
     refused = [c.text for c in found if c.refused]
     if refused:
         raise UserError(
