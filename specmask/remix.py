@@ -11,8 +11,11 @@ import numpy as np
 
 from specmask import scene
 from specmask.config import Config
+from specmask.options.values import BAND_LOW_HZ
 
 CURVE_TERMS = 4  # cosines of the equaliser: its bumps are wider than an eighth of the band
+BAND_STOP_DB = -80  # outside a band, what resampling and codecs leave at most
+BAND_SLOPE_HZ = 200  # from the edge to there; steeper, a product of spectra would be no filter
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Remix:
     def __init__(self, config: Config, index: np.ndarray):
         train = config.train
         self.train, self.bins, self.index = train, config.bins, index
+        self.bins_hz = np.linspace(0, config.data.sample_rate / 2, config.bins)
         self.snr_db = train.remix_snr_db or [config.data.snr_lower, config.data.snr_upper]
         clean, noise = (index[f"{kind}_level_db"] for kind in ("clean", "noise"))
         self.lendable = np.flatnonzero(index["additive"] & np.isfinite(noise))
@@ -73,6 +77,9 @@ class Remix:
             level_db = gain_db + self.clean_level_db[item] - rng.uniform(*self.snr_db)
             level_db = level_db - self.index["noise_level_db"][noises] + shares_db
             noise_db = level_db[:, None] + np.stack([self._curve_db(rng) for _ in noises])
+        if self.train.remix_band_probability:
+            band_db = self._band_db(rng)  # of the whole mixture: what a microphone or codec keeps
+            clean_db, noise_db = clean_db + band_db, noise_db + band_db
         clean_gain, noise_gains = (
             (10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db)
         )
@@ -99,3 +106,12 @@ class Remix:
         band = np.linspace(0, np.pi, self.bins)
         curve = np.cos(band[:, None] * terms) @ heights
         return curve * rng.uniform(0, limit) / np.abs(curve).max()
+
+    def _band_db(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw what is left of every bin: all, or only those of a band."""
+        limited = rng.random() < self.train.remix_band_probability
+        low = rng.uniform(0, BAND_LOW_HZ)
+        lowest, highest = self.train.remix_band_hz
+        high = lowest * (highest / lowest) ** rng.random()  # all octaves alike
+        outside = np.maximum(low - self.bins_hz, self.bins_hz - high)
+        return limited * BAND_STOP_DB * np.clip(outside / BAND_SLOPE_HZ, 0, 1)

@@ -152,6 +152,7 @@ def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
     wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
+    wanted["train.remix_band_hz"] = [301.0, 302.0]  # above the lower edges
     wanted["model.window_frames"] = 3 * 2 ** wanted["model.levels"]
     overrides = [
         f"{name}={config.value_text(v) if isinstance(v, list | dict) else v}"

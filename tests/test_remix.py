@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specmask import cache, config
+from specmask.errors import UserError
 from specmask.remix import Remix
 
 FRAMES = 40
@@ -103,6 +104,29 @@ def test_silence_never_gives_nan(ini, silent):
             if silent == "clean" and item == 0:  # noise alone is as loud as with speech
                 level = 10 * np.log10(np.square(draw.noise_gains[:, 0]).sum()) - 30
                 assert -25 - 10 - 9.01 < level < -25 + 10 + 6.01
+
+
+def test_a_band_limits_speech_and_noise_alike(ini):
+    edges = "train.remix_band_hz=2000, 3000"
+    options = "train.remix_band_probability=0.5", edges, "train.remix_noises=2"
+    made, hz = remix(ini, index(), *options), np.linspace(0, 4000, 129)
+    draws = [made.draw(0, FRAMES, 0, k) for k in range(300)]
+    with np.errstate(divide="ignore"):
+        speech = np.array([20 * np.log10(d.clean_gain) for d in draws])
+        noise = np.array([20 * np.log10(d.noise_gains[0]) for d in draws])
+    below = speech - speech.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(noise - noise.max(axis=1, keepdims=True), below, atol=1e-4)
+    limited = below.min(axis=1) < -1
+    assert 0.4 < limited.mean() < 0.6 and not below[~limited].any()
+    assert not below[limited][:, (hz > 300) & (hz < 2000)].any()
+    assert (below[limited][:, hz >= 3200] < -79).all()
+    upper = np.array([hz[row > -1].max() for row in below[limited]])
+    assert upper.min() < 2200 and upper.max() > 2800
+
+
+def test_a_range_is_needed_for_bands(ini):
+    with pytest.raises(UserError, match="remix_band_hz"):
+        remix(ini, index(), "train.remix_band_probability=0.5", "train.remix_band_hz=")
 
 
 def test_the_equaliser_is_smooth_and_limited(ini):

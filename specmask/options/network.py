@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from specmask.options.values import (
+    BAND_LOW_HZ,
     LOSSES,
     TARGETS,
     FeatureList,
@@ -255,6 +256,14 @@ class Train(Section):
         le=30,
         description="with remix: smooth random equaliser of speech and of noise, up to +- this, dB",
     )
+    remix_band_probability: float = Field(
+        0, ge=0, le=1, description="with remix: share of mixtures that are limited to a band"
+    )
+    remix_band_hz: NumberRange = Field(
+        [3400, 7000],
+        description="with remix: lowest and highest upper edge of a band; the lower edge is up to "
+        f"{BAND_LOW_HZ} Hz",
+    )
     checkpoint_minutes: float = Field(
         5, gt=0, description="also save inside an epoch, every so many minutes"
     )
@@ -288,5 +297,10 @@ class Train(Section):
             raise ValueError(
                 f"jit_compile = yes does not go with strategy = {self.strategy}; set one of them "
                 "to its default"
+            )
+        if self.remix_band_probability and min(self.remix_band_hz, default=0) <= BAND_LOW_HZ:
+            raise ValueError(
+                f"remix_band_hz must be two numbers above {BAND_LOW_HZ}, the highest lower edge of "
+                "a band; e.g. 3400, 7000"
             )
         return self

@@ -20,6 +20,8 @@ LOSSES = (
 MASK_LOSSES = ("mask_mse", "bce", "dice")
 MASK_TARGETS = ("ratio", "binary", "phase_sensitive")  # that they can be of
 
+BAND_LOW_HZ = 300  # highest lower edge of the bands that remix draws: that of telephones
+
 # Names as the reference project writes them; keys are compared without case.
 _SPELLING = {"snr_lower": "SNR_lower", "snr_upper": "SNR_upper", "stft": "STFT"} | {
     f"{kind}_{split}_dir".lower(): f"{kind}_{split}_dir" for kind in KINDS for split in SPLITS
