@@ -8,6 +8,7 @@ a second (both signals of a file count once), reading in examples of 3 s a secon
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ import soundfile as sf  # noqa: E402
 
 from specmask import cli  # noqa: E402
 
+ROUNDS = 3  # of writing; the first one also fills the system's memory for files
 REMIX = ["train.remix=yes", "train.remix_noises=2", "train.remix_tilt_db=6"]
 
 
@@ -50,10 +52,13 @@ def measure(folder: Path, files: int) -> None:
     ]
     cfg = config.load(ROOT / "config.ini", options)
     synthesis.make(splits.plan(cfg)[0][0])
-    started = time.monotonic()
-    cache.build(cfg, "training")
-    seconds = time.monotonic() - started
-    print(f"write: {files * cfg.data.file_length / seconds:.0f} x real time")
+    speeds = []
+    for _ in range(ROUNDS):
+        shutil.rmtree(cfg.stft.cache("training"), ignore_errors=True)
+        started = time.monotonic()
+        cache.build(cfg, "training")
+        speeds.append(files * cfg.data.file_length / (time.monotonic() - started))
+    print("write:", ", ".join(f"{v:.0f}" for v in speeds), "x real time")
     data = cache.load(cfg, "training")
     for label, more in (("plain", []), ("remix", REMIX)):
         drawn = batches.Batches(config.load(ROOT / "config.ini", [*options, *more]), data)

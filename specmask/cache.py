@@ -6,6 +6,7 @@ Layout of ``Training_STFT/`` (and so for the other splits):
     index.npy               one record a file: where it lies, its length and its levels
     cache.json              what the cache was made from; written last, so a cache without it
                             is not finished
+    .specmask/lock          held while it is made
 
 The noisy spectrum is not stored: the transform is linear, so noisy = clean + noise. For the
 same reason a clean file can be met by the noise of another file at any gain.
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from specmask import audio, manifest, parallel, spectral
+from specmask import audio, lock, manifest, parallel, spectral
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -70,13 +71,19 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
         number of files, size in bytes, and whether anything had to be done.
 
     Raises:
-        UserError: if the data set is missing, stale or damaged.
+        UserError: if the data set is missing, stale or damaged, or another process makes the cache.
     """
-    rows = manifest.stream(config, split)
+    manifest.stream(config, split)  # refuses a data set of other settings
     folder, wanted = config.stft.cache(split), facts(config, split)
     if _read_facts(folder) == wanted and _is_whole(folder):
         return len(_open(folder).index), _size(folder), False
-    folder.mkdir(parents=True, exist_ok=True)
+    with lock.held(folder):
+        index = _write(config, split, folder, wanted)
+    return len(index), _size(folder), True
+
+
+def _write(config: Config, split: str, folder: Path, facts: dict) -> np.ndarray:
+    """Write a cache from the start, what it was made from last, and return its index."""
     (folder / "cache.json").unlink(missing_ok=True)
     for old in [
         *folder.glob("clean*.npy"),
@@ -85,7 +92,7 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     ]:
         old.unlink()
     stft = Stft.from_config(config)
-    index = _layout(rows, stft)
+    index = _layout(manifest.stream(config, split), stft)
     rows = manifest.stream(config, split)
     with tqdm(total=len(index), desc=f"stft {split}", unit="file", disable=None) as bar:
         for shard in range(index["shard"].max() + 1):
@@ -93,8 +100,8 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     with audio.replacing(folder / "index.npy") as temporary:
         np.save(temporary, index)
     with audio.replacing(folder / "cache.json") as temporary:
-        temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    return len(index), _size(folder), True
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return index
 
 
 def _layout(rows: Iterator[manifest.Row], stft: Stft) -> np.ndarray:

@@ -20,19 +20,20 @@ FAR = 1 << 30  # Windows locks bytes and not files: one beyond the text
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock of a file while the block runs; the file stays, a kill leaves no lock.
+def held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder while the block runs; its file stays, a kill leaves no lock.
 
     Raises:
         UserError: if another process holds it.
     """
+    path = folder / ".specmask" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if not _taken(file):
             file.seek(0)
             owner = file.read(200).decode(errors="replace") or "unknown"
             raise UserError(
-                f"{path.parent.parent}: another run is at work here (process {owner}); wait until "
+                f"{folder}: another run is at work here (process {owner}); wait until "
                 "it has ended, or choose another folder"
             )
         file.truncate(0)

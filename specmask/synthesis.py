@@ -95,7 +95,7 @@ def alone(config: Config) -> Iterator[None]:
     Raises:
         UserError: if another run does.
     """
-    with lock.held(config.work_path / "lock"):
+    with lock.held(config.data.data_path):
         for path in config.work_path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -5,7 +5,6 @@ or killed goes on as if nothing had happened, bit for bit on the same machine.
 """
 
 import contextlib
-import math
 import os
 import signal
 import time
@@ -23,6 +22,7 @@ from specmask.cli import EXIT_OK
 from specmask.config import Config
 from specmask.distribution import Team
 from specmask.errors import UserError
+from specmask.lock import held
 from specmask.models import cost
 from specmask.progress import Progress
 from specmask.scoring import Scores
@@ -50,7 +50,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         profile: write a trace of a few steps to the logs.
 
     Raises:
-        UserError: if the caches are missing or stale, or the run was started with another network.
+        UserError: if the caches are missing or stale, the run was started with another network, or
+            another process is training it.
     """
     training = cache.load(config, "training")
     validation = cache.load(config, "validation") if config.data.total_validation_files else None
@@ -59,24 +60,20 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     team = distribution.form(config)
     batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
     folder, changes = runs.choose(config, fresh, team.agreed)
-    keras.utils.set_random_seed(config.train.seed)
-    trainer = Trainer(config, folder, batches, validation, team)
-    trainer.begin(changes)
-    model = trainer.network.model
-    late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
-    ahead = f", {late_ms:g} ms of look-ahead" if late_ms else ""
-    trainer.say(
-        f"run {folder.name}: {config.model.network}, "
-        f"{sum(math.prod(v.shape) for v in model.trainable_variables):,} parameters, "
-        f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio{ahead}"
-    )
-    trainer.say(
-        f"{len(training)} training and "
-        f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
-    )
-    if validation is None:
-        trainer.say("note: no validation files: the lowest training loss chooses the best weights")
-    return trainer.run(profile)
+    with held(folder) if team.chief else contextlib.nullcontext():
+        keras.utils.set_random_seed(config.train.seed)
+        trainer = Trainer(config, folder, batches, validation, team)
+        trainer.begin(changes)
+        trainer.say(f"run {folder.name}: {cost.description(trainer.network.model, config)}")
+        trainer.say(
+            f"{len(training)} training and "
+            f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
+        )
+        if validation is None:
+            trainer.say(
+                "note: no validation files: the lowest training loss chooses the best weights"
+            )
+        return trainer.run(profile)
 
 
 class Trainer:

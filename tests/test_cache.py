@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from specmask import audio, cache, manifest, spectral, splits, synthesis
+from specmask import audio, cache, lock, manifest, spectral, splits, synthesis
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -98,10 +98,21 @@ def test_index(made):
         np.testing.assert_allclose(found.index[name], [float(r[name]) for r in rows], rtol=1e-6)
 
 
+def test_two_runs_on_one_cache(made):
+    folder = made.stft.cache("training")
+    before = (folder / "cache.json").read_bytes()
+    with lock.held(folder):
+        assert not cache.build(made, "training")[2]  # what is right needs no work
+        (folder / "cache.json").write_text("{}", encoding="utf-8")
+        with pytest.raises(UserError, match="another run"):
+            cache.build(made, "training")
+    assert cache.build(made, "training")[2] and (folder / "cache.json").read_bytes() == before
+
+
 def test_files_on_disk(made):
     folder = made.stft.cache("training")
     assert {p.name for p in folder.iterdir()} == {
-        "clean.npy", "noise.npy", "index.npy", "cache.json",
+        "clean.npy", "noise.npy", "index.npy", "cache.json", ".specmask",
     }  # fmt: skip
     for kind in ("clean", "noise"):
         shard = np.load(folder / f"{kind}.npy", mmap_mode="r")

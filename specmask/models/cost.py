@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds for each second of audio."""
+"""What a network costs: parameters, multiply-adds for each second of audio, and look-ahead."""
 
 import math
 from typing import Any
@@ -9,6 +9,21 @@ import tensorflow as tf
 from specmask.config import Config
 
 FRAMES = 256  # that are counted; padding to whole windows counts too, since it is computed
+
+
+def description(model: keras.Model, config: Config) -> str:
+    """Return what a network is and costs, for people."""
+    late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
+    return (
+        f"{config.model.network}, {parameters(model):,} parameters, "
+        f"{multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio"
+        + (f", {late_ms:g} ms of look-ahead" if late_ms else "")
+    )
+
+
+def parameters(model: keras.Model) -> int:
+    """Return the number of weights that are trained."""
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
 def multiply_adds(model: keras.Model, config: Config) -> float:

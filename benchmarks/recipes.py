@@ -1,0 +1,124 @@
+"""Train every recipe on its own data at a small budget, score it, and make one table of all.
+
+    python benchmarks/recipes.py [--minutes 10] [--out runs/recipes] [NAME ...]
+
+Each recipe is trained by compare.py, alone, on fewer files than its INI asks for, and scored on its
+own test set. The sizes of the networks are the published ones; what is changed to suit minutes
+instead of days stands in the table. Stopped, the same command goes on. The table holds what is
+finished in the folder, so recipes may be named in several calls, also at the same time.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MIXED = {  # [data] of the recipes that mix speech and noise
+    "data.total_training_files": 3000,
+    "data.total_validation_files": 100,
+    "data.total_testing_files": 100,
+}
+# Constant rates and whole files are for days on a GPU.
+SHORT = {"train.schedule": "cosine", "train.ema": 0.99}
+WIDE = SHORT | {
+    "train.learning_rate": 1e-3,
+    "train.crop_seconds": 1,
+    "train.batch_size": 16,
+    "train.accumulation": 1,
+}
+SMALL = SHORT | {"train.batch_size": 8}  # more steps of fewer files
+DOYOSAE = SHORT | {"train.batch_size": 15, "train.accumulation": 1}
+CHANGES: dict[str, Mapping[str, str | float]] = {
+    "default": {},
+    "bench": {},
+    "voicebank_demand": SHORT,
+    "wilson2018_causal": WIDE,
+    "wilson2018_blstm": WIDE,
+    "wilson2018_blstm3": WIDE,
+    "yunyangzeng": WIDE,
+    "vbelz_unet_8k": SMALL,
+    "kaushal_autoencoder_8k": SMALL,
+    "doyosae_mapping": DOYOSAE,
+    "doyosae_ibm_mse": DOYOSAE,
+    "doyosae_ibm_bce": DOYOSAE,
+    "doyosae_irm": DOYOSAE,
+    "doyosae_unet_bce_dice": DOYOSAE,
+}
+HEAD = (
+    *("recipe", "parameters", "changed", "steps", "minutes", "validation loss"),
+    *("SI-SDR dB", "STOI", "PESQ"),
+)
+
+
+def compare(name: str, out: Path, minutes: float) -> bool:
+    """Train and score a recipe in a folder of its own; tell whether it came to its end."""
+    recipe = "@".join(
+        [str(ROOT / "recipes" / f"{name}.ini"), *(f"{k}={v}" for k, v in CHANGES[name].items())]
+    )
+    options = {"data.data_path": out / "data" / name, "train.keep_checkpoints": 1}
+    if not name.startswith("doyosae"):  # these have ready-made pairs
+        options |= MIXED
+    command = [sys.executable, ROOT / "compare.py", recipe, "--seeds", 1, "--out", out / name]
+    command += ["--budget", f"{minutes:g} minutes"]
+    for key, value in options.items():
+        command += ["--set", f"{key}={value}"]
+    words = [str(word) for word in command]
+    print("$", shlex.join(words), flush=True)
+    return subprocess.run(words).returncode == 0
+
+
+def line(name: str, found: Mapping) -> list[str]:
+    """Return the row of a recipe: what it is, what it took, noisy -> enhanced."""
+    label, recipe = next(iter(found["recipes"].items()))
+    training, systems = recipe["trainings"][0], found["systems"]
+    changed = [f"{k.partition('.')[2]} {v}" for k, v in CHANGES[name].items()]
+
+    def scores(metric: str, digits: int) -> str:
+        pair = (systems[s]["metrics"][metric]["mean"] for s in ("noisy", label))
+        return " -> ".join("-" if v is None else f"{v:.{digits}f}" for v in pair)
+
+    pesq = "pesq_wb" if "pesq_wb" in systems[label]["metrics"] else "pesq_nb"
+    return [
+        name,
+        f"{recipe['parameters']:,}",
+        ", ".join(changed) or "-",
+        f"{training['steps']:,}",
+        f"{training['minutes']:.1f}",
+        f"{training['first_loss']:.4g} -> {training['last_loss']:.4g}",
+        scores("si_sdr", 2),
+        scores("stoi", 4),
+        scores(pesq, 3) + (" (NB)" if pesq == "pesq_nb" else ""),
+    ]
+
+
+def table(out: Path) -> str:
+    """Return the table of the recipes that are finished, in the order of ``CHANGES``."""
+    rows = [HEAD, ["---"] * len(HEAD)]
+    for name in CHANGES:
+        summary = out / name / "summary.json"
+        if summary.is_file():
+            rows.append(line(name, json.loads(summary.read_text(encoding="utf-8"))))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *CHANGES])
+    parser.add_argument("--minutes", type=float, default=10, help="of training steps, each")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "recipes")
+    args = parser.parse_args()
+    out = args.out.resolve()
+    failed = [name for name in args.names or CHANGES if not compare(name, out, args.minutes)]
+    print(f"\n{table(out)}")
+    if failed:
+        print(f"did not come to their end: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
