@@ -197,9 +197,7 @@ def _fits(name: str, pattern: str) -> bool:
 def _namer(root: Path, found: dict[str, str], config: Config):
     speech = {PurePosixPath(c) for c in found.values()}
     types = noise_types(root)
-    inner = {
-        p: PurePosixPath(*p.parts[1:]) for p in speech
-    }  # without the folder of all clean files
+    inner = {p: PurePosixPath(*p.parts[1:]) for p in speech}  # below the folder of clean files
     level = config.data.speaker_folder
     layout = Layout(
         "speech", folders=layouts.speaker_folders({p.parent for p in inner.values()}, level)
