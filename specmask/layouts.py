@@ -212,7 +212,7 @@ def _esc_classes(root: Path) -> dict[str, str]:
     for folder in (root, root.parent, *root.glob("*/")):
         path = folder / "meta" / "esc50.csv"
         if path.is_file():
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
                 return {
                     PurePosixPath(row["filename"]).stem: row["category"]
                     for row in csv.DictReader(file)
