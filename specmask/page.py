@@ -81,9 +81,7 @@ def choose(rows: Sequence[Mapping], count: int, wanted: Sequence[str] = ()) -> d
     names = {row["file"] for row in rows}
     for name in wanted:
         if name not in names:
-            raise UserError(
-                f"--listen {name}: not among the files; expected a name as {min(names)}"
-            )
+            raise UserError(f"--listen {name}: not among the files, for example {min(names)}")
     key = next((k for k in ("si_sdr_improvement", "si_sdr") if any(k in r for r in rows)), None)
     scored = sorted(
         (r for r in rows if key and not math.isnan(r.get(key, math.nan))), key=lambda r: r[key]

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from specmask import audio, baselines, oracles
 from specmask.errors import UserError
+from specmask.layouts import counterpart
 from specmask.options.values import SPLITS
-from specmask.pairs import counterpart
 
 NOISY = "noisy"
 BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)
@@ -86,7 +86,7 @@ def pair(clean_dir: Path, enhanced_dir: Path) -> list[Pair]:
     """Find the clean file of every enhanced one, and see that no clean file is left over.
 
     Files belong together that have the same name, the same name without folders, or that a
-    naming of noisy files connects, see :func:`specmask.pairs.counterpart`. One clean file may
+    naming of noisy files connects, see :func:`specmask.layouts.counterpart`. One clean file may
     have many enhanced ones.
 
     Returns:

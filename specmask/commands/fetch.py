@@ -8,11 +8,13 @@ examples:
 
 from pathlib import Path
 
-from specmask import cli, corpora, fetch
-from specmask.errors import UserError
+from specmask import cli
 
 
 def run(args) -> None:
+    from specmask import corpora, fetch
+    from specmask.errors import UserError
+
     if not args.name:
         for name, corpus in corpora.CORPORA.items():
             size = sum(a.size for a in corpus.archives)
