@@ -231,7 +231,10 @@ class Comparison:
             runs.write_config(ini, self.settings[recipe])
             done = execute(train_command(ini, "--pace"), capture=True)
             if done.returncode:
-                raise UserError(f"{recipe.label}: train.py --pace failed, see above")
+                raise UserError(
+                    f"{recipe.label}: train.py --pace failed; correct what it says "
+                    "above, and run the same command again"
+                )
             paces[recipe.slug] = float(re.search(r"(\S+) s a step", done.stdout)[1])
             print(f"{recipe.label}: {paces[recipe.slug]} s a step", flush=True)
             _write_json(self.out / PLAN, self.plan)
@@ -249,7 +252,10 @@ class Comparison:
                 self.failed.append(part)
                 print(f"warning: {part.name}: train.py ended with code {code}; left out")
         if not self.done:
-            raise UserError(f"{self.out}: none of the trainings came to its end, see above")
+            raise UserError(
+                f"{self.out}: none of the trainings came to its end; correct what "
+                "they say above, and run the same command again"
+            )
 
     @property
     def done(self) -> list[Part]:

@@ -213,7 +213,10 @@ def _jobs(source: Path, target: Path, glob: str, format: str) -> list[Job]:
     elif source.is_dir():
         root, names = source, [name for name in audio.files(source) if name.match(glob)]
     else:
-        raise UserError(f"{source}: no such file or folder; name what to enhance")
+        raise UserError(
+            f"{source}: no such file or folder; name a recording or a folder of "
+            "some, or make the test set with python data/data_prep.py"
+        )
     inside = target.resolve()
     if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
         raise UserError(f"{target}: is the input folder itself; name another folder for the output")

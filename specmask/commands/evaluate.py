@@ -168,9 +168,14 @@ def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]
         noisy = noisy or settings.stft.folder("NoisySpeech", "testing")
         enhanced = None if args.oracle else settings.enhance.output_path
         if not clean.is_dir():
-            raise UserError(f"{clean}: no such folder; make the test set with data_prep.py")
+            raise UserError(
+                f"{clean}: no such folder; make the test set with data_prep.py, or name two "
+                "folders: CLEAN ENHANCED"
+            )
         if enhanced and not enhanced.is_dir():
-            raise UserError(f"{enhanced}: no such folder; run enhance.py first")
+            raise UserError(
+                f"{enhanced}: no such folder; run enhance.py, or correct [enhance] output_path"
+            )
     return clean, enhanced, noisy
 
 
