@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a trained run for other runtimes, and compare what they give with the Keras model.
+"""Write a trained run for other runtimes, and compare the results with the Keras model.
 
 The code is in specmask/commands/export.py.
 """

@@ -73,7 +73,7 @@ def row(index: int, plan: splits.Plan) -> dict:
     names = dataset.file_names(index, float(index % 16), plan.config.data.files_per_folder)
     return dict.fromkeys(dataset.COLUMNS, "-12.345") | {
         "index": index,
-        **{column: names[kind] for kind, column in synthesis.COLUMN.items()},
+        **{column: names[kind] for kind, column in dataset.FILES.items()},
         "samples": 48000,
         "speech": crops.text([crops.Piece(speech, 1000, 48000, 0)]),
         "noise": crops.text([crops.Piece(noise, 1000, 48000, 0)]),
@@ -85,7 +85,7 @@ def row(index: int, plan: splits.Plan) -> dict:
 def make_files(plan: splits.Plan) -> None:
     """Make sparse files of the right length for every row."""
     for found in manifest.rows(manifest.path_of(plan.config, plan.split)):
-        for kind, column in synthesis.COLUMN.items():
+        for kind, column in dataset.FILES.items():
             path = plan.config.stft.folder(kind, plan.split) / found[column]
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from specmask import audio, cli, enhancer, metrics, mixing, parallel, parity
+from specmask import audio, cli, enhancer, metrics, mixing, parity
 
 
 def main() -> None:
@@ -33,12 +33,11 @@ def main() -> None:
     names = ["si_sdr", "pesq", "stoi"]
     print(f"{len(pairs)} recordings\n level dBFS   " + "".join(f"{n:>9s}" for n in names))
     for level in args.levels:
-        jobs = []
+        rows = []
         for noisy, clean in pairs:
             gain = np.float32(10 ** ((level - mixing.level_db(noisy)) / 20))
             y = enhancer.enhance(gain * noisy, model.rate, model)
-            jobs.append((clean, None, y / gain, model.rate, names))
-        rows = list(parallel.map_chunks(metrics.score_values, jobs, 1, "score"))
+            rows.append(metrics.score(clean, None, y / gain, model.rate, names)[0])
         means = [np.mean([row[name] for row in rows]) for name in names]
         print(f"{level:11.0f}   " + "".join(f"{m:9.4f}" for m in means), flush=True)
 

@@ -112,7 +112,7 @@ def fit(cfg, drawn, folder: Path) -> dict:
             self.inner = network.model
 
         def call(self, noisy, training=None):
-            return network.enhance(noisy, training=training)
+            return network.estimate(noisy, training=training)[0]
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

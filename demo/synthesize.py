@@ -770,11 +770,8 @@ def synthesize(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("out_folder", type=Path, metavar="OUT_FOLDER")
+    parser = cli.parser(__doc__, ini=False)
+    parser.add_argument("out_folder", type=Path, metavar="OUT_FOLDER", help="receives the files")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     return cli.run(synthesize, parser.parse_args(argv))
 

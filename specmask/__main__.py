@@ -25,7 +25,7 @@ def listing() -> str:
     """Return the commands, one a line."""
     lines = [f"  {name:<10s} {summary(name)}" for name in COMMANDS]
     return "\n".join(
-        ["usage: specmask COMMAND [options]", "", *lines, "", "specmask COMMAND --help"]
+        ["usage: specmask COMMAND [options]", "", *lines, "", "specmask COMMAND --help tells more."]
     )
 
 

@@ -27,8 +27,6 @@ from specmask.scoring import Shown
 
 SECTIONS = ("data", "stft", "model", "train")  # what HParams shows
 TARGETS = ("loss", "si_sdr_improvement", "pesq", "stoi")
-
-
 COUNTERS = ("epoch", "step", "learning_rate")  # of a row, that are no curves of validation
 
 

@@ -96,12 +96,21 @@ def state(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             return json.loads(str(file["state"]))
     except DAMAGE as error:
-        raise UserError(f"{path}: damaged checkpoint ({error})") from None
+        raise UserError(
+            f"{path}: damaged checkpoint ({error}); remove it to use an older one"
+        ) from None
 
 
 def digest(path: Path) -> str:
     """Return what tells this file from every other: 24 hexadecimal digits."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+
+
+def weights(folder: Path) -> Path | None:
+    """Return the best weights of a run, else its newest checkpoint, if there are any."""
+    candidates = (folder / "best.npz", *newest_first(folder))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def newest_first(folder: Path) -> list[Path]:
@@ -123,7 +132,7 @@ def prune(folder: Path, keep: int) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove half-written files that a killed run left behind."""
-    for path in folder.glob(".specmask-*"):
+    for path in folder.glob(f"{audio.TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 

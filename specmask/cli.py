@@ -3,8 +3,10 @@
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,14 @@ from specmask.errors import UserError
 
 CLONE = Path(__file__).resolve().parent.parent  # or what the package is installed in
 
+HELP_WIDTH = 100  # columns
+
 EXIT_OK = 0
 EXIT_BROKEN_BOUND = 1  # evaluate.py --gate and --check
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def default_config() -> Path | None:
@@ -32,12 +37,35 @@ def default_config() -> Path | None:
 
 def parser(
     description: str,
+    broken: str = "",
+    ini: bool = True,
     config_help: str = "the INI file (default: config.ini beside the scripts, or in this folder)",
 ) -> argparse.ArgumentParser:
-    """Return a parser with the options that all scripts have: --config, --set, --help."""
+    """Return a parser with what all scripts have: --config, --set, --help, and the exit codes.
+
+    Args:
+        description: what the script does, with examples: its docstring.
+        broken: what exit code 1 says, if the script has it.
+        ini: whether it reads an INI file.
+        config_help: of --config.
+    """
+    codes = {
+        EXIT_OK: "all is well",
+        EXIT_BROKEN_BOUND: broken,
+        EXIT_USER_ERROR: "the input is wrong",
+        EXIT_INTERRUPTED: "stopped by Ctrl-C",
+        EXIT_TERMINATED: "stopped by SIGTERM",
+    }
+    told = "; ".join(f"{code} {meaning}" for code, meaning in codes.items() if meaning)
+    if sys.argv[0].startswith("specmask "):  # not a script of the clone
+        description = re.sub(r"python (?:\w+/)*(\w+)\.py", r"specmask \1", description)
     p = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        epilog=textwrap.fill(f"exit codes: {told}", HELP_WIDTH),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if not ini:
+        return p
     p.add_argument(
         "--config",
         type=Path,
@@ -50,9 +78,16 @@ def parser(
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override one option of the INI file; may be given several times",
+        help="override one option of the INI file, e.g. train.epochs=5; may be given several times",
     )
     return p
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on, for a parser."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
+    return int(text)
 
 
 class Terminated(KeyboardInterrupt):
@@ -68,22 +103,26 @@ def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Names
 
     Returns:
         The action's own code (0 if it gives none), 2 after an error of the user's input,
-        130 after Ctrl-C, 143 after SIGTERM.
+        130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads its output any more.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # names of files may not fit a legacy console's encoding
+    for stream in (sys.stdout, sys.stderr):  # names may not fit a legacy console's encoding
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return action(args) or EXIT_OK
+        code = action(args) or EXIT_OK
+        if sys.stdout:  # what cannot be written any more shows now
+            sys.stdout.flush()
+        return code
     except UserError as error:
         message = str(error)
     except KeyboardInterrupt as stop:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever reads has had enough, as head
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)  # for what is still to be flushed at the end
+        return EXIT_BROKEN_PIPE
     except OSError as error:
         if os.environ.get("SPECMASK_DEBUG"):
             raise

@@ -37,7 +37,7 @@ from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.options.values import SPLITS
-from specmask.part import Part, execute, train_command, write_ini
+from specmask.part import Part, execute, train_command
 from specmask.recipe import OWN_DATA, SHARED_DATA, Budget, Recipe, check
 
 PLAN = "plan.json"
@@ -208,7 +208,7 @@ class Comparison:
             with parallel.engine(config.compute):
                 preparation.make(config)
             path = manifest.path_of(config, "training")
-            self._agree(str(path), provenance.file_digest(path), str(path))
+            self._agree(str(path), checkpoint.digest(path), str(path))
         for config in caches.values():
             preparation.transform(config)
 
@@ -227,10 +227,13 @@ class Comparison:
         paces = self.plan.setdefault("seconds_a_step", {})
         if recipe.slug not in paces:
             ini = self.out / "settings" / f"{recipe.slug}.ini"
-            write_ini(ini, self.settings[recipe])
+            runs.write_config(ini, self.settings[recipe])
             done = execute(train_command(ini, "--pace"), capture=True)
             if done.returncode:
-                raise UserError(f"{recipe.label}: train.py --pace failed for the reason above")
+                raise UserError(
+                    f"{recipe.label}: train.py --pace failed; correct what it says "
+                    "above, and run the same command again"
+                )
             paces[recipe.slug] = float(re.search(r"(\S+) s a step", done.stdout)[1])
             print(f"{recipe.label}: {paces[recipe.slug]} s a step", flush=True)
             _write_json(self.out / PLAN, self.plan)
@@ -248,7 +251,10 @@ class Comparison:
                 self.failed.append(part)
                 print(f"warning: {part.name}: train.py ended with code {code}; left out")
         if not self.done:
-            raise UserError(f"{self.out}: none of the trainings came to its end, see above")
+            raise UserError(
+                f"{self.out}: none of the trainings came to its end; correct what "
+                "they say above, and run the same command again"
+            )
 
     @property
     def done(self) -> list[Part]:

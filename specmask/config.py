@@ -7,6 +7,7 @@ The sections are in :mod:`specmask.options`. ``config.ini`` in the root of the p
 
 import configparser
 import math
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, get_args
 
@@ -102,6 +103,14 @@ class Config(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Value:
+    """An option as it was given, and where: the file or --set."""
+
+    text: Any
+    source: str
+
+
 def section_models() -> dict[str, type[Section]]:
     """Return the model of every section by its field name."""
     return {name: field.annotation for name, field in Config.model_fields.items()}
@@ -116,7 +125,7 @@ def load(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     Raises:
         UserError: for anything that is unknown, of the wrong type or out of range.
     """
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Value]] = {}
     base, source = (Path(path).resolve().parent, str(path)) if path else (Path.cwd(), "defaults")
     for section, key, text in _read(Path(path)) if path else ():
         _put(values, section, key, text, base, source)
@@ -126,7 +135,7 @@ def load(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Conf
         if not equals or not dot:
             raise UserError(f"--set {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
         _put(values, section, key, text.strip(), base=Path.cwd(), source="--set")
-    return _build(values, source, base)
+    return _build(values, f"{source} and --set" if overrides else source, base)
 
 
 def _read(path: Path) -> list[tuple[str, str, str]]:
@@ -168,7 +177,7 @@ def _put(values: dict, section: str, key: str, text: str, base: Path, source: st
         text = _resolve(text, base)
     elif field.annotation is Path and field.default:
         raise UserError(f"{source}: [{spelling(section)}] {spelling(key)}: empty, expected a path")
-    values.setdefault(section.strip().lower(), {})[key] = text
+    values.setdefault(section.strip().lower(), {})[key] = Value(text, source)
 
 
 def _resolve(text: str, base: Path) -> Path:
@@ -180,7 +189,8 @@ def _resolve(text: str, base: Path) -> Path:
 def _build(values: dict, source: str, base: Path) -> Config:
     sections = {}
     for name, model in section_models().items():
-        given = dict(values.get(name, {}))
+        read = values.get(name, {})
+        given = {key: value.text for key, value in read.items()}
         if name == "stft":
             data_path = sections["data"].data_path
             for key in model.model_fields:
@@ -194,7 +204,8 @@ def _build(values: dict, source: str, base: Path) -> Config:
         try:
             sections[name] = model.model_validate(given)
         except ValidationError as error:
-            raise UserError(f"{source}: {_explain(name, model, error)}") from None
+            where, text = _explain(name, model, error)
+            raise UserError(f"{read[where].source if where in read else source}: {text}") from None
     try:
         return Config(**sections)
     except ValidationError as error:
@@ -203,14 +214,15 @@ def _build(values: dict, source: str, base: Path) -> Config:
         ) from None
 
 
-def _explain(section: str, model: type[Section], error: ValidationError) -> str:
+def _explain(section: str, model: type[Section], error: ValidationError) -> tuple[str, str]:
+    """Return the key that is wrong, empty if it is several together, and what is wrong."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return f"[{spelling(section)}] {message}"
+        return "", f"[{spelling(section)}] {message}"
     key = first["loc"][0]
     field = model.model_fields[key]
-    return (
+    return key, (
         f"[{spelling(section)}] {spelling(key)} = {first['input']}: "
         f"{message[0].lower()}{message[1:]} ({field.description}); correct the value"
     )
@@ -249,7 +261,7 @@ def _describe(section: str, key: str, field: Any) -> str:
                 limits[name] = getattr(constraint, name)
     words = {"ge": "from {:g}", "gt": "above {:g}", "le": "to {:g}", "lt": "below {:g}"}
     bounds = " ".join(words[k].format(v) for k, v in limits.items() if abs(v) < 2**31 - 1)
-    choices = get_args(field.annotation) if key not in ("features",) else ()
+    choices = get_args(field.annotation)
     if choices and all(isinstance(c, str) for c in choices):
         bounds = " | ".join(choices)
     elif field.annotation is bool:

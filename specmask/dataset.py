@@ -31,6 +31,8 @@ COLUMNS = (
     "clean_gain", "noise_gain", "peak", "samples", "sample_rate",
     "seed", "additive", "augmentation", "speech", "noise", "clean_digest", "noise_digest",
 )  # fmt: skip
+# The column with the file of each kind.
+FILES = dict(zip(KINDS, ("clean_file", "noise_file", "noisy_file"), strict=True))
 IMPORTED = {"imported": "pair"}  # in the column augmentation
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from specmask import audio, fingerprint, material, parallel, scene, sources, splits, symptoms
+from specmask import audio, fingerprint, material, parallel, splits, symptoms
 from specmask.config import Config
 from specmask.sources import SET_ASIDE, Source
 
@@ -76,9 +76,16 @@ def check(config: Config) -> Report:
     prints = {}
     for group in groups:
         paths = [group.root / s.path for s in group.sources]
-        look = functools.partial(symptoms.examine, fingerprints=group.kind != "noisy")
+        look = functools.partial(_examined, fingerprints=group.kind != "noisy")
         facts = parallel.map_chunks(look, paths, config.compute.workers, f"check {group.option}")
         for source, found in zip(group.sources, facts, strict=True):
+            if isinstance(found, str):
+                split, problem = group.splits[source.path], _problem(found)
+                findings.append(
+                    Finding(group.option, source.path, split, problem, found, SET_ASIDE)
+                )
+                prints[group.root / source.path] = fingerprint.NOTHING
+                continue
             prints[group.root / source.path] = found.pop("print")
             findings += _file_findings(group, source, found, config.data.sample_rate)
     for kind in ("speech", "noise"):
@@ -88,28 +95,33 @@ def check(config: Config) -> Report:
     return Report(findings, groups)
 
 
+def _examined(path: Path, fingerprints: bool) -> dict | str:
+    """Measure a file, or say why that is not possible any more: it may be known from long ago."""
+    try:
+        return symptoms.examine(path, fingerprints)
+    except audio.AudioError as error:
+        return str(error)
+
+
 def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
     """Scan the folders of one end, and carve validation out of training as data_prep.py does."""
     found = material.gather(config, end)
-    rng = scene.generator(config.data.seed, splits.VALIDATION_KEY)
-
-    def part_of(some: list[Source]) -> dict[str, str]:
-        if end == "test":
-            return dict.fromkeys((s.path for s in some), "testing")
-        rate, share = config.data.sample_rate, config.data.validation_share
-        training, validation, _ = sources.carve(some, share, rate, rng)
-        known = {s.path: "validation" for s in validation}
-        return known | {s.path: "training" for s in training}
-
+    if end == "test":
+        lists = found.speech, found.noise
+        known = [dict.fromkeys((s.path for s in some), "testing") for some in lists]
+    else:
+        known = [
+            {s.path: "validation" for s in validation} | {s.path: "training" for s in training}
+            for training, validation, _ in splits.carve(config, found)
+        ]
     speech_option, noise_option = f"clean_{end}_path", f"noise_{end}_path"
-    of_speech = part_of(found.speech)
+    of_speech = known[0]
     groups = [Group(speech_option, "speech", found.speech_root, found.speech, of_speech)]
     if found.pairs:
         own = {p.noisy.path: of_speech[p.clean.path] for p in found.pairs}
         groups.append(Group(speech_option, "noisy", found.noise_root, found.noise, own))
     else:
-        own = part_of(found.noise)
-        groups.append(Group(noise_option, "noise", found.noise_root, found.noise, own))
+        groups.append(Group(noise_option, "noise", found.noise_root, found.noise, known[1]))
     findings = [
         Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE)
         for option, r in found.rejected

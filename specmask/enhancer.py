@@ -111,14 +111,20 @@ def load(
 
 
 def files(path: Path) -> tuple[Path, Path]:
-    """Return the weights and the configuration of a run."""
+    """Return the weights and the configuration of a run, by its folder or its .npz file.
+
+    Raises:
+        UserError: if one of the two is missing.
+    """
     if path.is_dir():
-        best = path / "best.npz"
-        path = next((p for p in (best, *checkpoint.newest_first(path)) if p.is_file()), best)
+        path = checkpoint.weights(path) or path / "best.npz"
     ini = path.with_suffix(".ini")
     ini = ini if ini.is_file() else path.parent / "config.ini"
     if not path.is_file() or not ini.is_file():
-        raise UserError(f"{path}: no trained weights with a config.ini; train some with train.py")
+        raise UserError(
+            f"{path}: no trained weights with a config.ini beside them; name a run folder such as "
+            "cp/run, its .npz file or an export, or train a network with train.py"
+        )
     return path, ini
 
 
@@ -188,8 +194,10 @@ def enhance(samples: np.ndarray, rate: int, model: Enhancer | Path | str) -> np.
     """
     model = model if isinstance(model, Enhancer) else load(model)
     x = np.asarray(samples, np.float32)
-    if x.ndim not in (1, 2) or not np.isfinite(x).all():
-        raise ValueError(f"expected finite [samples] or [samples, channels], got {x.shape}")
+    if x.ndim not in (1, 2):
+        raise ValueError(f"expected [samples] or [samples, channels], found {list(x.shape)}")
+    if not np.isfinite(x).all():
+        raise ValueError("expected finite samples, found NaN or infinite ones")
     if not x.size:
         return x
     return stream.together([(x.reshape(len(x), -1), rate)], model)[0].reshape(x.shape)

@@ -29,6 +29,7 @@ from specmask.errors import UserError
 CHUNK = 1 << 20
 TRIES = 5
 TIMEOUT_SECONDS = 60
+RETRY_SECONDS = 1.0  # the first pause is twice this, and each after it twice the one before
 UNPACKED_FACTOR = {".zip": 2.0, ".gz": 1.1}  # space for the content, as a multiple of the archive
 RESERVE_BYTES = 100 << 20
 
@@ -149,9 +150,6 @@ def download(archive: Archive, store: Path, tell: Callable[[str], None] = print)
     return path
 
 
-RETRY_SECONDS = 1.0
-
-
 def _transfer(archive: Archive, part: Path) -> _Answer:
     """Get what is missing of a file; an OSError if it breaks off."""
     have = part.stat().st_size if part.is_file() else 0
@@ -225,7 +223,6 @@ def _version_file(part: Path) -> Path:
 def _tested(archive: Archive, part: Path, size: int) -> str:
     """Test a whole file and say by what; remove it if it is wrong."""
     found = part.stat().st_size
-    problem = ""
     if size and found != size:
         problem = f"{found} bytes, expected {size}"
     elif archive.md5 and (md5 := _md5(part)) != archive.md5:

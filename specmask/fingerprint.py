@@ -32,6 +32,7 @@ OVERLAP_SECONDS = 10  # that are compared sample by sample
 SEARCH_SECONDS = 0.05  # around the offset that was voted for
 SAME = 0.8  # correlation from which on two recordings count as the same
 
+NOTHING = np.zeros(0, np.uint32), np.zeros(0, np.int32)  # of what is too short
 _EDGES = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME / RATE
 _BITS = (1 << np.arange(BANDS - 1, dtype=np.uint32)).astype(np.uint32)
 
@@ -45,9 +46,8 @@ def fingerprint(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         uint32 [kept] and int32 [kept].
     """
-    nothing = np.zeros(0, np.uint32), np.zeros(0, np.int32)
     if len(x) < FRAME + (LAG + 1) * HOP:
-        return nothing
+        return NOTHING
     window = np.hanning(FRAME).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(x, FRAME)[::HOP]
     edges = np.round(_EDGES).astype(int)

@@ -141,7 +141,7 @@ def _in_this_process(
     jobs: Sequence[Job], model: Enhancer, block_seconds: float, format: str
 ) -> Iterator[Result]:
     """Enhance files one after the other, neighbours that are short together."""
-    sizes = {job.source: job.source.stat().st_size for job in jobs}
+    sizes = {job.source: _size(job.source) for job in jobs}
     options = {"unit": "B", "unit_scale": True, "disable": None, "smoothing": 0.05}
     with tqdm(total=sum(sizes.values()), desc="enhance", **options) as bar:
         waiting: list[Job] = []
@@ -163,6 +163,13 @@ def _in_this_process(
         for result in _together(waiting, model, format):
             bar.update(sizes[result.job.source])
             yield result
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a broken link: opening it tells the reason
+        return 0
 
 
 def _is_short(path: Path, seconds: float) -> bool:
@@ -206,7 +213,10 @@ def _jobs(source: Path, target: Path, glob: str, format: str) -> list[Job]:
     elif source.is_dir():
         root, names = source, [name for name in audio.files(source) if name.match(glob)]
     else:
-        raise UserError(f"{source}: no such file or folder; name what to enhance")
+        raise UserError(
+            f"{source}: no such file or folder; name a recording or a folder of "
+            "some, or make the test set with python data/data_prep.py"
+        )
     inside = target.resolve()
     if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
         raise UserError(f"{target}: is the input folder itself; name another folder for the output")

@@ -36,7 +36,10 @@ class Live:
 
     def __init__(self, model: Enhancer, block_seconds: float = 0.01):
         if not model.causal:
-            raise UserError("the network is not causal and cannot run live; choose a causal one")
+            raise UserError(
+                "the network is not causal: it hears a recording as a whole and cannot run live; "
+                "name a causal run with --set enhance.checkpoint=cp/RUN"
+            )
         self.model, self.rate = model, model.rate
         self.block = max(1, round(block_seconds * self.rate))
         self.streamer = Streamer(model)

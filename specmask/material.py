@@ -108,6 +108,6 @@ def leaks(config: Config, training: Material, testing: Material) -> list[str]:
             sources.refuse_leaks(known, found, f"[data] {option}: {kind}")
         except UserError as error:
             if config.data.leaks == "refuse":
-                raise
+                raise UserError(f"{error}, or set [data] leaks = warn") from None
             warnings.append(str(error))
     return warnings

@@ -153,11 +153,6 @@ def sdr(clean: np.ndarray, enhanced: np.ndarray) -> float:
     return foreign("fast_bss_eval", compute)
 
 
-def score_values(job: tuple) -> dict[str, float]:
-    """Return only the values of ``score(*job)``: what a pool of processes is given."""
-    return score(*job)[0]
-
-
 def score(
     clean: np.ndarray,
     noisy: np.ndarray | None,

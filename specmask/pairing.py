@@ -17,15 +17,16 @@ from pathlib import Path, PurePosixPath
 
 from specmask import audio, baselines, oracles
 from specmask.errors import UserError
+from specmask.layouts import counterpart
 from specmask.options.values import SPLITS
 
 NOISY = "noisy"
 BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)
 
 # noisy12_SNRdb_-3.00_clnsp12, as data_prep and MS-SNSD name their files
-_OUR_NAME = re.compile(r"^noisy.*_SNRdb_(?P<snr>-?(?:[\d.]+|inf))_(?P<clean>clnsp.+)$")
+_OUR_NAME = re.compile(r"^noisy.*_SNRdb_(?P<snr>-?(?:[\d.]+|inf))_clnsp.+$")
 # sp01_car_sn5, as NOIZEUS does
-_NOIZEUS_NAME = re.compile(r"^(?P<clean>sp\d+)_(?P<noise>.+)_sn(?P<snr>-?\d+)$")
+_NOIZEUS_NAME = re.compile(r"^sp\d+_(?P<noise>.+)_sn(?P<snr>-?\d+)$")
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def pair(clean_dir: Path, enhanced_dir: Path) -> list[Pair]:
     """Find the clean file of every enhanced one, and see that no clean file is left over.
 
     Files belong together that have the same name, the same name without folders, or that a
-    naming of noisy files connects: noisy12_SNRdb_-3.00_clnsp12 with clnsp12 (data_prep,
-    MS-SNSD), sp01_car_sn5 with sp01 (NOIZEUS). One clean file may have many enhanced ones.
+    naming of noisy files connects, see :func:`specmask.layouts.counterpart`. One clean file may
+    have many enhanced ones.
 
     Returns:
         pairs, sorted by name.
@@ -319,8 +320,7 @@ def _counterpart(
     if name in clean:
         return name
     bare = stem(name)
-    match = _OUR_NAME.match(bare) or _NOIZEUS_NAME.match(bare)
-    for candidate in (bare, match["clean"] if match else bare):
+    for candidate in (bare, counterpart(bare)):
         names = by_stem.get(candidate, [])
         if len(names) > 1:
             raise UserError(

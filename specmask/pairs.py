@@ -23,7 +23,7 @@ from specmask import audio, layouts, sources
 from specmask.audio import Rejected
 from specmask.config import Config
 from specmask.errors import UserError
-from specmask.layouts import Layout
+from specmask.layouts import NOIZEUS, Layout
 from specmask.mixing import FULL_SCALE, Mixture, to_int16
 from specmask.sources import Source
 
@@ -31,13 +31,6 @@ TOLERANCE_SECONDS = 0.05  # by which the lengths of a pair may differ; the longe
 LARGEST = 32767 / FULL_SCALE
 FRAME_SECONDS = 0.032
 LARGEST_SPEECH_SHARE = 0.1  # of the noise, for a sum
-
-_NOIZEUS = re.compile(r"^(sp\d\d)_(\w+)_sn(-?\d+)$")
-_HOLDS_NAME = (
-    (re.compile(r"_(clnsp\d+)$"), "{}"),
-    (_NOIZEUS, "{}"),
-    (re.compile(r"_fileid_(\d+)$"), "clean_fileid_{}"),
-)
 
 
 @dataclass(frozen=True)
@@ -76,12 +69,12 @@ def find(root: Path, split: str) -> tuple[str, dict[str, str]]:
         by_name = {_plain(f, clean): f for f in files} | {PurePosixPath(f).stem: f for f in files}
         for path in audio.files(root / noisy):
             name = f"{noisy}/{path.as_posix()}"
-            match = by_name.get(_plain(name, noisy)) or by_name.get(counterpart(path.stem))
+            match = by_name.get(_plain(name, noisy)) or by_name.get(layouts.counterpart(path.stem))
             if match:
                 found[name] = match
     if not found and "clean" in inside:
         found = _noizeus(root)
-    if found and all(_NOIZEUS.match(PurePosixPath(n).stem) for n in found):
+    if found and all(NOIZEUS.match(PurePosixPath(n).stem) for n in found):
         return "NOIZEUS", found
     return (
         "VoiceBank+DEMAND"
@@ -92,21 +85,12 @@ def find(root: Path, split: str) -> tuple[str, dict[str, str]]:
 
 def _noizeus(root: Path) -> dict[str, str]:
     clean = {p.stem: f"clean/{p.as_posix()}" for p in audio.files(root / "clean")}
-    noisy = {p.as_posix(): _NOIZEUS.match(p.stem) for p in audio.files(root)}
+    noisy = {p.as_posix(): NOIZEUS.match(p.stem) for p in audio.files(root)}
     return {name: clean[m[1]] for name, m in noisy.items() if m and m[1] in clean}
 
 
 def _plain(path: str, folder: str) -> str:
     return str(PurePosixPath(path).relative_to(folder).with_suffix(""))
-
-
-def counterpart(stem: str) -> str:
-    """Return the name of the clean file that the name of a noisy one tells; else the same name."""
-    for pattern, form in _HOLDS_NAME:
-        match = pattern.search(stem)
-        if match:
-            return form.format(match[1])
-    return stem
 
 
 def noise_types(root: Path) -> dict[str, str]:
@@ -197,9 +181,7 @@ def _fits(name: str, pattern: str) -> bool:
 def _namer(root: Path, found: dict[str, str], config: Config):
     speech = {PurePosixPath(c) for c in found.values()}
     types = noise_types(root)
-    inner = {
-        p: PurePosixPath(*p.parts[1:]) for p in speech
-    }  # without the folder of all clean files
+    inner = {p: PurePosixPath(*p.parts[1:]) for p in speech}  # below the folder of clean files
     level = config.data.speaker_folder
     layout = Layout(
         "speech", folders=layouts.speaker_folders({p.parent for p in inner.values()}, level)
@@ -208,7 +190,7 @@ def _namer(root: Path, found: dict[str, str], config: Config):
     def name_of(path: PurePosixPath) -> layouts.Name | None:
         name = str(path)
         if name in found:
-            match = _NOIZEUS.match(path.stem)
+            match = NOIZEUS.match(path.stem)
             return f"noisy:{name}", match[2] if match else types.get(path.stem, "")
         if path in speech:
             return layout.name_of(inner[path])

@@ -7,7 +7,7 @@ Conventions:
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,8 @@ def check(
 def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]]:
     """Return some recordings of a folder, evenly chosen, and their clean ones where they are.
 
+    What is no sound file is passed over.
+
     Raises:
         UserError: if there are none.
     """
@@ -83,16 +85,34 @@ def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]
         found = [(p.enhanced, p.clean) for p in pairing.pair(clean, noisy)]
     else:
         found = [(noisy / name, None) for name in audio.files(noisy)]
+    found = [pair for pair in found if all(path is None or _opens(path) for path in pair)]
     if not found:
         raise UserError(f"{noisy}: no recordings to compare on; name a folder by --noisy")
     return found[:: max(1, len(found) // count)][:count]
 
 
+def _opens(path: Path) -> bool:
+    try:
+        with audio.opened(path) as file:
+            return file.frames > 0
+    except audio.AudioError:
+        return False
+
+
 def read(path: Path, rate: int) -> np.ndarray:
-    """Return the first channel of a recording's first seconds at a rate: [samples]."""
-    with audio.opened(path) as file:
-        frames = SECONDS * file.samplerate
-    samples, own = audio.read(path, frames=frames)
+    """Return the first channel of a recording's first seconds at a rate: [samples].
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        with audio.opened(path) as file:
+            frames = SECONDS * file.samplerate
+        samples, own = audio.read(path, frames=frames)
+    except audio.AudioError as error:
+        raise UserError(
+            f"{path}: {error}; remove it, or name other recordings by --noisy"
+        ) from None
     return audio.resample(samples[:, 0], own, rate)
 
 
@@ -158,8 +178,3 @@ def broken(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if export.INT8 not in row.name and not row.difference <= TOLERANCE
     ]
-
-
-def as_dicts(rows: Sequence[Row]) -> list[dict]:
-    """Return the rows for JSON."""
-    return [asdict(row) for row in rows]

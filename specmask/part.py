@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specmask import audio, checkpoint, cli, runs
+from specmask import checkpoint, cli, runs
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
@@ -70,7 +70,7 @@ class Part:
                     f"{self.ini}: this training was begun with other settings "
                     f"({'; '.join(changed)}); set them back, or name another folder with --out"
                 )
-        write_ini(self.ini, self.config)
+        runs.write_config(self.ini, self.config)
 
 
 def train_command(ini: Path, *options: str) -> list[str]:
@@ -100,9 +100,3 @@ def execute(command: Sequence[str], capture: bool = False) -> subprocess.Complet
     if process.returncode == cli.EXIT_TERMINATED:
         raise cli.Terminated
     return subprocess.CompletedProcess(command, process.returncode, out)
-
-
-def write_ini(path: Path, config: Config) -> None:
-    """Write a configuration, complete or not at all."""
-    with audio.replacing(path) as temporary:
-        temporary.write_text(configuration.render(config), encoding="utf-8")

@@ -161,9 +161,13 @@ def dnsmos(enhanced: np.ndarray, rate: int) -> dict[str, float]:
         sig (the speech), bak (the background) and ovrl (the whole).
 
     Raises:
-        MetricError: if the network is not installed or the recording is silent.
+        MetricError: if the network is not installed, or the recording silent or not finite.
     """
-    x, _ = checked(enhanced, enhanced, name="enhanced")
+    x = np.asarray(enhanced, np.float64)
+    if not np.isfinite(x).all():
+        raise MetricError("enhanced holds NaN or infinite samples")
+    if not x.size or is_silent(x):
+        raise MetricError("enhanced is silent")
     x = audio.resample(x, rate, DNSMOS_RATE)
     length = int(DNSMOS_SECONDS * DNSMOS_RATE)
     while len(x) < length:

@@ -5,7 +5,6 @@ Conventions:
     be moved. Digests are of the bytes of files, 24 hexadecimal digits.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from specmask import config as configuration
 from specmask import evaluation, oracles, pairing
+from specmask.checkpoint import digest
 from specmask.config import Config
 from specmask.errors import UserError
 
@@ -41,7 +41,7 @@ def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
         | {"ideal": inputs["ideal"] and asdict(inputs["ideal"])},
         "config": configuration.render(settings),
         "checkpoints": {name: checkpoint(path) for name, path in inputs["systems"].items()},
-        "manifest": manifest and {"name": manifest.name, "digest": file_digest(manifest)},
+        "manifest": manifest and {"name": manifest.name, "digest": digest(manifest)},
         "git": git_revision(),
         "versions": {"python": platform.python_version()} | evaluation.versions(),
     }
@@ -79,11 +79,6 @@ def checkpoint(folder: Path) -> str | None:
         return json.loads((folder / LOG).read_text(encoding="utf-8")).get("model")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def file_digest(path: Path) -> str:
-    """Return the digest of a file's bytes."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
 
 
 def git_revision() -> str | None:

@@ -71,16 +71,20 @@ def read_transcripts(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); name transcripts") from None
+        raise UserError(f"{path}: cannot be read as text ({error}); expected transcripts") from None
     found = {}
     for number, line in enumerate(lines, 1):
         name, tab, words = line.partition("\t")
         if line.strip() and not (tab and name and normalise(words)):
-            raise UserError(f"{path}, line {number}: expected FILE, a tab, and its words")
+            raise UserError(
+                f"{path}, line {number}: expected FILE, a tab, and its words; found {line[:40]!r}"
+            )
         if line.strip():
             text = found.setdefault(_key(name), normalise(words))
             if text != normalise(words):
-                raise UserError(f"{path}, line {number}: other words for {name} than before")
+                raise UserError(
+                    f"{path}, line {number}: other words for {name} than before; keep one"
+                )
     if not found:
         raise UserError(f"{path}: no transcripts; expected lines of FILE, a tab, and its words")
     return found
@@ -111,7 +115,7 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
         from pocketsphinx import Decoder
     except ImportError:
         raise UserError(
-            "word errors need pocketsphinx and jiwer; pip install 'specmask[asr]'"
+            "--transcripts: word errors need pocketsphinx and jiwer; pip install 'specmask[asr]'"
         ) from None
     # Without the second pass over the lattice: what it finds depends on the files heard before.
     decoder = Decoder(lm=None, loglevel="FATAL", wip=WORD_PENALTY, cmn="batch", bestpath=False)
@@ -140,7 +144,7 @@ def _pronounce(word: str, look_up: Callable[[str], str | None]) -> str:
         parts = [look_up(word[:cut]), look_up(word[cut:])]
         if all(parts):
             return " ".join(parts)
-    raise UserError(f"transcripts: the recogniser cannot pronounce {word!r}; leave its file out")
+    raise UserError(f"--transcripts: the recogniser cannot pronounce {word!r}; leave its file out")
 
 
 def errors(said: Sequence[str], heard: Sequence[str | None]) -> Errors:
@@ -229,7 +233,8 @@ def recognise(
             todo.append((task.system, task.name, said, task))
     if not todo:
         raise UserError(
-            f"transcripts: none for {tasks[0].clean_file}; name them as the clean files are named"
+            f"--transcripts: none for {tasks[0].clean_file} or another clean file; expected lines "
+            "of the name of a clean file, a tab, and its words"
         )
 
     def listen(item: tuple) -> dict:

@@ -102,9 +102,9 @@ def choose(
     return existing[-1], changes(existing[-1], config)
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write the configuration that a run goes on with into its folder."""
-    with audio.replacing(folder / "config.ini") as temporary:
+def write_config(path: Path, config: Config) -> None:
+    """Write a configuration as an INI file, complete or not at all."""
+    with audio.replacing(path) as temporary:
         temporary.write_text(configuration.render(config), encoding="utf-8")
 
 
@@ -148,9 +148,8 @@ def load_initial_weights(path: Path, config: Config, variables: list[Any]) -> Pa
         UserError: if there is none, or it is of another network.
     """
     folder = path if path.is_dir() else path.parent
-    candidates = [path / "best.npz", *checkpoint.newest_first(path)] if path.is_dir() else [path]
-    file = next((p for p in candidates if p.is_file()), None)
-    if file is None:
+    file = checkpoint.weights(path) if path.is_dir() else path
+    if file is None or not file.is_file():
         raise UserError(
             f"[train] initial_weights = {path}: found no weights there; name a run folder in cp/ "
             "or an .npz file"

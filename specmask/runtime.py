@@ -9,6 +9,7 @@ Conventions:
     files carry it in their metadata, LiteRT files have it beside them (``step.json``).
 """
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -172,8 +173,6 @@ def session(path: Path, threads: int = 1) -> Any:
 
 
 def _module(name: str, package: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError:

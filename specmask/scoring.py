@@ -102,7 +102,7 @@ def _score(jobs: list[Job]) -> list[tuple[dict[str, float], Shown | None]]:
 
 def _score_one(job: Job) -> tuple[dict[str, float], Shown | None]:
     w = job.waves
-    values = metrics.score_values((w["clean"], w["noisy"], w["enhanced"], job.rate, METRICS))
+    values = metrics.score(w["clean"], w["noisy"], w["enhanced"], job.rate, METRICS)[0]
     if job.mask is None:
         return values, None
     drawn = {

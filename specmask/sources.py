@@ -273,7 +273,8 @@ def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], 
     if source.length < 4 * gap:
         raise UserError(
             f"{source.path}: the only file, {source.length / rate:.1f} s; expected at least "
-            f"{4 * GAP_SECONDS:g} s to take training and validation from it; add recordings"
+            f"{4 * GAP_SECONDS:g} s to take training and validation from it; add "
+            "recordings, or set [data] total_validation_files = 0"
         )
     # either part has at least the length of the gap
     cut = source.stop - min(max(gap, round(share * source.length)), source.length - 2 * gap)

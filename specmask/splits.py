@@ -17,6 +17,7 @@ from specmask.audio import Rejected
 from specmask.config import Config
 from specmask.crops import Piece
 from specmask.errors import UserError
+from specmask.material import Material
 from specmask.options.values import SPLITS
 from specmask.pairs import Pair
 from specmask.scene import generator
@@ -117,13 +118,7 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
     data = config.data
     training = material.gather(config, "train")
     rejected: dict[str, list[Rejected]] = {"training": training.set_aside(), "testing": []}
-    rng = generator(data.seed, VALIDATION_KEY)
-    # the noise of a pair goes with its speech
-    kinds = (training.speech,) if training.pairs else (training.speech, training.noise)
-    if data.total_validation_files:
-        parts = [sources.carve(k, data.validation_share, data.sample_rate, rng) for k in kinds]
-    else:
-        parts = [(found, [], []) for found in kinds]
+    parts = carve(config, training)
     warnings = [
         f"{what}: {warning}"
         for what, part in zip(("speech", "noise"), parts, strict=False)
@@ -150,6 +145,20 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
         plans.append(Plan(config, "testing", *roots, *found, responses, test.pairs, test.layout))
     _refuse_single_speakers(plans)
     return plans, warnings, rejected
+
+
+def carve(config: Config, training: Material) -> list[tuple[list[Source], list[Source], list[str]]]:
+    """Divide what there is for training between training and validation.
+
+    Returns:
+        training sources, validation sources and warnings of the speech, and the same of the
+        noise; of pairs those of the speech alone, since the noise of a pair goes with its speech.
+    """
+    data, rng = config.data, generator(config.data.seed, VALIDATION_KEY)
+    kinds = (training.speech,) if training.pairs else (training.speech, training.noise)
+    if not data.total_validation_files:
+        return [(found, [], []) for found in kinds]
+    return [sources.carve(k, data.validation_share, data.sample_rate, rng) for k in kinds]
 
 
 def _responses(config: Config) -> tuple[list[rooms.Response], list[Rejected]]:

@@ -25,7 +25,6 @@ from specmask.splits import Plan
 
 HEADER_BYTES = 44  # of a WAV file
 BLOCK_BYTES = 4096  # a file takes whole blocks of a disk
-COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
 _OURS = re.compile(r"^(?:clnsp(\d+)|noisy(\d+)_SNRdb_-?[\d.inf]+(?:_clnsp\d+)?)\.wav$")
 
 
@@ -134,7 +133,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
             continue
         size = HEADER_BYTES + 2 * int(row["samples"]) if row["samples"].isdecimal() else 0
         there[index] = all(
-            marks[index] == _mark(row[COLUMN[kind]], size)
+            marks[index] == _mark(row[dataset.FILES[kind]], size)
             for kind, marks in zip(KINDS, found, strict=True)
         )
     interrupted = any(part.exists() for part in parts[1:])

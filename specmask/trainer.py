@@ -148,7 +148,7 @@ class Trainer:
         if changes:
             self.save()
         if self.team.chief and (changes is None or changes):
-            runs.write_config(self.folder, self.config)
+            runs.write_config(self.folder / "config.ini", self.config)
 
     def _start(self) -> None:
         path = self.config.train.initial_weights

@@ -44,9 +44,11 @@ def write(plan: Plan) -> Path | None:
     """
     path = plan.config.data.data_path / f"transcripts_{plan.split}.tsv"
     said = find(plan.speech_root)
+    if not said:
+        return None
     lengths = {s.path: s.length for s in plan.speech}
     lines = []
-    for row in manifest.read(plan.config, plan.split) if said else []:
+    for row in manifest.stream(plan.config, plan.split):
         pieces = json.loads(row["speech"])
         words = [said.get(PurePosixPath(p["path"]).stem) for p in pieces]
         allowed = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
@@ -55,8 +57,6 @@ def write(plan: Plan) -> Path | None:
         )
         if pieces and whole and all(words):
             lines.append(f"{PurePosixPath(row['clean_file']).stem}\t{' '.join(words)}\n")
-    if not said:
-        return None
     if not lines:
         path.unlink(missing_ok=True)
         return None

@@ -14,8 +14,8 @@ from specmask.options.values import KINDS, SPLITS
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
 PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError)  # of a row that was changed by hand
 COLUMNS = ("split", "index", "file", "mismatch")
-_FILES = dict(zip(KINDS, ("clean_file", "noise_file", "noisy_file"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _verify_split(config: Config, split: str) -> Verdict:
 def _strangers(config: Config, split: str, rows: list[dict[str, str]]) -> list[Mismatch]:
     """Find audio in the folders that no row names; files of a larger set before are no mistake."""
     found = []
-    for kind, column in _FILES.items():
+    for kind, column in dataset.FILES.items():
         folder = config.stft.folder(kind, split)
         known = {row[column] for row in rows}
         there = {p.as_posix() for p in audio.files(folder)} if folder.is_dir() else set()
@@ -86,9 +86,16 @@ def _strangers(config: Config, split: str, rows: list[dict[str, str]]) -> list[M
 
 def check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str, str]]:
     """Return (file, what is wrong) for everything in the files of a row that its row denies."""
+    try:
+        return _check_row(row, config, split)
+    except NONSENSE as error:
+        return [("", f"the row cannot be understood ({type(error).__name__}: {error})")]
+
+
+def _check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     arrays = {}
-    for kind, column in _FILES.items():
+    for kind, column in dataset.FILES.items():
         try:
             arrays[kind] = _samples(config.stft.folder(kind, split) / row[column], row)
         except audio.AudioError as error:
@@ -188,11 +195,16 @@ def render(
             f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
             f"{manifest.path_of(config, split)}"
         ) from None
+    except NONSENSE as error:
+        raise UserError(
+            f"{manifest.path_of(config, split)}: row {index} cannot be understood "
+            f"({type(error).__name__}: {error}); make it again with data_prep.py --overwrite"
+        ) from None
     arrays = dict(zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True))
     if output.suffix.lower() == ".wav":
         files = {output: mixture.noisy}
     else:
-        files = {output / row[_FILES[kind]]: arrays[kind] for kind in KINDS}
+        files = {output / row[dataset.FILES[kind]]: arrays[kind] for kind in KINDS}
     taken = next((p for p in files if p.exists()), None)
     if taken and not overwrite:
         raise UserError(

@@ -106,8 +106,7 @@ def test_scores_are_made_here_when_a_worker_was_killed(job):
     scores = scoring.Scores([([job], lost), ([job], fine)])
     assert scores.ready()
     means, by_snr, files = scores.collect()
-    wanted = metrics.score_values(
-        (job.waves["clean"], job.waves["noisy"], job.waves["enhanced"], job.rate, scoring.METRICS)
-    )
+    waves = (job.waves[name] for name in ("clean", "noisy", "enhanced"))
+    wanted = metrics.score(*waves, job.rate, scoring.METRICS)[0]
     assert means == pytest.approx(wanted) and by_snr == {5.0: pytest.approx(wanted)}
     assert len(files) == 2

@@ -4,7 +4,7 @@ import errno
 import os
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import pytest
@@ -105,6 +105,30 @@ def test_names_that_the_console_cannot_show():
     assert done.stderr == "error: caf\\udce9 \\u4e2d.wav: bad\n"
 
 
+def test_nobody_reads_any_more():
+    program = (
+        "import sys\n"
+        "from specmask import cli\n"
+        "def act(args):\n"
+        "    sys.stdin.read()\n"
+        "    print('x' * 100_000)\n"
+        "raise SystemExit(cli.run(act, None))"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == cli.EXIT_BROKEN_PIPE
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "x"])
+def test_numbers_from_one_on(text):
+    assert cli.positive("12") == 12
+    with pytest.raises(ArgumentTypeError, match="expected a whole number from 1 on"):
+        cli.positive(text)
+
+
 def test_options():
     args = cli.parser("what it does").parse_args(["--set", "a.b=1", "--set", "c.d=2"])
     assert args.set == ["a.b=1", "c.d=2"]
@@ -118,10 +142,16 @@ def test_help_is_quick_and_complete(script, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", HELP, str(ROOT / script)],
         cwd=ROOT / script.rpartition("/")[0],
+        env=os.environ | {"COLUMNS": "100"},
         capture_output=True,
         text=True,
     )
     assert done.stderr == "0 []\n"
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith("example") for line in lines)
+    assert any(line.startswith("  python ") and Path(script).name in line for line in lines)
+    assert "exit codes: 0 all is well; " in done.stdout
     ini = [] if script == "data/fetch.py" else ["--config FILE", "--set SECTION.KEY=VALUE"]
     for word in ("--help", *ini):  # what is downloaded depends on no INI file
         assert word in done.stdout
@@ -152,6 +182,8 @@ def test_the_package_lists_its_commands(tmp_path):
     shown = specmask("stft", "--help", cwd=tmp_path)
     assert shown.returncode == 0
     assert shown.stdout.startswith("usage: specmask stft ")
+    assert "  specmask stft --config recipes/bench.ini" in shown.stdout
+    assert max(map(len, listed.stdout.splitlines())) <= 100
     printed = specmask("config", cwd=tmp_path)
     assert printed.stdout == (ROOT / "config.ini").read_text(encoding="utf-8")
 

@@ -282,6 +282,12 @@ def test_dnsmos_is_that_of_its_package():
     assert_allclose([found[k] for k in found], [expected[f"{k}_mos"] for k in found], atol=1e-4)
 
 
+def test_dnsmos_of_nothing_to_hear():
+    for x, reason in ((np.zeros(RATE), "enhanced is silent"), (np.full(9, np.nan), "NaN")):
+        _, reasons = metrics.score(noise(len(x)), None, x, RATE, metrics.DNSMOS)
+        assert reason in reasons["dnsmos_sig"]
+
+
 def test_dnsmos_that_is_not_there_is_a_reason(monkeypatch):
     perceptual._dnsmos_session.cache_clear()
     monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: None)

@@ -309,6 +309,15 @@ def test_overrides_are_as_strict_as_the_file(tmp_path, override):
     assert "--set" in refused(tmp_path, "", override)
 
 
+def test_an_error_names_the_place_of_the_value(tmp_path):
+    text = "[train]\nepochs = many\n"
+    assert "some.ini: [train] epochs = many" in refused(tmp_path, text, "train.seed=3")
+    message = refused(tmp_path, "[train]\nseed = 3\n", "train.epochs=many")
+    assert "some.ini" not in message and "--set: [train] epochs = many" in message
+    both = refused(tmp_path, "[STFT]\nhop_size = 0.02\n", "stft.window_length=0.01")
+    assert "some.ini and --set: [STFT] hop_size = 0.02 s is longer" in both
+
+
 def test_the_last_override_wins(tmp_path):
     found = load_text(tmp_path, "[data]\nseed = 1\n", "data.seed=2", " data.seed = 3 ")
     assert found.data.seed == 3
@@ -368,7 +377,8 @@ def test_types_and_ranges(tmp_path, option):
     message = refused(tmp_path, "", option)
     assert f"[{section}] {key}" in message
     assert value.rpartition(", ")[2] in message
-    assert refused(tmp_path, f"[{section}]\n{key} = {value}\n") == message  # the same from a file
+    from_file = refused(tmp_path, f"[{section}]\n{key} = {value}\n")
+    assert from_file == message.replace("--set", str(tmp_path / "some.ini"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import scipy.signal
 import soxr
 from conftest import RATE, data_overrides, hiss, make_corpus, save, settings_args, speechlike, tone
 
-from specmask import fingerprint, symptoms
+from specmask import audio, fingerprint, symptoms
 
 
 def voice(seed: int, seconds: float = 3) -> np.ndarray:
@@ -199,6 +199,27 @@ def test_the_list_can_be_followed(folders, tmp_path):
 def test_leaks_that_are_wanted(folders, tmp_path):
     code, rows, _ = run(folders, tmp_path / "out", data__leaks="warn")
     assert code == 0 and {r["plan"] for r in rows if "leak" in r["problem"]} == {"keep"}
+
+
+def test_a_recording_that_is_known_and_cannot_be_read_any_more(folders, tmp_path, monkeypatch):
+    examine = symptoms.examine
+
+    def refuses_one(path: Path, fingerprints: bool = True) -> dict:
+        if path.name == lost:
+            raise audio.AudioError("not readable: Permission denied")
+        return examine(path, fingerprints)
+
+    lost = "dc.wav"
+    monkeypatch.setattr(symptoms, "examine", refuses_one)
+    _, rows, _ = run(folders, tmp_path / "out", compute__workers=1)
+    found = [r for r in rows if r["path"].endswith(lost) and r["problem"] == "unreadable"]
+    assert found and {r["plan"] for r in found} == {"set aside"}
+
+
+def test_without_validation_files_nothing_is_taken_for_them(folders, tmp_path):
+    _, rows, text = run(folders, tmp_path / "out", data__total_validation_files=0)
+    assert " for training" in text and " for validation" not in text
+    assert {r["split"] for r in rows} <= {"", "training", "testing"}
 
 
 def test_good_recordings(tmp_path):

@@ -150,6 +150,15 @@ def test_parity_report(exported):
     assert "step_int8.onnx" in (exported[1] / "exports/parity.md").read_text()
 
 
+def test_recordings_to_compare_on(tmp_path):
+    save(tmp_path / "a.wav", runs.signal(900), 8000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    assert parity.pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(UserError, match="no recordings to compare on"):
+        parity.pairs(tmp_path, tmp_path / "none", 5)
+
+
 def test_a_wrong_export_is_noticed():
     row = parity.Row("step.onnx", 1, float("nan"), None, None, None, 1)
     assert parity.broken([row]) and not parity.broken([parity.Row("a", 1, 1e-5, 0, 0, 1, 1)])

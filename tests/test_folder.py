@@ -34,6 +34,14 @@ def same_but_for_rounding(source, target, step: float) -> None:
     np.testing.assert_allclose(audio.read(target)[0], audio.read(source)[0], atol=step)
 
 
+def test_a_broken_link_does_not_stop_the_rest(identity, tmp_path):
+    save(tmp_path / "in" / "a.wav", signal(900), 8000)
+    (tmp_path / "in" / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1)
+    assert done.done == 1 and [r.path for r in done.rejected] == ["b.wav"]
+    assert "No such file" in done.rejected[0].reason
+
+
 # ---------------------------------------------------------------- formats
 
 STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-21, "PCM_32": 2**-21}

@@ -23,6 +23,7 @@ from specmask.pairing import Condition
         ("clnsp12.wav", "x/noisy12_SNRdb_inf_clnsp12.wav"),
         ("sp01.flac", "sp01_car_sn5.wav"),
         ("sp01.flac", "sp01_subway_train_sn15.wav"),
+        ("clean_fileid_7.wav", "book_1_door_snr27_fileid_7.wav"),
         ("noisy1_SNRdb_-3.00.wav", "noisy1_SNRdb_-3.00.wav"),
     ],
 )

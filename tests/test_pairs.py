@@ -11,7 +11,7 @@ import scipy.signal
 import soundfile as sf
 from conftest import data_config, hiss, make_corpus, save, speechlike
 
-from specmask import audio, dataset, mixing, pairs, splits
+from specmask import audio, dataset, layouts, mixing, pairs, splits
 from specmask.errors import UserError
 
 RATE = project.RATE
@@ -86,7 +86,7 @@ def test_noizeus_by_its_names(where, tmp_path):
     ],
 )
 def test_the_name_of_the_clean_file(noisy, clean):
-    assert pairs.counterpart(noisy) == clean
+    assert layouts.counterpart(noisy) == clean
 
 
 # ---------------------------------------------------------------- is it a sum?

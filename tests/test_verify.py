@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from conftest import data_config, data_overrides, settings_args, snapshot
 
-from specmask import splits, synthesis, verify
+from specmask import dataset, splits, synthesis, verify
 from specmask.errors import UserError
 
 
@@ -77,7 +77,7 @@ def test_a_finished_set_is_right(copy, tmp_path):
 )  # fmt: skip
 def test_files_that_were_changed(column, function, texts, copy, tmp_path):
     out, row, args = copy
-    kind = dict(zip(verify._FILES.values(), verify._FILES, strict=True))[column]
+    kind = dict(zip(dataset.FILES.values(), dataset.FILES, strict=True))[column]
     change(out / f"{kind}_training" / row[column], function)
     found = mismatches(out, args, tmp_path)
     assert {(r["split"], r["index"]) for r in found} == {("training", "0")}
@@ -118,6 +118,23 @@ def test_an_snr_that_was_never_reached(copy):
     assert verify._snr_misses(row | {"snr_db": "inf"}) == []
 
 
+@pytest.mark.parametrize(("column", "value"), [("samples", "many"), ("augmentation", "{")])
+def test_rows_that_make_no_sense(column, value, copy, tmp_path):
+    out, row, args = copy
+    path = out / "manifest_training.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0][column] = value
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    found = mismatches(out, args, tmp_path)
+    assert len(found) == 1 and "the row cannot be understood" in found[0]["mismatch"]
+    again = project.call("data_prep.py", "--render", "training", "0", *args, cwd=tmp_path)
+    project.refused(again, "row 0 cannot be understood", "--overwrite")
+
+
 def test_a_row_that_is_gone(copy, tmp_path):
     out, _, args = copy
     path = out / "manifest_validation.csv"
@@ -143,7 +160,7 @@ def test_a_file_again_from_its_row(copy, tmp_path):
     render = ("data_prep.py", "--render", "training", "0", *args)
     done = project.call(*render, "--output", again, cwd=tmp_path)
     assert done.returncode == 0 and "the same samples" in done.stdout
-    for kind, column in verify._FILES.items():
+    for kind, column in dataset.FILES.items():
         expected = (out / f"{kind}_training" / row[column]).read_bytes()
         assert (again / row[column]).read_bytes() == expected
     done = project.call(*render, "--output", again, cwd=tmp_path)

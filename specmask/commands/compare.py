@@ -8,12 +8,12 @@ Stopped or killed, the same command goes on where it was; what is finished is no
 All recipes share [data], [augment] and [audio] of the first one, or of --config; a recipe of
 another sampling rate or file length gets its own data set from the same recordings.
 
-examples:
-  python compare.py recipes/a.ini recipes/b.ini --seeds 3 --budget "20 minutes"
-  python compare.py recipes/a.ini recipes/a.ini@model.recurrent_units=64@model.dropout=0.1
-  python compare.py recipes/a.ini --vary model.recurrent_units=16,32,64 --budget "1500 steps"
+A training that does not come to its end is left out of the tables, and the exit code is 2.
 
-exit codes: 0 all is well; 2 the input is wrong, or a training did not come to its end
+examples:
+  python compare.py recipes/bench.ini recipes/default.ini --seeds 3 --budget "20 minutes"
+  python compare.py config.ini config.ini@model.recurrent_units=64@train.learning_rate=1e-3
+  python compare.py config.ini --vary model.recurrent_units=16,32,64 --budget "1500 steps"
 """
 
 import shlex
@@ -47,7 +47,10 @@ def compare(args: Namespace) -> None:
     print(f"\ntables, scores, figures -> {whole.out}")
     if whole.failed:
         names = ", ".join(part.name for part in whole.failed)
-        raise UserError(f"{len(whole.failed)} of {len(whole.parts)} trainings failed ({names})")
+        raise UserError(
+            f"{len(whole.failed)} of {len(whole.parts)} trainings failed ({names}) for the reasons "
+            "above; the same command goes on with them"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,10 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SECTION.KEY=A,B,...",
         help="take every recipe with each of these values; several times: every combination",
     )
-    p.add_argument("--seeds", type=int, default=3, help="trainings of each recipe (default: 3)")
+    p.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="trainings of each recipe (default: 3)"
+    )
     p.add_argument(
         "--budget",
         default="20 minutes",
+        metavar="TEXT",
         help='of a training: "20 minutes", "90 s", "1 hour", "1500 steps" (default: 20 minutes)',
     )
     p.add_argument(

@@ -4,8 +4,6 @@ example:
   specmask config > config.ini
 """
 
-import argparse
-
 from specmask import cli
 
 
@@ -16,7 +14,4 @@ def show(args) -> None:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    return cli.run(show, parser.parse_args(argv))
+    return cli.run(show, cli.parser(__doc__, ini=False).parse_args(argv))

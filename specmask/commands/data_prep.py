@@ -5,8 +5,7 @@ CleanSpeech_*, Noise_* and NoisySpeech_* folders with a manifest each. What is d
 not done again; a run that was stopped goes on where it was.
 
 --check looks at the recordings and writes no mixture, --verify reads a finished data set again,
---render makes one file of it again. Exit codes: 0 all is well; 1 --check found something that
-must be solved first, --verify or --render a difference; 2 an error of the input.
+--render makes one file of it again.
 
 examples:
   python data_prep.py --set data.total_training_files=2000
@@ -92,7 +91,8 @@ class _Item(argparse.Action):
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__)
+    broken = "--check found what must be solved first, or --verify or --render a difference"
+    parser = cli.parser(__doc__, broken)
     parser.add_argument(
         "--overwrite", action="store_true", help="make files again that are already there"
     )

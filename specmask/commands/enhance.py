@@ -1,12 +1,15 @@
 """Enhance recordings: the noisy test files into ./enhanced, or IN into OUT.
 
-Names, subfolders, rate, length, channels and format stay. Files that are done are skipped.
+Names, subfolders, rate, length, channels and format stay. Files that are done are skipped; files
+that cannot be used are set aside with a reason and do not stop the rest. Without a run of your own
+(train.py, or [enhance] checkpoint) the default model is used.
 
 examples:
-  python enhance.py
   python enhance.py my_recordings/ cleaned/
   python enhance.py call.wav cleaned/ --runtime onnx
-  sox in.wav -t s16 - | python enhance.py --stdin --stdout --rate 48000 | aplay -f S16_LE -r 48000
+  python enhance.py                                      the test set that data_prep.py has made
+  ffmpeg -i in.mp4 -f s16le -ac 1 -ar 48000 - | python enhance.py --stdin --stdout --rate 48000 |
+      ffmpeg -f s16le -ac 1 -ar 48000 -i - out.wav
 """
 
 import sys
@@ -20,7 +23,7 @@ def enhance(args) -> None:
     from specmask.errors import UserError
 
     if args.stdin != args.stdout or (args.stdin and args.input):
-        raise UserError("--stdin and --stdout: expected both and no IN, or none of them")
+        raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
     runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
     cfg = config.load(args.config, args.set + runtime)
     source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
@@ -102,6 +105,6 @@ def main(argv=None) -> int:
     raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")
     raw.add_argument("--stdout", action="store_true", help="write raw samples, no OUT")
     raw.add_argument("--pcm", choices=["s16le", "f32le"], default="s16le", help="default: s16le")
-    raw.add_argument("--rate", type=int, help="in Hz (default: the model's)")
-    raw.add_argument("--channels", type=int, default=1, help="default: 1")
+    raw.add_argument("--rate", type=cli.positive, metavar="HZ", help="in Hz (default: the model's)")
+    raw.add_argument("--channels", type=cli.positive, default=1, metavar="N", help="default: 1")
     return cli.run(enhance, parser.parse_args(argv))

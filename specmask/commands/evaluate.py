@@ -1,18 +1,17 @@
 """Score enhanced files against the clean ones and write the report.
 
-    python evaluate.py                     the test set of the config and [enhance] output_path
-    python evaluate.py CLEAN ENHANCED      two folders; files belong together by their names
-    python evaluate.py --oracle            what every target would reach with a perfect network,
-                                           on the test set or on two folders: CLEAN NOISY
-    python evaluate.py --gate              also checks that the model does no harm
-    python evaluate.py --check report/summary.json      makes a report's figures again
-
 Prints tables with 95 % intervals and paired tests, and writes scores.csv (a row a file),
 summary.json and index.html (a page to listen to) into the report folder. What has been scored
 already is not scored again.
 
-exit codes: 0 all is well; 1 --gate found a broken bound, or --check another figure; 2 the input
-is wrong
+examples:
+  python evaluate.py                       the test set of the config and [enhance] output_path
+  python evaluate.py clean/ enhanced/      two folders; files belong together by their names
+  python evaluate.py clean/ enhanced/ --noisy noisy/ --baseline wiener      improvements, too
+  python evaluate.py --oracle              what every target would reach with a perfect network,
+                                           on the test set or on two folders: CLEAN NOISY
+  python evaluate.py --gate                also checks that the model does no harm
+  python evaluate.py --check report/summary.json      makes a report's figures again
 """
 
 import shlex
@@ -27,7 +26,7 @@ from specmask.errors import UserError
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script and return its exit code."""
-    p = cli.parser(__doc__)
+    p = cli.parser(__doc__, "--gate found a broken bound, or --check another figure")
     p.add_argument("clean", nargs="?", type=Path, metavar="CLEAN", help="folder of clean files")
     p.add_argument(
         "enhanced",
@@ -118,7 +117,10 @@ def evaluate(args: Namespace) -> int:
     print(report.table(rows))
     print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
-        raise UserError(f"none of {len(rows)} files could be scored: {rows[0]['reason']}")
+        raise UserError(
+            f"none of {len(rows)} files could be scored: {rows[0]['reason']}; the reasons of all "
+            f"stand in {out / 'scores.csv'}"
+        )
     count = settings.evaluate.page_files
     print(f"listen -> {page.write(out, rows, content, tasks, count, args.listen, words)}")
     for line in broken:
@@ -166,9 +168,14 @@ def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]
         noisy = noisy or settings.stft.folder("NoisySpeech", "testing")
         enhanced = None if args.oracle else settings.enhance.output_path
         if not clean.is_dir():
-            raise UserError(f"{clean}: no such folder; make the test set with data_prep.py")
+            raise UserError(
+                f"{clean}: no such folder; make the test set with data_prep.py, or name two "
+                "folders: CLEAN ENHANCED"
+            )
         if enhanced and not enhanced.is_dir():
-            raise UserError(f"{enhanced}: no such folder; run enhance.py first")
+            raise UserError(
+                f"{enhanced}: no such folder; run enhance.py, or correct [enhance] output_path"
+            )
     return clean, enhanced, noisy
 
 

@@ -1,17 +1,21 @@
-"""Write a trained run for other runtimes, and compare what they give with the Keras model.
+"""Write a trained run for other runtimes, and compare the results with the Keras model.
 
   step.onnx, step.tflite   one frame and the state -> its mask and the state (causal networks)
   whole.onnx               samples -> samples, the STFT inside; up to about a minute
   saved_model              both, for TensorFlow; endpoints step and enhance
   parity.md, parity.json   differences, quality, size, speed
 
+Needs the extra export, and recordings to compare on: the test set, or those of --noisy.
+
 examples:
   python export.py
   python export.py --checkpoint cp/run --format onnx,litert --int8
+  python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
 """
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from specmask import cli
@@ -34,21 +38,24 @@ def export(args) -> int:
     weights, ini = enhancer.files(args.checkpoint or enhancer.find(cfg))
     folder = args.output or weights.parent / enhancer.EXPORTS
     if (folder / "parity.json").exists() and not args.overwrite:
-        raise UserError(f"{folder}: holds exports; --overwrite makes them again")
+        raise UserError(
+            f"{folder}: holds exports; --overwrite makes them again, or name another --output"
+        )
+    noisy = args.noisy or cfg.enhance.input_path
+    clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
+    pairs = parity.pairs(noisy, clean, args.files)  # what is missing is told before the work
     sound = knobs.Knobs.from_config(cfg)
     model = enhancer.load(weights, knobs=sound)
     folder.mkdir(parents=True, exist_ok=True)
     with cli.quiet():
         paths = exports.write(model.runtime, config.load(ini), formats, folder, args.int8, sound)
-    noisy = args.noisy or cfg.enhance.input_path
-    clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
-    pairs = parity.pairs(noisy, clean, args.files)
     rows = parity.check(paths, model, *zip(*pairs, strict=True))
     text = (
         f"{parity.table(rows)}\n\n{len(pairs)} recordings, {sum(c is not None for _, c in pairs)}"
     )
     text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
-    for name, content in (("parity.md", text), ("parity.json", json.dumps(parity.as_dicts(rows)))):
+    numbers = json.dumps([asdict(row) for row in rows])
+    for name, content in (("parity.md", text), ("parity.json", numbers)):
         with audio.replacing(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     print(f"{text}\n{len(paths)} exports -> {folder}")
@@ -58,7 +65,7 @@ def export(args) -> int:
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, broken="a float export is not what the Keras model is")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
     )
@@ -72,7 +79,11 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--noisy", type=Path, metavar="DIR", help="recordings to compare on (default: test set)"
     )
-    parser.add_argument("--clean", type=Path, metavar="DIR", help="their clean ones")
-    parser.add_argument("--files", type=int, default=5, help="number of recordings (default: 5)")
+    parser.add_argument(
+        "--clean", type=Path, metavar="DIR", help="their clean ones (default: test set)"
+    )
+    parser.add_argument(
+        "--files", type=cli.positive, default=5, metavar="N", help="recordings to take (default: 5)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="make existing exports again")
     return cli.run(export, parser.parse_args(argv))

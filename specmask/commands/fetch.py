@@ -1,19 +1,20 @@
 """Download a known corpus from its home and unpack it; run it again to go on.
 
 examples:
-  python data/fetch.py                            names and licences
+  python data/fetch.py                            names, licences, sizes
   python data/fetch.py librispeech-dev-clean
-  python data/fetch.py esc-50 --to /big/disk/esc-50
+  python data/fetch.py esc-50 --to corpora/esc-50
 """
 
-import argparse
 from pathlib import Path
 
-from specmask import cli, corpora, fetch
-from specmask.errors import UserError
+from specmask import cli
 
 
 def run(args) -> None:
+    from specmask import corpora, fetch
+    from specmask.errors import UserError
+
     if not args.name:
         for name, corpus in corpora.CORPORA.items():
             size = sum(a.size for a in corpus.archives)
@@ -29,9 +30,7 @@ def run(args) -> None:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, ini=False)
     parser.add_argument("name", nargs="?", help="corpus to download; none: list all")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: data/corpora/NAME")
     parser.add_argument("--mirror", metavar="URL", help="take the archives from another server")

@@ -1,5 +1,7 @@
 """Enhance the microphone and play it, live; Enter switches the bypass, q and Enter ends.
 
+Needs the extra live, and a causal network; without a run of your own the default model is used.
+
 examples:
   python live.py --devices
   python live.py --input 1 --output 3 --set enhance.runtime=onnx

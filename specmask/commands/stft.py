@@ -3,7 +3,8 @@
 Reads what data_prep.py made and writes Training_STFT, Validation_STFT and Testing_STFT. A cache
 that fits is left alone; one that does not is made again.
 
-example:
+examples:
+  python stft.py
   python stft.py --config recipes/bench.ini
 """
 

@@ -1,10 +1,11 @@
 """Train a network on the cached data set; run again to go on from the last checkpoint.
 
 Writes checkpoints to cp/RUN and TensorBoard logs to logs/RUN (tensorboard --logdir logs). Ctrl-C
-saves first and ends with code 130, SIGTERM with 143; anything wrong with the input, and steps
-without a finite gradient one after the other, with 2.
+and SIGTERM save first. Too many steps in a row without a finite gradient end it with exit code 2.
 
-example:
+examples:
+  python train.py
+  python train.py --list
   python train.py --set train.epochs=50 --set train.run_name=longer
 """
 

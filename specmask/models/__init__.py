@@ -73,10 +73,6 @@ class Network:
         mask = self.mask(noisy, training)
         return masks.apply_complex(mask, noisy), mask
 
-    def enhance(self, noisy: Any, training: bool = False) -> Any:
-        """Return the enhanced spectra of whole clips [batch, frames, bins, 2]."""
-        return self.estimate(noisy, training)[0]
-
 
 def build(config: Config) -> Network:
     """Build the network of a configuration, with weights drawn by Keras's current seed.

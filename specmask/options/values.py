@@ -58,7 +58,7 @@ FeatureList = Annotated[
 ]
 
 CodecList = Annotated[
-    list[Literal["mp3", "opus", "vorbis"]],
+    list[Literal[CODECS]],
     BeforeValidator(_split_list),
     AfterValidator(_no_repeats),
 ]
