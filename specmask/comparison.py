@@ -13,7 +13,6 @@ A part is a recipe trained with one seed. What is finished is found there and no
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -278,7 +277,7 @@ class Comparison:
             network = model.runtime.network.model
             costs = {
                 "weights": model.digest,
-                "parameters": sum(math.prod(v.shape) for v in network.trainable_variables),
+                "parameters": cost.parameters(network),
                 "multiply_adds_a_second": cost.multiply_adds(network, part.config),
                 "latency_ms": 1000 * model.latency_seconds,
                 "causal": model.causal,

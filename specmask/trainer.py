@@ -5,7 +5,6 @@ or killed goes on as if nothing had happened, bit for bit on the same machine.
 """
 
 import contextlib
-import math
 import os
 import signal
 import time
@@ -16,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from specmask import cache, checkpoint, distribution, models, optimisation, progress, runs, session
+from specmask import cache, checkpoint, distribution, lock, models, optimisation, progress, runs
 from specmask.batches import Batches, save_batch
 from specmask.board import Board
 from specmask.cli import EXIT_OK
@@ -26,6 +25,7 @@ from specmask.errors import UserError
 from specmask.models import cost
 from specmask.progress import Progress
 from specmask.scoring import Scores
+from specmask.session import Clock, Profiler, signals
 from specmask.step import Result, Step
 from specmask.validation import Validation
 
@@ -59,24 +59,23 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     team = distribution.form(config)
     batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
     folder, changes = runs.choose(config, fresh, team.agreed)
-    keras.utils.set_random_seed(config.train.seed)
-    trainer = Trainer(config, folder, batches, validation, team)
-    trainer.begin(changes)
-    model = trainer.network.model
-    late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
-    ahead = f", {late_ms:g} ms of look-ahead" if late_ms else ""
-    trainer.say(
-        f"run {folder.name}: {config.model.network}, "
-        f"{sum(math.prod(v.shape) for v in model.trainable_variables):,} parameters, "
-        f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio{ahead}"
-    )
-    trainer.say(
-        f"{len(training)} training and "
-        f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
-    )
-    if validation is None:
-        trainer.say("note: no validation files: the lowest training loss chooses the best weights")
-    return trainer.run(profile)
+    # One at a time: a second run would sweep away the checkpoint that the first is writing.
+    with lock.held(folder / ".specmask/lock") if team.chief else contextlib.nullcontext():
+        keras.utils.set_random_seed(config.train.seed)
+        trainer = Trainer(config, folder, batches, validation, team)
+        trainer.begin(changes)
+        model = trainer.network.model
+        late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
+        ahead = f", {late_ms:g} ms of look-ahead" if late_ms else ""
+        trainer.say(
+            f"run {folder.name}: {config.model.network}, {cost.parameters(model):,} parameters, "
+            f"{cost.multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio"
+            f"{ahead}\n{len(training)} training and "
+            f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
+        )
+        if validation is None:
+            trainer.say("note: no validation files: the lowest loss chooses the best weights")
+        return trainer.run(profile)
 
 
 class Trainer:
@@ -166,13 +165,12 @@ class Trainer:
         candidates = checkpoint.newest_first(self.folder)
         for path in candidates:
             try:
-                state = checkpoint.load(path, self.step.groups())
+                p = self.progress = progress.load(path, self.step.groups())
             except UserError as error:
                 if path == candidates[-1]:
                     raise
                 self.say(f"warning: {error}; going back to the one before")
                 continue
-            p = self.progress = Progress(**state)
             if self.team.agreed(p.total_steps) != p.total_steps:
                 raise UserError(
                     f"{self.folder}: the workers see different checkpoints; [train] "
@@ -198,9 +196,9 @@ class Trainer:
             progress.write_history(self.folder / "history.csv", p.history)
         if p.pending and self.validation:  # a kill took its scores: the same weights, once more
             *_, self.scores = self._validate()
-        profiler = session.Profiler(logs if profile and self.team.chief else None)
+        profiler = Profiler(logs if profile and self.team.chief else None)
         try:
-            with session.signals(self._ask):
+            with signals(self._ask):
                 while not p.finished(self.config.train) and not self.stopped:
                     self._epoch(profiler)
         except distribution.LOST:
@@ -225,9 +223,9 @@ class Trainer:
     def _ask(self, number: int) -> None:
         self.stop_signal = number
 
-    def _epoch(self, profiler: session.Profiler) -> None:
+    def _epoch(self, profiler: Profiler) -> None:
         p, train, steps = self.progress, self.config.train, self.batches.steps
-        clock = session.Clock(steps * train.epochs - p.total_steps)
+        clock = Clock(steps * train.epochs - p.total_steps)
         saved = time.monotonic()
         batches = self.batches.epoch(p.epoch, p.step)
         while p.step < steps and not self.stopped:
@@ -289,7 +287,7 @@ class Trainer:
 
     # ------------------------------------------------------------ the end of an epoch
 
-    def _end_epoch(self, clock: session.Clock) -> None:
+    def _end_epoch(self, clock: Clock) -> None:
         p = self.progress
         self._collect()
         loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
@@ -337,7 +335,7 @@ class Trainer:
             progress.write_history(self.folder / "history.csv", p.history)
             self.say(progress.line(row, p, self.config.train.epochs))
 
-    def _show(self, result: Result, rate: float, clock: session.Clock) -> None:
+    def _show(self, result: Result, rate: float, clock: Clock) -> None:
         """Write a step to TensorBoard and the terminal."""
         p, train = self.progress, self.config.train
         if not self.board:

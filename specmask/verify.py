@@ -188,11 +188,22 @@ def render(
             f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
             f"{manifest.path_of(config, split)}"
         ) from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"--render {split} {index}: this row of {manifest.path_of(config, split)} is damaged "
+            f"({error!r}); make the data set again with python data/data_prep.py --overwrite"
+        ) from None
     arrays = dict(zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True))
     if output.suffix.lower() == ".wav":
         files = {output: mixture.noisy}
     else:
         files = {output / row[_FILES[kind]]: arrays[kind] for kind in KINDS}
+        outside = next((p for p in files if not p.resolve().is_relative_to(output.resolve())), None)
+        if outside:
+            raise UserError(
+                f"--render {split} {index}: the manifest wants to write {outside}, which is not in "
+                f"{output}; whoever changed it means no good: make the data set again"
+            )
     taken = next((p for p in files if p.exists()), None)
     if taken and not overwrite:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds for each second of audio."""
+"""What a network costs: its parameters, and multiply-adds for each second of audio."""
 
 import math
 from typing import Any
@@ -9,6 +9,11 @@ import tensorflow as tf
 from specmask.config import Config
 
 FRAMES = 256  # that are counted; padding to whole windows counts too, since it is computed
+
+
+def parameters(model: keras.Model) -> int:
+    """Return the number of weights that are trained."""
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
 def multiply_adds(model: keras.Model, config: Config) -> float:
