@@ -74,7 +74,9 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
             f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
         )
         if validation is None:
-            trainer.say("note: no validation files: the lowest loss chooses the best weights")
+            trainer.say(
+                "note: no validation files: the lowest training loss chooses the best weights"
+            )
         return trainer.run(profile)
 
 
