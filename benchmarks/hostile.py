@@ -104,15 +104,15 @@ def sound(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     hits: Counter = Counter()
     for k in range(count):
         kind, content = rng.choice(originals)
-        broken = bytearray(content)
+        changed = bytearray(content)
         for _ in range(rng.choice([1, 2, 8, 64])):
             # headers are worth more attention than samples
-            at = rng.randrange(min(len(broken), 64 if rng.random() < 0.5 else len(broken)))
-            broken[at] = rng.randrange(256)
+            at = rng.randrange(min(len(changed), 64 if rng.random() < 0.5 else len(changed)))
+            changed[at] = rng.randrange(256)
         if rng.random() < 0.3:
-            del broken[rng.randrange(len(broken)) :]
+            del changed[rng.randrange(len(changed)) :]
         path = place / f"{k}.{kind}"
-        path.write_bytes(broken)
+        path.write_bytes(changed)
         try:
             samples, rate = audio.read(path)
             assert samples.ndim == 2 and rate > 0
@@ -137,7 +137,6 @@ def damaged(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
         "data/manifest_training.csv": (verify, (*render, "--output", "again"), ("stft.py",)),
         "data/manifest_training.json": (("stft.py",), ("data_prep.py",)),
         "data/.specmask/scan.jsonl": (("data_prep.py",),),
-        "data/Training_STFT/cache.json": (("stft.py",),),
         newest.as_posix(): (("train.py", "--list"),),
     }
     hits: Counter = Counter()

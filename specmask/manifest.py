@@ -172,7 +172,7 @@ def read_settings(path: Path) -> dict:
     """Return the settings beside a manifest; none if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

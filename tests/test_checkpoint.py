@@ -3,9 +3,10 @@
 import zipfile
 
 import numpy as np
+import project
 import pytest
 
-from specmask import checkpoint
+from specmask import checkpoint, config, runs
 from specmask.errors import UserError
 
 
@@ -107,6 +108,19 @@ def test_a_state_holds_counters(tmp_path, state):
     for read in (checkpoint.read, checkpoint.state):
         with pytest.raises(UserError, match="damaged"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    "state", [{"best_loss": "x"}, {"history": 7}, {"history": [7]}, {"history": [{}]}]
+)
+def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
+    cfg = config.load(project.make(tmp_path))
+    for name, kept in (("good", {}), ("bad", state)):
+        (tmp_path / "cp" / name).mkdir(parents=True)
+        runs.write_config(tmp_path / "cp" / name, cfg)
+        checkpoint.save(checkpoint.path_of(tmp_path / "cp" / name, 1), {}, kept)
+    lines = {line.split()[0]: line for line in runs.table(tmp_path / "cp")}
+    assert "damaged" in lines["bad"] and "damaged" not in lines["good"]
 
 
 def test_order_and_pruning(tmp_path):

@@ -332,6 +332,16 @@ def test_a_damaged_row_is_told_and_its_file_made_again(corpus, tmp_path, column,
     assert snapshot(tmp_path) == before
 
 
+def test_settings_and_a_scan_without_an_end(corpus, tmp_path):
+    config, nested = data_config(corpus, tmp_path), "[" * 100_000
+    make(config)
+    (tmp_path / "manifest_training.json").write_text(nested)
+    with pytest.raises(UserError, match="made with other settings"):
+        manifest.stream(config, "training")
+    (tmp_path / ".specmask/scan.jsonl").write_text(nested)
+    assert len(splits.plan(config)[0]) == 3
+
+
 def test_a_cell_without_an_end(corpus, tmp_path):
     config = data_config(corpus, tmp_path)
     make(config)
