@@ -188,7 +188,7 @@ def render(
             f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
             f"{manifest.path_of(config, split)}"
         ) from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise UserError(
             f"--render {split} {index}: this row of {manifest.path_of(config, split)} is damaged "
             f"({error!r}); make the data set again with python data/data_prep.py --overwrite"

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from pathlib import Path
 
 import numpy as np
 import project
@@ -181,14 +180,14 @@ def test_a_source_that_has_changed(copy, corpus, tmp_path):
     assert done.returncode == 1 and "not the samples" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["../../stolen.wav", "/tmp/specmask-stolen.wav"])
+@pytest.mark.parametrize("name", ["../../stolen.wav", "{}/stolen.wav"])
 def test_a_row_that_leads_out_of_the_folder(copy, tmp_path, name):
-    out, row, args = copy
+    (out, row, args), name = copy, name.format(tmp_path.as_posix())
     path = out / "manifest_training.csv"
     path.write_text(path.read_text().replace(row["clean_file"] + ",", name + ",", 1))
     command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a/b/c")
     project.refused(project.call(*command, cwd=tmp_path), "not in", str(tmp_path / "a/b/c"))
-    assert not list(tmp_path.rglob("stolen.wav")) and not Path(name).is_file()
+    assert not list(tmp_path.rglob("stolen.wav"))
 
 
 @pytest.mark.parametrize("value", ["[{}]", "[", "7"])
