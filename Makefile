@@ -1,12 +1,13 @@
 # make demo: environment, then the whole chain on speech and noise that it makes itself
 # make test: environment, then all tests
+# make test-slow: what takes minutes: kills, full disks, fuzzing, long recordings
 # README.md has the same in plain python and pip lines, for Windows
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 $(VENV)/.complete: requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +19,9 @@ demo: $(VENV)/.complete
 
 test: $(VENV)/.complete
 	$(RUN) -m pytest
+
+test-slow: $(VENV)/.complete
+	$(RUN) benchmarks/slow.py
 
 lint: $(VENV)/.complete
 	$(RUN) -m ruff check .

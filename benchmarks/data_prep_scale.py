@@ -75,6 +75,7 @@ def row(index: int, plan: splits.Plan) -> dict:
         "index": index,
         **{column: names[kind] for kind, column in dataset.FILES.items()},
         "samples": 48000,
+        "sample_rate": 16000,
         "speech": crops.text([crops.Piece(speech, 1000, 48000, 0)]),
         "noise": crops.text([crops.Piece(noise, 1000, 48000, 0)]),
         "clean_digest": "0123456789abcdef",

@@ -1,11 +1,12 @@
 """Memory while a recording of a day is enhanced: a curve, and what stays above the imports.
 
-    python benchmarks/day.py [--hours 24] [--runtime onnx] [--plot day.png]
+    python benchmarks/day.py [--hours 24] [--runtime onnx] [--plot day.png] [--bound-mb 100]
 
 The recording is made on the way (hiss, 8 kHz, 16 bits) and removed afterwards, as the result.
 The network is a tiny one with weights that nobody trained, so that a day takes minutes. Memory
 is the largest resident set so far as the operating system counts the process, in MB (10^6
-bytes): what grows shows.
+bytes): what grows shows. With --bound-mb the exit code is 1 if more stays above the imports, or a
+sample is missing.
 """
 
 import sys
@@ -42,7 +43,7 @@ def make_run(folder: Path, onnx: bool) -> None:
         export.write(run, settings, ["onnx"], folder / enhancer.EXPORTS, False, knobs.Knobs())
 
 
-def measure(args) -> None:
+def measure(args) -> int:
     import subprocess
 
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
@@ -88,6 +89,9 @@ def measure(args) -> None:
         axes.set(xlabel="hours enhanced", ylabel="largest memory so far in MB", ylim=(0, None))
         axes.legend()
         sheet.savefig(args.plot, dpi=80)
+    whole = frames == round(60 * args.hours) * 60 * RATE
+    bounded = args.bound_mb is None or curve[-1] - imported <= args.bound_mb
+    return cli.EXIT_OK if whole and bounded else cli.EXIT_BROKEN_BOUND
 
 
 if __name__ == "__main__":
@@ -95,6 +99,7 @@ if __name__ == "__main__":
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--runtime", choices=["tensorflow", "onnx"], default="tensorflow")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--bound-mb", type=float, help="that may stay above the imports")
     parser.add_argument("--folder", type=Path, help="for two files of 1.4 GB")
     parser.add_argument("--make", type=Path, help="only write the network there")
     args = parser.parse_args()

@@ -10,8 +10,12 @@ step depends on, and ``state`` a JSON text with the counters. A run's folder is 
 """
 
 import hashlib
+import io
 import json
+import math
 import re
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -23,7 +27,12 @@ import numpy as np
 from specmask import audio
 from specmask.errors import UserError
 
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# What zipfile, NumPy and json raise on files that somebody has damaged or forged.
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, RuntimeError, struct.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+DAMAGED = "{path}: damaged checkpoint ({error}); remove it to use an older one"
 _NUMBER = re.compile(r"^ckpt-(\d+)\.npz$")
 
 
@@ -77,13 +86,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         UserError: if it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return arrays, json.loads(str(arrays.pop("state")))
+        with _opened(path) as file:
+            names = [name.removesuffix(".npy") for name in file.namelist()]
+            arrays = {name: _array(file, name) for name in names}
+        return arrays, _counters(arrays.pop("state"))
     except DAMAGE as error:
-        raise UserError(
-            f"{path}: damaged checkpoint ({error}); remove it to use an older one"
-        ) from None
+        raise UserError(DAMAGED.format(path=path, error=error)) from None
 
 
 def state(path: Path) -> dict[str, Any]:
@@ -93,12 +101,43 @@ def state(path: Path) -> dict[str, Any]:
         UserError: if it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return json.loads(str(file["state"]))
+        with _opened(path) as file:
+            return _counters(_array(file, "state"))
     except DAMAGE as error:
-        raise UserError(
-            f"{path}: damaged checkpoint ({error}); remove it to use an older one"
-        ) from None
+        raise UserError(DAMAGED.format(path=path, error=error)) from None
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """Open a checkpoint whose parts together are no longer than the file: none is compressed."""
+    file = zipfile.ZipFile(path)
+    if sum(part.file_size for part in file.infolist()) > path.stat().st_size:
+        file.close()
+        raise ValueError("its parts claim to be longer than the file")
+    return file
+
+
+def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array, never a pickle, after its shape was seen to be that of the bytes there.
+
+    np.load would first allocate whatever a shape asks for.
+    """
+    content = io.BytesIO(file.read(f"{name}.npy"))
+    version = np.lib.format.read_magic(content)
+    if version != (1, 0):
+        raise ValueError(f"{name}: version {version} of its format, expected (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+    claimed, there = math.prod(shape) * dtype.itemsize, len(content.getbuffer()) - content.tell()
+    if claimed != there:
+        raise ValueError(f"{name}: claims {claimed} bytes and has {there}")
+    content.seek(0)
+    return np.lib.format.read_array(content, allow_pickle=False)
+
+
+def _counters(text: np.ndarray) -> dict[str, Any]:
+    found = json.loads(str(text))
+    if not isinstance(found, dict):
+        raise ValueError("its state holds no counters")
+    return found
 
 
 def digest(path: Path) -> str:

@@ -127,7 +127,7 @@ def _facts(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> dict[st
 
 def is_imported(row: dict[str, str]) -> bool:
     """Tell whether a manifest row is of a ready-made pair."""
-    return json.loads(row["augmentation"] or "{}") == IMPORTED
+    return row["augmentation"] == json.dumps(IMPORTED)
 
 
 def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:

@@ -26,6 +26,12 @@ from specmask.options.values import spelling
 from specmask.splits import data_settings
 
 Row = dict[str, str]
+WHOLE = ("index", "samples", "sample_rate")  # columns of whole numbers, of so many digits:
+DIGITS = 10
+FIGURES = (
+    "snr_db", "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db",
+    "clean_gain", "noise_gain", "peak",
+)  # fmt: skip
 _TEXT = {"newline": "\n", "encoding": "utf-8", "errors": "surrogateescape"}
 
 
@@ -39,7 +45,8 @@ def stream(config: Config, split: str) -> Iterator[Row]:
 
     Raises:
         UserError: if it is missing or empty, or was made with other settings than the
-            configuration's; at once, not with the first row.
+            configuration's; at once, not with the first row. If a row is missing or damaged; when
+            it is its turn.
     """
     path = path_of(config, split)
     if not path.is_file():
@@ -54,16 +61,34 @@ def stream(config: Config, split: str) -> Iterator[Row]:
     first = next(found, None)
     if first is None:
         raise UserError(f"{path}: holds no rows; run python data/data_prep.py --overwrite")
-    return itertools.chain([first], found)
+    return _gapless(path, itertools.chain([first], found))
+
+
+def _gapless(path: Path, found: Iterable[Row]) -> Iterator[Row]:
+    for position, row in enumerate(found):
+        if index_of(row) != position:
+            raise UserError(
+                f"{path}: row {position} is missing or damaged; run python data/data_prep.py, "
+                "which makes it again"
+            )
+        yield row
 
 
 def read(config: Config, split: str) -> list[Row]:
-    """Return all rows of a finished split at once; see :func:`stream`."""
-    return list(stream(config, split))
+    """Return all rows of a finished split at once, also where some are missing.
+
+    Raises:
+        UserError: as :func:`stream` at once.
+    """
+    stream(config, split)
+    return list(rows(path_of(config, split)))
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Yield the complete rows of a file, if there is one; a last line that was cut off is none."""
+    """Yield the sound rows of a file, if there is one.
+
+    A last line that was cut off is none, and neither is a row whose numbers are no numbers.
+    """
     if not path.is_file():
         return
     with path.open(**_TEXT) as file:
@@ -71,10 +96,24 @@ def rows(path: Path) -> Iterator[Row]:
         names = next(lines, [])
         if set(names) != set(COLUMNS):
             return
-        index = names.index("index")
-        for values in lines:
-            if len(values) == len(names) and values[index].isdecimal():
-                yield dict(zip(names, values, strict=True))
+        try:
+            for values in lines:
+                row = dict(zip(names, values, strict=False))
+                if len(values) == len(names) and _is_sound(row):
+                    yield row
+        except csv.Error:  # a cell without an end
+            return
+
+
+def _is_sound(row: Row) -> bool:
+    if not all(row[name].isdecimal() and len(row[name]) <= DIGITS for name in WHOLE):
+        return False
+    try:
+        for name in FIGURES:
+            float(row[name] or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def merged(*paths: Path) -> Iterator[Row]:
@@ -133,7 +172,7 @@ def read_settings(path: Path) -> dict:
     """Return the settings beside a manifest; none if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -261,7 +261,7 @@ def read_manifest(path: Path) -> dict[str, Condition]:
         raise UserError(f"{path}: no such file; name a manifest with --by") from None
     except KeyError as error:
         raise UserError(f"{path}: an entry has no {error}; {expected}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise UserError(f"{path}: not a manifest ({error}); {expected}") from None
     return found
 

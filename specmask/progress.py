@@ -1,11 +1,15 @@
 """Where a training stands: counters, the best epoch, the history; and how it is written."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
-from specmask import audio
+from specmask import audio, checkpoint
 from specmask.config import Train
+from specmask.errors import UserError
 from specmask.session import Clock
 
 
@@ -47,6 +51,49 @@ class Progress:
     def stopped_early(self, train: Train) -> bool:
         """Tell whether the run ended before its last epoch."""
         return 0 < train.patience <= self.stale and self.epoch < train.epochs
+
+
+def load(path: Path, groups: dict[str, Sequence[Any]]) -> Progress:
+    """Assign a checkpoint's arrays to variables, and return the progress that it tells of.
+
+    Raises:
+        UserError: if it is damaged or belongs to another network.
+    """
+    state = checkpoint.load(path, groups)
+    try:
+        return restored(state)
+    except ValueError as error:
+        raise UserError(checkpoint.DAMAGED.format(path=path, error=error)) from None
+
+
+def restored(state: Mapping[str, Any]) -> Progress:
+    """Return the progress that a checkpoint tells of.
+
+    Raises:
+        ValueError: if it tells of something else.
+    """
+    fresh = vars(Progress())
+    if unknown := sorted(state.keys() - fresh.keys()):
+        raise ValueError(f"unknown: {', '.join(unknown)}")
+    for name, value in state.items():
+        if name == "history":
+            right = isinstance(value, list) and all(map(_is_epoch, value))
+        elif name == "pending":
+            right = value is None or _is_epoch(value)
+        else:
+            right = isinstance(value, type(fresh[name]) | int)
+        if not right:
+            raise ValueError(f"{name} is {str(value)[:40]}")
+    return Progress(**state)
+
+
+def _is_epoch(row: Any) -> bool:
+    """Tell whether this is a row of the history: numbers by name, with those that are read."""
+    return (
+        isinstance(row, dict)
+        and row.keys() >= {"epoch", "step", "training_loss", "skipped"}
+        and all(isinstance(value, Real) for value in row.values())
+    )
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

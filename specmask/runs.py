@@ -194,13 +194,22 @@ def table(root: Path) -> list[str]:
     width = max([4, *(len(name) for name, _, _ in rows)])
     lines.append(f"{'run':{width}}  epochs  best loss  at  SI-SDRi dB   PESQ  settings that differ")
     for (name, epochs, state), own in zip(rows, settings, strict=True):
-        best = state.get("best_epoch") or 0
-        scores = next((r for r in state.get("history", []) if r["epoch"] == best), {})
+        try:
+            scores = _best_scores(state, epochs)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            scores = "its newest checkpoint is damaged"
         lines.append(
-            f"{name:{width}}  {state.get('epoch', 0):>2}/{epochs:<3}"
-            f"  {state.get('best_loss', float('nan')):9.5f}  {best:>2}"
-            f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"
-            f"  {scores.get('pesq', float('nan')):5.3f}"
-            f"  {', '.join(f'{n}={own[n]}' for n in names)}".rstrip()
+            f"{name:{width}}  {scores}  {', '.join(f'{n}={own[n]}' for n in names)}".rstrip()
         )
     return lines
+
+
+def _best_scores(state: dict[str, Any], epochs: int) -> str:
+    best = state.get("best_epoch") or 0
+    scores = next((r for r in state.get("history", []) if r["epoch"] == best), {})
+    return (
+        f"{state.get('epoch', 0):>2}/{epochs:<3}"
+        f"  {state.get('best_loss', float('nan')):9.5f}  {best:>2}"
+        f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"
+        f"  {scores.get('pesq', float('nan')):5.3f}"
+    )

@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[tuple[str, int, int], dict]:
             for line in file:
                 try:
                     version, name, size, mtime_ns, found = json.loads(line)
-                except ValueError:  # an empty line, or one cut short by a kill
+                except (ValueError, RecursionError):  # an empty line, one cut short by a kill
                     continue
                 if version == VERSION:
                     known[name, size, mtime_ns] = found

@@ -15,17 +15,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from specmask import cache, checkpoint, distribution, models, optimisation, progress, runs, session
+from specmask import cache, checkpoint, distribution, lock, models, optimisation, progress, runs
 from specmask.batches import Batches, save_batch
 from specmask.board import Board
 from specmask.cli import EXIT_OK
 from specmask.config import Config
 from specmask.distribution import Team
 from specmask.errors import UserError
-from specmask.lock import held
 from specmask.models import cost
 from specmask.progress import Progress
 from specmask.scoring import Scores
+from specmask.session import Clock, Profiler, signals
 from specmask.step import Result, Step
 from specmask.validation import Validation
 
@@ -60,7 +60,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     team = distribution.form(config)
     batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
     folder, changes = runs.choose(config, fresh, team.agreed)
-    with held(folder) if team.chief else contextlib.nullcontext():
+    # A second training would sweep away the checkpoint that the first is writing.
+    with lock.held(folder) if team.chief else contextlib.nullcontext():
         keras.utils.set_random_seed(config.train.seed)
         trainer = Trainer(config, folder, batches, validation, team)
         trainer.begin(changes)
@@ -163,13 +164,12 @@ class Trainer:
         candidates = checkpoint.newest_first(self.folder)
         for path in candidates:
             try:
-                state = checkpoint.load(path, self.step.groups())
+                p = self.progress = progress.load(path, self.step.groups())
             except UserError as error:
                 if path == candidates[-1]:
                     raise
                 self.say(f"warning: {error}; going back to the one before")
                 continue
-            p = self.progress = Progress(**state)
             if self.team.agreed(p.total_steps) != p.total_steps:
                 raise UserError(
                     f"{self.folder}: the workers see different checkpoints; [train] "
@@ -195,9 +195,9 @@ class Trainer:
             progress.write_history(self.folder / "history.csv", p.history)
         if p.pending and self.validation:  # a kill took its scores: the same weights, once more
             *_, self.scores = self._validate()
-        profiler = session.Profiler(logs if profile and self.team.chief else None)
+        profiler = Profiler(logs if profile and self.team.chief else None)
         try:
-            with session.signals(self._ask):
+            with signals(self._ask):
                 while not p.finished(self.config.train) and not self.stopped:
                     self._epoch(profiler)
         except distribution.LOST:
@@ -222,9 +222,9 @@ class Trainer:
     def _ask(self, number: int) -> None:
         self.stop_signal = number
 
-    def _epoch(self, profiler: session.Profiler) -> None:
+    def _epoch(self, profiler: Profiler) -> None:
         p, train, steps = self.progress, self.config.train, self.batches.steps
-        clock = session.Clock(steps * train.epochs - p.total_steps)
+        clock = Clock(steps * train.epochs - p.total_steps)
         saved = time.monotonic()
         batches = self.batches.epoch(p.epoch, p.step)
         while p.step < steps and not self.stopped:
@@ -286,7 +286,7 @@ class Trainer:
 
     # ------------------------------------------------------------ the end of an epoch
 
-    def _end_epoch(self, clock: session.Clock) -> None:
+    def _end_epoch(self, clock: Clock) -> None:
         p = self.progress
         self._collect()
         loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
@@ -334,7 +334,7 @@ class Trainer:
             progress.write_history(self.folder / "history.csv", p.history)
             self.say(progress.line(row, p, self.config.train.epochs))
 
-    def _show(self, result: Result, rate: float, clock: session.Clock) -> None:
+    def _show(self, result: Result, rate: float, clock: Clock) -> None:
         """Write a step to TensorBoard and the terminal."""
         p, train = self.progress, self.config.train
         if not self.board:

@@ -14,7 +14,7 @@ from specmask.options.values import KINDS, SPLITS
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
 PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
-NONSENSE = (ValueError, KeyError, TypeError, AttributeError)  # of a row that was changed by hand
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of a row that was changed by hand
 COLUMNS = ("split", "index", "file", "mismatch")
 
 
@@ -205,6 +205,12 @@ def render(
         files = {output: mixture.noisy}
     else:
         files = {output / row[dataset.FILES[kind]]: arrays[kind] for kind in KINDS}
+        outside = next((p for p in files if not p.resolve().is_relative_to(output.resolve())), None)
+        if outside:
+            raise UserError(
+                f"--render {split} {index}: the manifest wants to write {outside}, which is not in "
+                f"{output}; whoever changed it means no good: make the data set again"
+            )
     taken = next((p for p in files if p.exists()), None)
     if taken and not overwrite:
         raise UserError(

@@ -1,9 +1,12 @@
 """Checkpoints: round trip, damage, order, names of runs."""
 
+import zipfile
+
 import numpy as np
+import project
 import pytest
 
-from specmask import checkpoint
+from specmask import checkpoint, config, runs
 from specmask.errors import UserError
 
 
@@ -56,6 +59,68 @@ def test_pickles_are_not_read(tmp_path):
     np.savez(path, state=np.array("{}"), **{"model/0000": np.array([{}], object)})
     with pytest.raises(UserError, match="damaged"):
         checkpoint.load(path, {"model": [Variable(np.zeros(1))]})
+
+
+def npy(shape: str, content: bytes = b"") -> bytes:
+    """Return an .npy file that claims a shape."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': %s, }" % shape.encode()
+    header = header.ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        npy("(10000000000000,)"),
+        npy("(2, 3)", bytes(20)),
+        npy("(2, -3)", bytes(24)),
+        npy("-" * 90 + "1"),
+        npy("(1, (2"),
+        npy("(1,)", bytes(4)).replace(b"<f4", b"<x4"),
+        b"no array",
+    ],
+)
+def test_an_array_is_what_its_bytes_are(tmp_path, part):
+    path = tmp_path / "ckpt-00000001.npz"
+    checkpoint.save(path, {}, {})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("model/0000.npy", part)
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.read(path)
+    assert checkpoint.state(path) == {}
+
+
+def test_a_small_file_does_not_become_a_large_one(tmp_path):
+    path = tmp_path / "ckpt-00000001.npz"
+    checkpoint.save(path, {}, {})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("model/0000.npy", npy("(1000000,)", bytes(4_000_000)))
+    assert path.stat().st_size < 10_000
+    for read in (checkpoint.read, checkpoint.state):
+        with pytest.raises(UserError, match="claim to be longer than the file"):
+            read(path)
+
+
+@pytest.mark.parametrize("state", ["[]", "7", "{", "[" * 100_000, "null"])
+def test_a_state_holds_counters(tmp_path, state):
+    path = tmp_path / "ckpt-00000001.npz"
+    np.savez(path, state=np.array(state))
+    for read in (checkpoint.read, checkpoint.state):
+        with pytest.raises(UserError, match="damaged"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "state", [{"best_loss": "x"}, {"history": 7}, {"history": [7]}, {"history": [{}]}]
+)
+def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
+    cfg = config.load(project.make(tmp_path))
+    for name, kept in (("good", {}), ("bad", state)):
+        (tmp_path / "cp" / name).mkdir(parents=True)
+        runs.write_config(tmp_path / "cp" / name, cfg)
+        checkpoint.save(checkpoint.path_of(tmp_path / "cp" / name, 1), {}, kept)
+    lines = {line.split()[0]: line for line in runs.table(tmp_path / "cp")}
+    assert "damaged" in lines["bad"] and "damaged" not in lines["good"]
 
 
 def test_order_and_pruning(tmp_path):

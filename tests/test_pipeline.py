@@ -12,7 +12,7 @@ import project
 import pytest
 import soundfile as sf
 
-from specmask import checkpoint, lock
+from specmask import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +154,6 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
         for tag in ("loss", "pesq", "si_sdr"):
             assert scalar_steps(ini, "validation", tag) == [3, 6, 9, 12]
         assert scalar_steps(ini, "training", "loss") == list(range(1, 13))
-
-
-def test_two_trainings_of_one_run(own, tmp_path):
-    before = final_arrays(own)
-    with lock.held(own.parent / "cp" / "run"):
-        result = project.call("train.py", "--config", own, cwd=tmp_path)
-    assert result.returncode == 2
-    assert "another run" in result.stderr and "Traceback" not in result.stderr
-    after = final_arrays(own)
-    assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path):

@@ -296,7 +296,7 @@ CELL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 def test_rows_come_back_whatever_they_hold_and_a_cut_costs_the_last(tmp_path_factory, cells, cut):
     path = tmp_path_factory.getbasetemp() / "rows.csv"
     written = [
-        dict.fromkeys(manifest.COLUMNS, "last") | {"index": str(i), "speaker": a, "noise": b}
+        dict.fromkeys(manifest.COLUMNS, "7") | {"index": str(i), "speaker": a, "noise": b}
         for i, (a, b) in enumerate(cells)
     ]
     assert manifest.write(path, written) == len(written)
@@ -307,6 +307,51 @@ def test_rows_come_back_whatever_they_hold_and_a_cut_costs_the_last(tmp_path_fac
     found = list(manifest.rows(path))
     assert found == written[: len(found)]
     assert len(found) == len(written) or cut
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("samples", "many"),
+        ("samples", "9" * 400),
+        ("snr_db", "{}"),
+        ("index", "-1"),
+        ("peak", "1,"),
+    ],
+)
+def test_a_damaged_row_is_told_and_its_file_made_again(corpus, tmp_path, column, value):
+    config = data_config(corpus, tmp_path)
+    make(config)
+    before, path = snapshot(tmp_path), manifest.path_of(config, "training")
+    found = rows(path)
+    found[3][column] = value
+    manifest.write(path, found)
+    with pytest.raises(UserError, match="row 3 is missing or damaged; run python data/data_prep"):
+        list(manifest.stream(config, "training"))
+    assert make(config)[0].new == 1
+    assert snapshot(tmp_path) == before
+
+
+def test_settings_and_a_scan_without_an_end(corpus, tmp_path):
+    config, nested = data_config(corpus, tmp_path), "[" * 100_000
+    make(config)
+    (tmp_path / "manifest_training.json").write_text(nested)
+    with pytest.raises(UserError, match="made with other settings"):
+        manifest.stream(config, "training")
+    (tmp_path / ".specmask/scan.jsonl").write_text(nested)
+    assert len(splits.plan(config)[0]) == 3
+
+
+def test_a_cell_without_an_end(corpus, tmp_path):
+    config = data_config(corpus, tmp_path)
+    make(config)
+    before, path = snapshot(tmp_path), manifest.path_of(config, "training")
+    lines = path.read_text().splitlines(keepends=True)
+    lines.insert(3, '"' + "x" * 140_000 + "\n")  # csv allows a cell 128 KiB
+    path.write_text("".join(lines))
+    assert len(list(manifest.rows(path))) == 2
+    assert make(config)[0].new == 18
+    assert snapshot(tmp_path) == before
 
 
 @given(st.lists(st.sets(st.integers(0, 30)), max_size=3))

@@ -10,7 +10,7 @@ import numpy as np
 import project
 import pytest
 
-from specmask import cache, checkpoint, config, models, runs, spectral
+from specmask import cache, checkpoint, config, lock, models, runs, spectral
 from specmask.errors import UserError
 from specmask.spectral import Stft
 
@@ -293,6 +293,38 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     _, outcome = run.train()
     assert same(arrays(whole), arrays(outcome))
     assert not list(folder.glob(".specmask-*"))
+
+
+def test_one_at_a_time(tmp_path):
+    """A second training would take away the checkpoint that the first is writing."""
+    folder = tmp_path / "cp" / "run"
+    with lock.held(folder), pytest.raises(UserError, match="another run"):
+        Run(tmp_path, "train.epochs=1").train()
+    assert not (folder / "config.ini").exists()
+    assert Run(tmp_path, "train.epochs=1").train()[1].exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epoch": "1"},
+        {"epoch": 1.5},
+        {"unknown": 1},
+        {"history": [{"epoch": 1}]},
+        {"history": 7},
+        {"pending": {"epoch": 1, "step": "x", "training_loss": 0, "skipped": 0}},
+    ],
+)
+def test_a_checkpoint_that_tells_no_progress(tmp_path, changes):
+    from specmask import progress
+
+    state = vars(progress.Progress(epoch=2, best_loss=0.5))
+    path = checkpoint.path_of(tmp_path, 1)
+    checkpoint.save(path, {}, state)
+    assert vars(progress.load(path, {})) == state
+    checkpoint.save(path, {}, state | changes)
+    with pytest.raises(UserError, match=f"damaged checkpoint .*{next(iter(changes))}"):
+        progress.load(path, {})
 
 
 def test_changes_are_told_with_what_they_imply(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from conftest import data_config, data_overrides, settings_args, snapshot
 
-from specmask import dataset, splits, synthesis, verify
+from specmask import dataset, manifest, splits, synthesis, verify
 from specmask.errors import UserError
 
 
@@ -195,6 +195,28 @@ def test_a_source_that_has_changed(copy, corpus, tmp_path):
         "data_prep.py", "--render", "training", "0", "--output", tmp_path / "a", *args, cwd=tmp_path
     )
     assert done.returncode == 1 and "not the samples" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["../../stolen.wav", "{}/stolen.wav"])
+def test_a_row_that_leads_out_of_the_folder(copy, tmp_path, name):
+    (out, row, args), name = copy, name.format(tmp_path.as_posix())
+    path = out / "manifest_training.csv"
+    path.write_text(path.read_text().replace(row["clean_file"] + ",", name + ",", 1))
+    command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a/b/c")
+    project.refused(project.call(*command, cwd=tmp_path), "not in", str(tmp_path / "a/b/c"))
+    assert not list(tmp_path.rglob("stolen.wav"))
+
+
+@pytest.mark.parametrize("value", ["[{}]", "[", "7"])
+def test_a_row_whose_pieces_are_damaged(copy, tmp_path, value):
+    out, _, args = copy
+    path = out / "manifest_training.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    found[0]["speech"] = value
+    manifest.write(path, found)
+    command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a")
+    project.refused(project.call(*command, cwd=tmp_path), "this row of", "is damaged")
 
 
 def test_rows_that_do_not_exist(copy, tmp_path):
