@@ -137,6 +137,7 @@ def damaged(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
         "data/manifest_training.csv": (verify, (*render, "--output", "again"), ("stft.py",)),
         "data/manifest_training.json": (("stft.py",), ("data_prep.py",)),
         "data/.specmask/scan.jsonl": (("data_prep.py",),),
+        "data/Training_STFT/cache.json": (("stft.py",),),
         newest.as_posix(): (("train.py", "--list"),),
     }
     hits: Counter = Counter()

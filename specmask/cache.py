@@ -198,7 +198,7 @@ def _shard_name(kind: str, shard: int) -> str:
 def _read_facts(folder: Path) -> dict | None:
     try:
         found = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -309,7 +309,12 @@ def load(config: Config, split: str) -> Cache:
 
 
 def _open(folder: Path) -> Cache:
-    index = np.load(folder / "index.npy", allow_pickle=False)
+    index = np.load(folder / "index.npy", mmap_mode="r", allow_pickle=False)
+    if index.dtype != INDEX or index.ndim != 1:
+        raise ValueError(f"index.npy is {index.dtype}, {index.shape}")
+    index = np.array(index)
+    if min(index["shard"].min(), index["offset"].min(), index["frames"].min() - 1) < 0:
+        raise ValueError("index.npy names places before the first frame, or no frames")
     count = int(index["shard"].max()) + 1
     shards = {
         kind: [
@@ -318,6 +323,10 @@ def _open(folder: Path) -> Cache:
         ]
         for kind in ("clean", "noise")
     }
+    for kind, arrays in shards.items():
+        rows = np.array([len(array) for array in arrays])
+        if not (index["offset"] + index["frames"] <= rows[index["shard"]]).all():
+            raise ValueError(f"index.npy names frames that {kind} does not have")
     return Cache(index, **shards)
 
 

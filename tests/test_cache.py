@@ -319,7 +319,27 @@ def test_damaged_caches_are_refused_and_made_again(copied, made, name, damage):
         assert_array_equal(found.gather(kind, np.arange(6)), wanted)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("frames", 0), ("frames", 1 << 30), ("offset", -1), ("offset", 1 << 40), ("shard", -1),
+     ("shard", 1)],
+)  # fmt: skip
+def test_an_index_that_names_what_is_not_there(copied, column, value):
+    path = copied.stft.cache("training") / "index.npy"
+    index = np.load(path)
+    index[column][2] = value
+    np.save(path, index)
+    assert "damaged" in refused(copied)
+    rebuilt(copied)
+
+
+def test_an_index_of_other_columns(copied):
+    path = copied.stft.cache("training") / "index.npy"
+    np.save(path, np.load(path)[["shard", "offset", "frames"]])
+    assert "damaged" in refused(copied)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "[" * 99_999])
 def test_damaged_facts(copied, text):
     (copied.stft.cache("training") / "cache.json").write_text(text)
     refused(copied)
