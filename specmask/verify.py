@@ -14,7 +14,7 @@ from specmask.options.values import KINDS, SPLITS
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
 PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of a row that was changed by hand
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of a bad row
 COLUMNS = ("split", "index", "file", "mismatch")
 
 
