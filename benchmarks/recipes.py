@@ -52,8 +52,7 @@ CHANGES: dict[str, Mapping[str, str | float]] = {
     "doyosae_ibm_mse": NARROW,
     "doyosae_ibm_bce": NARROW,
     "doyosae_irm": NARROW,
-    "doyosae_unet_bce_dice": SHORT
-    | {"train.learning_rate": 1e-3, "train.batch_size": 6, "train.accumulation": 1},
+    "doyosae_unet_bce_dice": SHORT | {"train.batch_size": 6, "train.accumulation": 1},
 }
 HEAD = (
     *("recipe", "parameters", "changed", "steps", "minutes", "validation loss"),
