@@ -117,7 +117,7 @@ def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
     cfg = config.load(project.make(tmp_path))
     for name, kept in (("good", {}), ("bad", state)):
         (tmp_path / "cp" / name).mkdir(parents=True)
-        runs.write_config(tmp_path / "cp" / name, cfg)
+        runs.write_config(tmp_path / "cp" / name / "config.ini", cfg)
         checkpoint.save(checkpoint.path_of(tmp_path / "cp" / name, 1), {}, kept)
     lines = {line.split()[0]: line for line in runs.table(tmp_path / "cp")}
     assert "damaged" in lines["bad"] and "damaged" not in lines["good"]
