@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,23 +24,29 @@ FAR = 1 << 30  # Windows locks bytes and not files: one beyond the text
 def held(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder while the block runs; its file stays, a kill leaves no lock.
 
+    A folder that was made for its lock alone goes again.
+
     Raises:
         UserError: if another process holds it.
     """
-    path = folder / ".specmask" / "lock"
+    path, new = folder / ".specmask" / "lock", not folder.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        if not _taken(file):
-            file.seek(0)
-            owner = file.read(200).decode(errors="replace") or "unknown"
-            raise UserError(
-                f"{folder}: another run is at work here (process {owner}); wait until "
-                "it has ended, or choose another folder"
-            )
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {platform.node()}".encode())
-        file.flush()
-        yield
+    try:
+        with path.open("a+b") as file:
+            if not _taken(file):
+                file.seek(0)
+                owner = file.read(200).decode(errors="replace") or "unknown"
+                raise UserError(
+                    f"{folder}: another run is at work here (process {owner}); wait until it has "
+                    "ended, or choose another folder"
+                )
+            file.truncate(0)
+            file.write(f"{os.getpid()} on {platform.node()}".encode())
+            file.flush()
+            yield
+    finally:
+        if new and not any(p != path for p in folder.rglob("*") if p.is_file()):
+            shutil.rmtree(folder)
 
 
 def _taken(file: BinaryIO) -> bool:
