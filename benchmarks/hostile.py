@@ -174,7 +174,7 @@ def damaged(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def broken(content: bytes, rng: random.Random) -> bytes:
     """Replace words or bytes, or cut the end off."""
-    changed, kind = bytearray(content), rng.random()
+    changed, kind = bytearray(content or b"\n"), rng.random()
     if kind < 0.5:
         for _ in range(rng.choice([1, 1, 2, 4])):
             if places := [m.span() for m in re.finditer(NUMBER, changed)]:
