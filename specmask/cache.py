@@ -12,7 +12,6 @@ The noisy spectrum is not stored: the transform is linear, so noisy = clean + no
 same reason a clean file can be met by the noise of another file at any gain.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from specmask import audio, lock, manifest, parallel, spectral
+from specmask import audio, checkpoint, lock, manifest, parallel, spectral
 from specmask.config import Config
 from specmask.errors import UserError
 from specmask.spectral import Stft
@@ -54,13 +53,11 @@ INDEX = np.dtype(
 
 def facts(config: Config, split: str) -> dict:
     """Return what a cache of this configuration must have been made from."""
-    with manifest.path_of(config, split).open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12))
     return {
         "format": FORMAT,
         "sample_rate": config.data.sample_rate,
         **asdict(Stft.from_config(config)),
-        "manifest": digest.hexdigest(),
+        "manifest": checkpoint.digest(manifest.path_of(config, split)),
     }
 
 

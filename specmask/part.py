@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specmask import checkpoint, cli, runs
+from specmask import checkpoint, cli, progress, runs
 from specmask import config as configuration
 from specmask.config import Config
 from specmask.errors import UserError
@@ -45,7 +45,7 @@ class Part:
     def progress(self) -> Progress:
         """Where its training stands, as far as its newest checkpoint can be read."""
         try:
-            return Progress(**checkpoint.state(checkpoint.newest_first(self.run)[0]))
+            return progress.read(checkpoint.newest_first(self.run)[0])
         except (IndexError, UserError):  # none, or damaged: the trainer goes back to another
             return Progress()
 

@@ -59,7 +59,19 @@ def load(path: Path, groups: dict[str, Sequence[Any]]) -> Progress:
     Raises:
         UserError: if it is damaged or belongs to another network.
     """
-    state = checkpoint.load(path, groups)
+    return _told(path, checkpoint.load(path, groups))
+
+
+def read(path: Path) -> Progress:
+    """Return the progress that a checkpoint tells of, without reading its arrays.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    return _told(path, checkpoint.state(path))
+
+
+def _told(path: Path, state: Mapping[str, Any]) -> Progress:
     try:
         return restored(state)
     except ValueError as error:

@@ -131,7 +131,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
         if index >= plan.total:
             surplus += 1
             continue
-        size = HEADER_BYTES + 2 * int(row["samples"]) if row["samples"].isdecimal() else 0
+        size = HEADER_BYTES + 2 * int(row["samples"])
         there[index] = all(
             marks[index] == _mark(row[dataset.FILES[kind]], size)
             for kind, marks in zip(KINDS, found, strict=True)

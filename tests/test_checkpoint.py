@@ -6,7 +6,7 @@ import numpy as np
 import project
 import pytest
 
-from specmask import checkpoint, config, runs
+from specmask import checkpoint, config, progress, runs
 from specmask.errors import UserError
 
 
@@ -119,6 +119,8 @@ def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
         (tmp_path / "cp" / name).mkdir(parents=True)
         runs.write_config(tmp_path / "cp" / name / "config.ini", cfg)
         checkpoint.save(checkpoint.path_of(tmp_path / "cp" / name, 1), {}, kept)
+    with pytest.raises(UserError, match="damaged"):
+        progress.read(checkpoint.path_of(tmp_path / "cp" / "bad", 1))
     lines = {line.split()[0]: line for line in runs.table(tmp_path / "cp")}
     assert "damaged" in lines["bad"] and "damaged" not in lines["good"]
 
