@@ -110,7 +110,7 @@ def _is_sound(row: Row) -> bool:
         return False
     try:
         for name in FIGURES:
-            float(row[name] or 0)
+            float(row[name])
     except ValueError:
         return False
     return True

@@ -138,7 +138,7 @@ def _differs(row: dict[str, str], file: str, column: str, measured: float) -> li
 def _snr_misses(row: dict[str, str]) -> list[tuple[str, str]]:
     """Compare the requested SNR with the one measured back, by whichever reference it was set."""
     requested = float(row["snr_db"])
-    measured = [float(row[c]) for c in row if c.startswith("measured_") and row[c]]
+    measured = [float(row[c]) for c in row if c.startswith("measured_")]
     if not math.isfinite(requested) or any(
         abs(requested - m) <= SNR_TOLERANCE_DB for m in measured
     ):

@@ -317,6 +317,7 @@ def test_rows_come_back_whatever_they_hold_and_a_cut_costs_the_last(tmp_path_fac
         ("snr_db", "{}"),
         ("index", "-1"),
         ("peak", "1,"),
+        ("measured_active_snr_db", ""),
     ],
 )
 def test_a_damaged_row_is_told_and_its_file_made_again(corpus, tmp_path, column, value):
