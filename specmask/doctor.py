@@ -114,14 +114,12 @@ def _survey(config: Config, end: str) -> tuple[list[Group], list[Finding]]:
             {s.path: "validation" for s in validation} | {s.path: "training" for s in training}
             for training, validation, _ in splits.carve(config, found)
         ]
-    speech_option, noise_option = f"clean_{end}_path", f"noise_{end}_path"
-    of_speech = known[0]
-    groups = [Group(speech_option, "speech", found.speech_root, found.speech, of_speech)]
-    if found.pairs:
-        own = {p.noisy.path: of_speech[p.clean.path] for p in found.pairs}
-        groups.append(Group(speech_option, "noisy", found.noise_root, found.noise, own))
-    else:
-        groups.append(Group(noise_option, "noise", found.noise_root, found.noise, known[1]))
+    option = f"clean_{end}_path"
+    other = (option, "noisy") if found.pairs else (f"noise_{end}_path", "noise")
+    groups = [
+        Group(option, "speech", found.speech_root, found.speech, known[0]),
+        Group(*other, found.noise_root, found.noise, known[1]),
+    ]
     findings = [
         Finding(option, r.path, "", _problem(r.reason), r.reason, SET_ASIDE)
         for option, r in found.rejected

@@ -104,10 +104,22 @@ def leaks(config: Config, training: Material, testing: Material) -> list[str]:
         ("clean_test_path", "speech", training.speech, testing.speech),
         ("noise_test_path", "noise", training.noise, testing.noise),
     ):
-        try:
-            sources.refuse_leaks(known, found, f"[data] {option}: {kind}")
-        except UserError as error:
-            if config.data.leaks == "refuse":
-                raise UserError(f"{error}, or set [data] leaks = warn") from None
-            warnings.append(str(error))
+        warnings += leak(config, known, found, f"[data] {option}: {kind}", "testing")
     return warnings
+
+
+def leak(
+    config: Config, training: list[Source], others: list[Source], what: str, end: str
+) -> list[str]:
+    """Refuse recordings that training and another end have in common, or return a warning.
+
+    Raises:
+        UserError: with ``[data] leaks = refuse``.
+    """
+    try:
+        sources.refuse_leaks(training, others, what, end)
+    except UserError as error:
+        if config.data.leaks == "refuse":
+            raise UserError(f"{error}, or set [data] leaks = warn") from None
+        return [str(error)]
+    return []

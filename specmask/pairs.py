@@ -12,6 +12,7 @@ noise is measured: it is not one where a filter of the clean speech explains par
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -135,7 +136,7 @@ def scan(root: Path, config: Config, split: str) -> tuple[str, list[Pair], list[
         return "", [], []
     patterns = config.data.train_pairs if split == "train" else config.data.test_pairs
     if patterns:
-        found = {n: c for n, c in found.items() if any(_fits(n, p) for p in patterns)}
+        found = {n: c for n, c in found.items() if fits(n, patterns)}
     if not found:
         raise UserError(
             f"[data] {split}_pairs = {', '.join(patterns)}: no noisy file in {root} has such a "
@@ -173,9 +174,10 @@ def scan(root: Path, config: Config, split: str) -> tuple[str, list[Pair], list[
     return kind, pairs, rejected
 
 
-def _fits(name: str, pattern: str) -> bool:
+def fits(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a file's path, name, or name without its ending has one of the patterns."""
     path = PurePosixPath(name)
-    return any(fnmatch(text, pattern) for text in (name, path.name, path.stem))
+    return any(fnmatch(text, p) for p in patterns for text in (name, path.name, path.stem))
 
 
 def _namer(root: Path, found: dict[str, str], config: Config):

@@ -281,14 +281,16 @@ def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], 
     return [replace(source, stop=cut - gap)], [replace(source, start=cut)]
 
 
-def refuse_leaks(training: Iterable[Source], testing: Iterable[Source], what: str) -> None:
-    """Raise a UserError if a recording for testing has the same content as one for training."""
+def refuse_leaks(
+    training: Iterable[Source], others: Iterable[Source], what: str, end: str = "testing"
+) -> None:
+    """Raise a UserError if a recording for another end has the same content as one for training."""
     known = {s.digest: s.path for s in training}
-    leaks = [(s.path, known[s.digest]) for s in testing if s.digest in known]
+    leaks = [(s.path, known[s.digest]) for s in others if s.digest in known]
     if leaks:
-        test, train = leaks[0]
+        other, train = leaks[0]
         raise UserError(
-            f"{what} for testing {test} is the same recording as {train} for training "
+            f"{what} for {end} {other} is the same recording as {train} for training "
             f"({len(leaks)} such files); remove them from one of the folders"
         )
 

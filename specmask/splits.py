@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from specmask import crops, material, rooms, sources
+from specmask import crops, material, pairs, rooms, sources
 from specmask.audio import Rejected
 from specmask.config import Config
 from specmask.crops import Piece
@@ -131,11 +131,9 @@ def plan(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected
     for k, split in enumerate(
         ("training", "validation")[: 2 if data.total_validation_files else 1]
     ):
-        speech, some = parts[0][k], ()
-        if training.pairs:
-            own = {s.path for s in speech}
-            some = tuple(p for p in training.pairs if p.clean.path in own)
-        noise = [p.noisy for p in some] if some else parts[1][k]
+        speech, noise = parts[0][k], parts[1][k]
+        own = {s.path for s in noise}
+        some = tuple(p for p in training.pairs if p.noisy.path in own)
         plans.append(Plan(config, split, *roots, speech, noise, responses, some, training.layout))
     if data.total_testing_files:
         test = material.gather(config, "test")
@@ -152,13 +150,48 @@ def carve(config: Config, training: Material) -> list[tuple[list[Source], list[S
 
     Returns:
         training sources, validation sources and warnings of the speech, and the same of the
-        noise; of pairs those of the speech alone, since the noise of a pair goes with its speech.
+        noise; of pairs of the clean and of the noisy files.
+
+    Raises:
+        UserError: where ``validation_pairs`` takes no pair or all of them; and with
+            ``leaks = refuse`` if its sentences are in training too.
     """
     data, rng = config.data, generator(config.data.seed, VALIDATION_KEY)
-    kinds = (training.speech,) if training.pairs else (training.speech, training.noise)
+    kinds = training.speech, training.noise
     if not data.total_validation_files:
         return [(found, [], []) for found in kinds]
-    return [sources.carve(k, data.validation_share, data.sample_rate, rng) for k in kinds]
+    if not training.pairs:
+        return [sources.carve(k, data.validation_share, data.sample_rate, rng) for k in kinds]
+    if data.validation_pairs:
+        return _carve_by_name(config, training)
+    speech = sources.carve(training.speech, data.validation_share, data.sample_rate, rng)
+    own = {s.path for s in speech[1]}
+    apart = {p.noisy.path for p in training.pairs if p.clean.path in own}
+    return [speech, (*_divided(training.noise, apart), [])]
+
+
+def _carve_by_name(
+    config: Config, training: Material
+) -> list[tuple[list[Source], list[Source], list[str]]]:
+    """Take the pairs whose noisy names are asked for; a clean file may then be in both."""
+    patterns, found = config.data.validation_pairs, training.pairs
+    apart = {p.noisy.path for p in found if pairs.fits(p.noisy.path, patterns)}
+    if len(apart) in (0, len(found)):
+        raise UserError(
+            f"[data] validation_pairs = {', '.join(patterns)}: takes {len(apart)} of the "
+            f"{len(found)} pairs for training, expected some of them; correct the pattern, or "
+            "leave it empty to set speakers apart"
+        )
+    clean = [
+        {p.clean.path for p in found if (p.noisy.path in apart) == held} for held in (False, True)
+    ]
+    speech = [[s for s in training.speech if s.path in own] for own in clean]
+    warnings = material.leak(config, *speech, "[data] validation_pairs: speech", "validation")
+    return [(*speech, warnings), (*_divided(training.noise, apart), [])]
+
+
+def _divided(found: list[Source], apart: set[str]) -> tuple[list[Source], list[Source]]:
+    return [s for s in found if s.path not in apart], [s for s in found if s.path in apart]
 
 
 def _responses(config: Config) -> tuple[list[rooms.Response], list[Rejected]]:

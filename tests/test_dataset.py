@@ -684,7 +684,7 @@ def test_every_setting_counts(made):
         "total_training_files", "total_validation_files", "total_testing_files",
         # these choose the sources, whose digests are compared
         "speech_layout", "noise_layout", "speaker_folder", "noise_classes", "train_pairs",
-        "test_pairs", "set_aside", "leaks",
+        "validation_pairs", "test_pairs", "set_aside", "leaks",
     }  # fmt: skip
     assert "resampler" in known
 

@@ -11,7 +11,7 @@ import scipy.signal
 import soundfile as sf
 from conftest import data_config, hiss, make_corpus, save, speechlike
 
-from specmask import audio, dataset, layouts, mixing, pairs, splits
+from specmask import audio, dataset, doctor, layouts, mixing, pairs, splits
 from specmask.errors import UserError
 
 RATE = project.RATE
@@ -261,6 +261,55 @@ def test_pairs_that_are_asked_for_and_not_there(tmp_path):
     changes = {"data__clean_train_path": tmp_path / "n", "data__sample_rate": 8000}
     with pytest.raises(UserError, match=r"train_pairs = \*_sn99: no noisy file"):
         splits.plan(data_config(root, tmp_path, data__train_pairs="*_sn99", **changes))
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_validation_by_name(tmp_path, check):
+    """The speaker that is named, no other, in the plan and in the doctor's look at it."""
+    root = voicebank(tmp_path / "v")
+    config = data_config(
+        make_corpus(tmp_path / "corpus"), tmp_path / "out", data__clean_train_path=root,
+        data__clean_test_path=root, data__sample_rate=RATE, data__validation_pairs="p227_*",
+    )  # fmt: skip
+    if check:
+        speech, noisy, *_ = doctor.check(config).groups
+        for group in (speech, noisy):
+            found = {p for p, split in group.splits.items() if split == "validation"}
+            assert len(found) == 3 and all("p227_" in path for path in found)
+        return
+    plans, warnings, _ = splits.plan(config)
+    names = [{p.noisy.path.split("/")[1][:4] for p in plan.pairs} for plan in plans]
+    assert names == [{"p226", "p228"}, {"p227"}, {"p232"}] and not warnings
+    for plan in plans:
+        assert {p.clean for p in plan.pairs} == set(plan.speech)
+        assert [p.noisy for p in plan.pairs] == plan.noise
+
+
+def test_validation_by_name_of_the_same_sentences(tmp_path):
+    noizeus(tmp_path / "n")
+    changes = {
+        "data__clean_train_path": tmp_path / "n",
+        "data__sample_rate": 8000,
+        "data__total_testing_files": 0,
+    }
+
+    def plan(patterns: str, leaks: str):
+        config = data_config(
+            tmp_path, tmp_path, data__validation_pairs=patterns, data__leaks=leaks, **changes
+        )
+        return splits.plan(config)
+
+    with pytest.raises(UserError, match=r"validation_pairs: speech for validation .*leaks = warn"):
+        plan("*_car_sn15", "refuse")
+    (training, validation), warnings, _ = plan("*_car_sn15", "warn")
+    assert len(training.pairs) == 12 and len(validation.pairs) == 4
+    assert training.speech == validation.speech
+    assert "speech for validation" in warnings[0]
+    for patterns, taken in (("*_sn99", 0), ("*", 16)):
+        with pytest.raises(
+            UserError, match=rf"validation_pairs = .* takes {taken} of the 16 pairs"
+        ):
+            plan(patterns, "warn")
 
 
 @pytest.mark.skipif(not NOIZEUS.is_dir(), reason="needs ../shared/data/noizeus_8k")

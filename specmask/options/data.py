@@ -87,6 +87,11 @@ class Data(Section):
     train_pairs: NameList = Field(
         [], description="ready-made pairs for training: patterns of noisy names; empty: all"
     )
+    validation_pairs: NameList = Field(
+        [],
+        description="pairs for training that are validation instead: patterns of noisy names; "
+        "empty: validation_share of the speakers",
+    )
     test_pairs: NameList = Field(
         [], description="ready-made pairs for testing: patterns of noisy names; empty: all"
     )
