@@ -1,6 +1,6 @@
 """Train every recipe on its own data at a small budget, score it, and make one table of all.
 
-    python benchmarks/recipes.py [--minutes 10] [--out runs/recipes] [NAME ...]
+    python benchmarks/recipes.py [--budget "10 minutes"] [--out runs/recipes] [NAME ...]
 
 Each recipe is trained by compare.py, alone, on fewer files than its INI asks for, and scored on its
 own test set. What is changed to suit minutes instead of days, the width of some networks too,
@@ -60,7 +60,7 @@ HEAD = (
 )
 
 
-def compare(name: str, out: Path, minutes: float) -> bool:
+def compare(name: str, out: Path, budget: str) -> bool:
     """Train and score a recipe in a folder of its own; tell whether it came to its end."""
     recipe = "@".join(
         [str(ROOT / "recipes" / f"{name}.ini"), *(f"{k}={v}" for k, v in CHANGES[name].items())]
@@ -69,7 +69,7 @@ def compare(name: str, out: Path, minutes: float) -> bool:
     if not name.startswith("doyosae"):  # these have ready-made pairs
         options |= MIXED
     command = [sys.executable, ROOT / "compare.py", recipe, "--seeds", 1, "--out", out / name]
-    command += ["--budget", f"{minutes:g} minutes"]
+    command += ["--budget", budget]
     for key, value in options.items():
         command += ["--set", f"{key}={value}"]
     words = [str(word) for word in command]
@@ -114,11 +114,11 @@ def table(out: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *CHANGES])
-    parser.add_argument("--minutes", type=float, default=10, help="of training steps, each")
+    parser.add_argument("--budget", default="10 minutes", help="of each, as for compare.py")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "recipes")
     args = parser.parse_args()
     out = args.out.resolve()
-    failed = [name for name in args.names or CHANGES if not compare(name, out, args.minutes)]
+    failed = [name for name in args.names or CHANGES if not compare(name, out, args.budget)]
     print(f"\n{table(out)}")
     if failed:
         print(f"did not come to their end: {', '.join(failed)}", file=sys.stderr)
