@@ -32,6 +32,8 @@ FIGURES = (
     "snr_db", "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db",
     "clean_gain", "noise_gain", "peak",
 )  # fmt: skip
+# What comes of reading the pieces and what was drawn in a row that somebody has damaged.
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _TEXT = {"newline": "\n", "encoding": "utf-8", "errors": "surrogateescape"}
 
 

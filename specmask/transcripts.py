@@ -49,13 +49,12 @@ def write(plan: Plan) -> Path | None:
     lengths = {s.path: s.length for s in plan.speech}
     lines = []
     for row in manifest.stream(plan.config, plan.split):
-        pieces = json.loads(row["speech"])
-        words = [said.get(PurePosixPath(p["path"]).stem) for p in pieces]
-        allowed = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
-        whole = all(
-            p["offset"] == 0 and p["length"] >= lengths.get(p["path"], 0) - allowed for p in pieces
-        )
-        if pieces and whole and all(words):
+        tolerance = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
+        try:
+            words = _words(json.loads(row["speech"]), said, lengths, tolerance)
+        except manifest.NONSENSE:
+            continue  # data_prep.py --verify and --render tell of the row
+        if words:
             lines.append(f"{PurePosixPath(row['clean_file']).stem}\t{' '.join(words)}\n")
     if not lines:
         path.unlink(missing_ok=True)
@@ -63,3 +62,14 @@ def write(plan: Plan) -> Path | None:
     with audio.replacing(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+def _words(
+    pieces: list[dict], said: dict[str, str], lengths: dict[str, int], tolerance: float
+) -> list[str]:
+    """Return what is said in whole recordings; nothing for parts of them."""
+    words = [said.get(PurePosixPath(p["path"]).stem, "") for p in pieces]
+    whole = all(
+        p["offset"] == 0 and p["length"] >= lengths.get(p["path"], 0) - tolerance for p in pieces
+    )
+    return words if whole and all(words) else []

@@ -14,7 +14,6 @@ from specmask.options.values import KINDS, SPLITS
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
 PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of a bad row
 COLUMNS = ("split", "index", "file", "mismatch")
 
 
@@ -188,7 +187,7 @@ def render(
             f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
             f"{manifest.path_of(config, split)}"
         ) from None
-    except NONSENSE as error:
+    except manifest.NONSENSE as error:
         raise UserError(
             f"{manifest.path_of(config, split)}: row {index} cannot be understood "
             f"({type(error).__name__}: {error}); make it again with data_prep.py --overwrite"

@@ -48,6 +48,11 @@ def test_only_whole_recordings_have_words(books, tmp_path):
     whole = {r["clean_file"][:-4] for r in rows if "0002" not in r["speech"]}
     assert set(found) == whole and 5 < len(whole) < 30
     assert set(found.values()) == {"WORD0", "WORD1"}
+    damaged = dict(zip(sorted(whole), ("x", "[1]", "{}", "[{}]"), strict=False))
+    for row in rows:
+        row["speech"] = damaged.get(row["clean_file"][:-4], row["speech"])
+    manifest.write(manifest.path_of(config, "testing"), rows)
+    assert set(recognition.read_transcripts(transcripts.write(plan))) == whole - set(damaged)
 
 
 def test_without_any_nothing_is_written(corpus, tmp_path):
