@@ -19,6 +19,7 @@ from specmask.layouts import Name
 from specmask.mixing import FULL_SCALE, decibel
 
 SHORTEST_SECONDS = 0.25
+LARGEST = 65535  # sample: 16-bit values in floating point pass, and the digest's whole numbers fit
 SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
 BLOCK_FRAMES = 1 << 20
 OGG_PAGE_BYTES = 1 << 16  # more than the largest page has
@@ -171,6 +172,10 @@ def inspect(path: Path) -> dict | str:
                     break
                 if not np.isfinite(block).all():
                     return "holds NaN or infinite samples"
+                if (largest := np.abs(block).max()) > LARGEST:
+                    return (
+                        f"holds samples of {largest:.3g}, expected at most {LARGEST}; 1 is loudest"
+                    )
                 digest.update(np.round(block * FULL_SCALE).astype("<i4").tobytes())
                 frames += len(block)
                 energy += float(np.sum(np.square(block, dtype=np.float64)))

@@ -73,16 +73,20 @@ def with_one(value: float) -> np.ndarray:
         (np.full(RATE, 0.5), "silent: a constant"),
         (with_one(np.nan), "NaN"),
         (with_one(np.inf), "infinite"),
+        (with_one(-1e38), "samples of 1e+38, expected at most 65535"),
         (good(seconds=0.1), "too short: 0.100 s"),
         (np.zeros(0), "too short: 0.000 s"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_content_that_cannot_be_used(tmp_path, samples, reason):
     found = inspect(save(tmp_path / "a.wav", samples, subtype="FLOAT"))
     assert isinstance(found, str) and reason in found
 
 
-@pytest.mark.parametrize("samples", [good(seconds=0.25), 2e-4 * np.tile([1, -1], RATE // 2)])
+@pytest.mark.parametrize(
+    "samples", [good(seconds=0.25), 2e-4 * np.tile([1, -1], RATE // 2), 32768 * good()]
+)
 def test_content_that_can_just_be_used(tmp_path, samples):
     assert isinstance(inspect(save(tmp_path / "a.wav", samples, subtype="FLOAT")), dict)
 
