@@ -235,11 +235,17 @@ def _esc_classes(root: Path) -> dict[str, str]:
         path = folder / "meta" / "esc50.csv"
         if path.is_file():
             with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                return {
-                    PurePosixPath(row["filename"]).stem: row["category"]
-                    for row in csv.DictReader(file)
-                    if row.get("filename") and row.get("category")
-                }
+                try:
+                    rows = list(csv.DictReader(file))
+                except csv.Error as error:
+                    raise UserError(
+                        f"{path}: not readable as CSV ({error}); get it again, or remove it"
+                    ) from None
+            return {
+                PurePosixPath(row["filename"]).stem: row["category"]
+                for row in rows
+                if row.get("filename") and row.get("category")
+            }
     return {}
 
 

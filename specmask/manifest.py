@@ -95,15 +95,15 @@ def rows(path: Path) -> Iterator[Row]:
         return
     with path.open(**_TEXT) as file:
         lines = csv.reader(line for line in file if line.endswith("\n"))
-        names = next(lines, [])
-        if set(names) != set(COLUMNS):
-            return
         try:
+            names = next(lines, [])
+            if set(names) != set(COLUMNS):
+                return
             for values in lines:
                 row = dict(zip(names, values, strict=False))
                 if len(values) == len(names) and _is_sound(row):
                     yield row
-        except csv.Error:  # a cell without an end
+        except csv.Error:  # a cell without an end, a carriage return
             return
 
 

@@ -343,6 +343,17 @@ def test_settings_and_a_scan_without_an_end(corpus, tmp_path):
     assert len(splits.plan(config)[0]) == 3
 
 
+def test_names_of_columns_that_are_damaged(corpus, tmp_path):
+    config = data_config(corpus, tmp_path)
+    make(config)
+    before, path = snapshot(tmp_path), manifest.path_of(config, "training")
+    path.write_bytes(path.read_bytes().replace(b",samples", b"\rsamples", 1))
+    with pytest.raises(UserError, match="holds no rows"):
+        manifest.stream(config, "training")
+    assert make(config)[0].new == 20
+    assert snapshot(tmp_path) == before
+
+
 def test_a_cell_without_an_end(corpus, tmp_path):
     config = data_config(corpus, tmp_path)
     make(config)
