@@ -90,7 +90,7 @@ def speak(
     if not is_installed():
         raise UserError(
             "eSpeak NG, which makes the demo's speech, is not installed: "
-            'pip install -r requirements.lock (or pip install "specmask[demo]")'
+            "pip install -r requirements.lock (or pip install espeakng-loader)"
         )
     request = {
         "texts": list(texts),

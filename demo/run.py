@@ -37,10 +37,13 @@ def main() -> int:
         if code:
             return code
     print(
-        f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Listen to:\n"
+        f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Scores, and players to "
+        f"compare by ear, open in a browser:\n  {OUT / 'report' / 'index.html'}\n"
+        f"Or listen to:\n"
         f"  noisy     {OUT / 'data' / 'NoisySpeech_testing'}\n"
         f"  enhanced  {OUT / 'enhanced'}\n"
-        f"  clean     {OUT / 'data' / 'CleanSpeech_testing'}"
+        f"  clean     {OUT / 'data' / 'CleanSpeech_testing'}\n"
+        "Next: your own recordings, README.md."
     )
     return 0
 

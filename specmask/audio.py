@@ -24,7 +24,9 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-SUFFIXES = frozenset(
+# Recordings that libsndfile does not read: they are found, and set aside with the reason.
+FOREIGN = frozenset((".m4a", ".aac", ".wma", ".amr"))
+SUFFIXES = FOREIGN | frozenset(
     f".{name}"
     for name in "wav wave flac ogg oga opus mp3 aif aiff aifc au snd caf w64 rf64".split()  # noqa: SIM905
 )
@@ -77,12 +79,20 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
         # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
         file = sf.SoundFile(path if os.name == "nt" else os.fsencode(path))
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
-        reason = getattr(error, "error_string", str(error))
-        raise AudioError(f"not readable as audio: {reason}") from None
+        raise AudioError(f"not readable as audio: {_why(path, error)}") from None
     except OSError as error:
         raise AudioError(f"not readable: {error.strerror or error}") from None
     with file:
         yield file
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Say why libsndfile does not open a file that is there."""
+    if path.suffix.lower() in FOREIGN:
+        return f"{path.suffix} is not among the formats; convert it to flac first, e.g. with ffmpeg"
+    reason = getattr(error, "error_string", str(error)).rstrip(".")
+    # what it says of an MP3 file without a frame
+    return "no sound found in it" if reason.startswith("File does not exist") else reason
 
 
 def read(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from specmask.errors import UserError
 
@@ -35,12 +35,28 @@ def default_config() -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
+def as_called(text: str) -> str:
+    """Return a text with its commands as they are called: the scripts, or ``specmask COMMAND``."""
+    if not sys.argv[0].startswith("specmask "):
+        return text
+    return re.sub(r"python (?:\w+/)*(\w+)\.py", r"specmask \1", text)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of everything else."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized"):
+            message += "; an option of the INI file is set by --set, e.g. --set train.epochs=5"
+        self.exit(EXIT_USER_ERROR, f"error: {message}; {self.prog} --help tells more\n")
+
+
 def parser(
     description: str,
     broken: str = "",
     ini: bool = True,
     config_help: str = "the INI file (default: config.ini beside the scripts, or in this folder)",
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Return a parser with what all scripts have: --config, --set, --help, and the exit codes.
 
     Args:
@@ -57,10 +73,8 @@ def parser(
         EXIT_TERMINATED: "stopped by SIGTERM",
     }
     told = "; ".join(f"{code} {meaning}" for code, meaning in codes.items() if meaning)
-    if sys.argv[0].startswith("specmask "):  # not a script of the clone
-        description = re.sub(r"python (?:\w+/)*(\w+)\.py", r"specmask \1", description)
-    p = argparse.ArgumentParser(
-        description=description,
+    p = Parser(
+        description=as_called(description),
         epilog=textwrap.fill(f"exit codes: {told}", HELP_WIDTH),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -123,11 +137,18 @@ def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Names
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 1)  # for what is still to be flushed at the end
         return EXIT_BROKEN_PIPE
+    except ModuleNotFoundError as error:  # most likely not the Python of the environment
+        if os.environ.get("SPECMASK_DEBUG") or not error.name:
+            raise
+        message = (
+            f"{sys.executable} has no package {error.name}; activate the environment (README.md), "
+            f"or install what is needed: {sys.executable} -m pip install -r requirements.lock"
+        )
     except OSError as error:
         if os.environ.get("SPECMASK_DEBUG"):
             raise
         message = os_error_line(error)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {as_called(' '.join(message.split()))}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 

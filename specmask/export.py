@@ -207,7 +207,9 @@ def _onnx() -> Any:
         import onnx
         import tf2onnx  # noqa: F401
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed; pip install 'specmask[export]'") from None
+        raise UserError(
+            f'{error.name} is not installed; pip install ".[export]" in the clone'
+        ) from None
     return onnx
 
 

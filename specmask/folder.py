@@ -114,6 +114,8 @@ def enhance_folder(
     summary.seconds = time.monotonic() - started
     if not summary.done and not summary.skipped:
         first = summary.rejected[0]
+        if source.is_file():
+            raise UserError(f"{source}: {first.reason}; name another recording")
         raise UserError(
             f"{source}: none of {len(jobs)} files can be used, the first: "
             f"{first.path}: {first.reason}; name a folder of recordings"
@@ -206,27 +208,37 @@ def _together(jobs: Sequence[Job], model: Enhancer, format: str) -> Iterator[Res
             yield Result(job, reason=str(error))
 
 
+def recordings(source: Path, glob: str = "*") -> tuple[Path, list[Path]]:
+    """Return the folder and the names in it of one recording, or of all below a folder.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if source.is_file():
+        return source.parent, [Path(source.name)]
+    advice = (
+        "name a recording or a folder of some; without IN, python data/data_prep.py makes a test "
+        "set first"
+    )
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder; {advice}")
+    names = [name for name in audio.files(source) if name.match(glob)]
+    if not names:
+        found = "no audio files" + ("" if glob == "*" else f" that match {glob}")
+        raise UserError(f"{source}: {found}; {advice}")
+    return source, names
+
+
 def _jobs(source: Path, target: Path, glob: str, format: str) -> list[Job]:
     """Return what is to be done, checked so that no result can lie over an input or elsewhere."""
-    if source.is_file():
-        root, names = source.parent, [Path(source.name)]
-    elif source.is_dir():
-        root, names = source, [name for name in audio.files(source) if name.match(glob)]
-    else:
-        raise UserError(
-            f"{source}: no such file or folder; name a recording or a folder of "
-            "some, or make the test set with python data/data_prep.py"
-        )
+    root, names = recordings(source, glob)
     inside = target.resolve()
     if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
         raise UserError(f"{target}: is the input folder itself; name another folder for the output")
     # Results of an earlier run are no input.
     names = [n for n in names if inside not in (root / n).resolve().parents]
     if not names:
-        raise UserError(
-            f"{source}: no audio files{'' if glob == '*' else f' that match {glob}'}; name a "
-            "folder that holds some, or make the test set with python data/data_prep.py"
-        )
+        raise UserError(f"{source}: holds results in {target} alone; name a folder of recordings")
     results = zip(names, _renamed(names, format), strict=True)
     jobs = [Job(root / name, target / result, name) for name, result in results]
     inputs = {job.source.resolve() for job in jobs}

@@ -133,6 +133,8 @@ class Live:
 def _sounddevice() -> Any:
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
-        raise UserError(f"sounddevice: {error}; pip install 'specmask[live]'") from None
+    except ImportError as error:
+        raise UserError(f"sounddevice: {error}; python -m pip install sounddevice") from None
+    except OSError as error:  # PortAudio, which sounddevice brings along but on Linux
+        raise UserError(f"sounddevice: {error}; apt install libportaudio2, or alike") from None
     return sounddevice

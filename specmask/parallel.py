@@ -236,8 +236,8 @@ def _environment(**values: str) -> Iterator[None]:
 def _missing(compute: Compute) -> UserError:
     name = compute.engine
     return UserError(
-        f"[compute] engine = {name}: not installed; install it with pip install "
-        f'"specmask[{name}]", or choose engine = local'
+        f'[compute] engine = {name}: not installed; pip install ".[{name}]" in the clone, or '
+        "choose engine = local"
     )
 
 

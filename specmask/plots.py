@@ -56,9 +56,7 @@ def check(what: str = "--spectrograms") -> Any:
     try:
         from matplotlib import figure
     except ImportError:
-        raise UserError(
-            f"{what}: matplotlib is not installed; pip install 'specmask[plots]'"
-        ) from None
+        raise UserError(f"{what}: matplotlib is not installed; pip install matplotlib") from None
     return figure
 
 

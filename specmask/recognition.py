@@ -115,7 +115,7 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
         from pocketsphinx import Decoder
     except ImportError:
         raise UserError(
-            "--transcripts: word errors need pocketsphinx and jiwer; pip install 'specmask[asr]'"
+            "--transcripts: word errors need two packages; pip install pocketsphinx jiwer"
         ) from None
     # Without the second pass over the lattice: what it finds depends on the files heard before.
     decoder = Decoder(lm=None, loglevel="FATAL", wip=WORD_PENALTY, cmn="batch", bestpath=False)

@@ -115,12 +115,17 @@ def table(rows: Sequence[Mapping]) -> str:
     """
     names = columns(rows)
     shares = [names[i : i + COLUMNS_A_TABLE] for i in range(0, len(names), COLUMNS_A_TABLE)]
-    tables = [line for share in shares for line in (*_table(rows, share), "")]
+    sections = {"overall": {"": list(rows)}} | groups(rows)
+    tables = [line for share in shares for line in (*_table(sections, share), "")]
     return "\n".join([*tables, *_comparison_lines(rows), *notes(rows)])
 
 
-def _table(rows: Sequence[Mapping], names: Sequence[str]) -> list[str]:
-    sections = {"overall": {"": list(rows)}} | groups(rows)
+def headline(rows: Sequence[Mapping]) -> str:
+    """Return the overall scores alone as text, those of the first columns: to stand at the end."""
+    return "\n".join(_table({"overall": {"": list(rows)}}, columns(rows)[:COLUMNS_A_TABLE]))
+
+
+def _table(sections: Mapping[str, Mapping[str, list]], names: Sequence[str]) -> list[str]:
     titles = {"overall": "overall", "by_snr": "by SNR", "by_noise": "by noise type"}
     lines = [["", "system", "n", *(COLUMNS[name].label for name in names)]]
     for section, labelled in sections.items():

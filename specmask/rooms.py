@@ -189,6 +189,6 @@ def library():
     except ImportError:
         raise UserError(
             "[augment] room_probability: simulated rooms need the package pyroomacoustics; "
-            'pip install "specmask[rooms]", or name a folder of responses with rir_path'
+            'pip install ".[rooms]" in the clone, or name a folder of responses with rir_path'
         ) from None
     return pyroomacoustics

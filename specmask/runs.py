@@ -190,6 +190,8 @@ def table(root: Path) -> list[str]:
                 if key != "run_name" and (field.annotation is not Path or key == "initial_weights")
             }
         )
+    if not rows:
+        return [*lines, f"{root}: no runs yet; python train.py starts one"]
     names = sorted({n for s in settings for n in s if len({t.get(n) for t in settings}) > 1})
     width = max([4, *(len(name) for name, _, _ in rows)])
     lines.append(f"{'run':{width}}  epochs  best loss  at  SI-SDRi dB   PESQ  settings that differ")

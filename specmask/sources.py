@@ -89,8 +89,8 @@ def scan(
     if not names:
         raise UserError(
             f"[data] {option} = {root}: no audio files; put recordings there (wav, flac, ogg, mp3, "
-            "aiff; folders are read recursively, one folder a speaker or noise type), or run "
-            "make demo, which makes its own"
+            "aiff; folders are read recursively, one folder a speaker or noise type) or name "
+            "another folder; make demo runs on speech and noise that it makes itself"
         )
     rate = config.data.sample_rate
     if option.startswith("noise") and config.data.noise_classes:

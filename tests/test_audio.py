@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -372,3 +373,17 @@ def test_a_file_that_claims_more_than_fits_into_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(sf.SoundFile, "read", read)
     with pytest.raises(audio.AudioError, match=r"claims 0 h of sound, which do not fit"):
         audio.read(path)
+
+
+def test_reasons_that_a_person_can_use(tmp_path):
+    """Formats that libsndfile does not read are named; what exists is not said to lack."""
+    (tmp_path / "memo.M4A").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(5000))
+    (tmp_path / "text.mp3").write_bytes(b"this is not a sound" * 50)
+    assert audio.files(tmp_path) == [Path("memo.M4A"), Path("text.mp3")]  # found, not passed over
+    with pytest.raises(AudioError, match=r"\.M4A is not among the formats; convert"):
+        audio.read(tmp_path / "memo.M4A")
+    with pytest.raises(AudioError, match=r"no sound found in it$"):
+        audio.read(tmp_path / "text.mp3")
+    save(tmp_path / "in.wav", np.full(100, 0.5), RATE)
+    renamed = (tmp_path / "in.wav").rename(tmp_path / "renamed.m4a")  # its content decides
+    assert audio.read(renamed)[1] == RATE

@@ -121,6 +121,7 @@ def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
         checkpoint.save(checkpoint.path_of(tmp_path / "cp" / name, 1), {}, kept)
     with pytest.raises(UserError, match="damaged"):
         progress.read(checkpoint.path_of(tmp_path / "cp" / "bad", 1))
+    assert "python train.py starts one" in runs.table(tmp_path / "nothing")[0]
     lines = {line.split()[0]: line for line in runs.table(tmp_path / "cp")}
     assert "damaged" in lines["bad"] and "damaged" not in lines["good"]
 

@@ -80,6 +80,14 @@ def test_system_error_without_a_name(capsys):
     assert code == 2 and "odd" in text
 
 
+def test_a_missing_package_is_named_with_the_interpreter(capsys):
+    """The Python of the system in the place of that of the environment."""
+    code, text = outcome(capsys, ModuleNotFoundError("No module named 'soxr'", name="soxr"))
+    assert code == 2
+    assert text.startswith(f"error: {sys.executable} has no package soxr; activate")
+    assert text.count("\n") == 1
+
+
 def test_faults_of_the_program_are_not_hidden(capsys, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         outcome(capsys, ZeroDivisionError())
@@ -184,6 +192,8 @@ def test_the_package_lists_its_commands(tmp_path):
     assert shown.stdout.startswith("usage: specmask stft ")
     assert "  specmask stft --config recipes/bench.ini" in shown.stdout
     assert max(map(len, listed.stdout.splitlines())) <= 100
+    refused = specmask("stft", cwd=tmp_path)  # in an empty folder
+    assert refused.stderr.endswith("make it with specmask data_prep\n")
     printed = specmask("config", cwd=tmp_path)
     assert printed.stdout == (ROOT / "config.ini").read_text(encoding="utf-8")
 
@@ -208,5 +218,6 @@ def test_unknown_options_end_with_code_2(script, tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert "--qqq" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: unrecognized arguments: --qqq")
+    assert "--set" in done.stderr and "--help" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -236,7 +236,7 @@ def test_every_voice_exists():
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr(espeak, "is_installed", lambda: False)
-    with pytest.raises(UserError, match=r"pip install -r requirements\.lock.*specmask\[demo\]"):
+    with pytest.raises(UserError, match=r"pip install -r requirements\.lock.*espeakng-loader"):
         espeak.speak(["Hello."], "en")
 
 

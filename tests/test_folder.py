@@ -11,6 +11,7 @@ from conftest import error_db, save
 from runs import signal
 
 from specmask import audio, enhancer, folder, plots, recording
+from specmask.commands.enhance import REJECTED, said
 from specmask.errors import UserError
 from specmask.folder import enhance_folder
 from specmask.knobs import Knobs
@@ -195,6 +196,22 @@ def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkey
         enhance_file(tmp_path / "in" / f"{number}.wav", alone, causal, 0.1)
         a, b = audio.read(alone)[0], audio.read(tmp_path / "out" / f"{number}.wav")[0]
         np.testing.assert_allclose(a, b, atol=1.01 * 2**-15)
+
+
+def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path):
+    memo = tmp_path / "memo.m4a"
+    memo.write_bytes(bytes(999))
+    with pytest.raises(UserError, match=r"memo\.m4a: not readable .* convert .*another recording$"):
+        enhance_folder(memo, tmp_path / "out", causal, 10)
+
+
+def test_what_a_run_did_in_one_line():
+    done = folder.Summary(done=1, skipped=2, audio_seconds=90, seconds=9)
+    done.rejected.append(audio.Rejected("a.m4a", "no"))
+    text = said(done)
+    assert text.startswith("1 file enhanced, 1.5 min, real-time factor 0.100; 2 skipped as done (")
+    assert "--overwrite" in text and text.endswith("1 set aside, the reasons are in " + REJECTED)
+    assert said(folder.Summary()) == "0 files enhanced"
 
 
 def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):

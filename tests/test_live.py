@@ -81,6 +81,22 @@ def test_meters(identity):
     assert session.meters().startswith(f"in {'#' * 10 + '.' * 10}  out {'.' * 20}")
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [(ImportError("no such package"), "pip install sounddevice"), (OSError("PortAudio"), "apt")],
+)
+def test_what_is_missing_is_told(monkeypatch, error, advice):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "sounddevice":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(UserError, match=advice):
+        live.devices()
+
+
 def test_devices(device):
     assert live.devices() == "0 Nothing at all"
 

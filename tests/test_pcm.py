@@ -62,3 +62,4 @@ def test_script_writes_nothing_but_samples(run):
 
 def test_only_one_end_of_a_pipe(run, tmp_path):
     project.refused(project.call("enhance.py", "--stdin", cwd=tmp_path), "--stdout")
+    project.refused(project.call("enhance.py", "in.wav", cwd=tmp_path), "in.wav: no OUT")

@@ -22,6 +22,8 @@ def test_means_say_what_they_are_over():
 
 def test_table():
     lines = [line.split() for line in report.table(ROWS).splitlines()]
+    short = [line.split() for line in report.headline(ROWS).splitlines()]
+    assert short == lines[: len(short)] and lines[len(short)] == ["by", "SNR"]
     assert lines[0] == ["system", "n", "SI-SDR", "dB", "STOI"]
     assert lines[1:4] == [
         ["overall"],

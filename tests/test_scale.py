@@ -130,7 +130,7 @@ def test_an_engine_that_is_not_installed(engine, corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, {"dask": "distributed"}.get(engine, engine), None)
     args = settings_args(data_overrides(corpus, tmp_path, compute__engine=engine))
     done = project.call("data_prep.py", *args, cwd=tmp_path)
-    project.refused(done, f"engine = {engine}", f'pip install "specmask[{engine}]"', "local")
+    project.refused(done, f"engine = {engine}", f'pip install ".[{engine}]"', "local")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from specmask import cli
 
+REJECTED = "enhance_rejected.csv"
+
 
 def enhance(args) -> None:
     from specmask import config
@@ -24,11 +26,15 @@ def enhance(args) -> None:
 
     if args.stdin != args.stdout or (args.stdin and args.input):
         raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
+    if args.input and not args.output:  # not among the enhanced test files, which are scored
+        raise UserError(f"{args.input}: no OUT; name a folder for the results behind it")
     runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
     cfg = config.load(args.config, args.set + runtime)
     source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
     from specmask import audio, enhancer, folder
 
+    if not args.stdin:
+        folder.recordings(source, args.glob)  # a wrong path is told before the model is loaded
     if enhancer.needs_tensorflow(cfg):
         cli.import_tensorflow()
     model, path = enhancer.from_config(cfg)
@@ -55,14 +61,23 @@ def enhance(args) -> None:
     )
     for rejected in done.rejected:
         print(f"warning: {rejected.path}: {rejected.reason}; set aside", file=sys.stderr)
-    audio.write_rejected(target / "enhance_rejected.csv", done.rejected)
+    audio.write_rejected(target / REJECTED, done.rejected)
     if done.limited:
         print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
-    speed = done.seconds / done.audio_seconds if done.audio_seconds else 0
-    print(
-        f"{done.done} files enhanced, {done.audio_seconds / 3600:.3f} h, real-time factor "
-        f"{speed:.3f}; {done.skipped} skipped as done, {len(done.rejected)} set aside -> {target}"
-    )
+    print(f"{said(done)} -> {target}")
+
+
+def said(done) -> str:
+    """Say in a line what a run over a folder did."""
+    words = [f"{done.done} {'file' if done.done == 1 else 'files'} enhanced"]
+    if done.audio_seconds:
+        speed = done.seconds / done.audio_seconds
+        words[0] += f", {done.audio_seconds / 60:.1f} min, real-time factor {speed:.3f}"
+    if done.skipped:
+        words.append(f"{done.skipped} skipped as done (--overwrite makes them again)")
+    if done.rejected:
+        words.append(f"{len(done.rejected)} set aside, the reasons are in {REJECTED}")
+    return "; ".join(words)
 
 
 def pipe(args, model) -> None:

@@ -115,7 +115,8 @@ def evaluate(args: Namespace) -> int:
     content = report.summary(rows, args.command, facts)
     report.write(out, rows, content)
     print(report.table(rows))
-    print(f"\n{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
+    print(f"\n{report.headline(rows)}\n")
+    print(f"{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(
             f"none of {len(rows)} files could be scored: {rows[0]['reason']}; the reasons of all "

@@ -43,7 +43,7 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
             x = conv(x)
     x = layers.CausalConv2D(c.squeeze_channels, (1, 1), name="squeeze")(x)
     x = keras.layers.Reshape((-1, bins * c.squeeze_channels))(x)
-    # Without it the gates saturate: after 500 steps 1.8 dB instead of 4.1 dB SI-SDRi (README).
+    # Without it the gates saturate: after 500 steps 1.8 dB instead of 4.1 dB SI-SDRi (results.md).
     x = NORMALISATIONS[c.normalisation](center=False, scale=False, name="norm")(x)
 
     for number in range(1, c.recurrent_layers + 1):
