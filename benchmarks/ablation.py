@@ -11,13 +11,15 @@ on; several calls may share a folder.
 import argparse
 import csv
 import json
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCH = ROOT.parent / "shared/data/bench"
+SHARED = ROOT.parent / "shared"
+BENCH = SHARED / "data/bench"
 RECIPE = ROOT / "recipes/default.ini"
 VARIANTS = {
     "default": "",
@@ -37,7 +39,9 @@ VARIANTS = {
     "no_levels": "@train.remix_gain_db=0",
     "no_equaliser": "@train.remix_tilt_db=0",
 }
-SCORES = {"pesq_wb": 3, "stoi": 4, "estoi": 4, "si_sdr": 2}
+SCORES = (
+    r"PESQ-WB (?P<pesq_wb>\S+)  STOI (?P<stoi>\S+)  ESTOI (?P<estoi>\S+)  SI-SDR (?P<si_sdr>\S+) dB"
+)
 
 
 def call(script: str, *words: object) -> None:
@@ -47,15 +51,16 @@ def call(script: str, *words: object) -> None:
 
 
 def bench(run: Path, settings: Path, out: Path) -> dict[str, float]:
-    """Return the scores on the bench of a run's best weights."""
-    if not (out / "summary.json").is_file():
-        call("enhance.py", "--config", settings, "--checkpoint", run, BENCH / "noisy", out / "wav")
-        call(
-            "evaluate.py", BENCH / "clean", out / "wav", "--noisy", BENCH / "noisy",
-            "--by", BENCH / "manifest.json", "--out", out, "--config", settings,
-        )  # fmt: skip
-    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return {name: found["systems"]["enhanced"]["metrics"][name]["mean"] for name in SCORES}
+    """Return the scores of a run's best weights on the bench, by ../shared/score.py."""
+    text = out.parent / f"{out.name}.txt"
+    if not text.is_file():
+        at = f"enhance.checkpoint={run}"
+        call("enhance.py", "--config", settings, "--set", at, BENCH / "noisy", out)
+        score = [sys.executable, SHARED / "score.py", BENCH / "clean", out]
+        done = subprocess.run(score, check=True, capture_output=True, text=True)
+        text.write_text(done.stdout, encoding="utf-8")
+    found = re.search(SCORES, text.read_text(encoding="utf-8"))
+    return {name: float(value) for name, value in found.groupdict().items()}
 
 
 def best(run: Path) -> dict[str, float]:
@@ -86,7 +91,10 @@ def line(name: str, recipe: dict, out: Path) -> str:
         f"{recipe['multiply_adds_a_second'] / 1e6:.1f}",
         mean("validation_loss", 5),
         mean("si_sdr_improvement", 2, all_seeds=True),
-        *(mean(key, digits, all_seeds=key == "si_sdr") for key, digits in SCORES.items()),
+        mean("pesq_wb", 3),
+        mean("stoi", 4),
+        mean("estoi", 4),
+        mean("si_sdr", 2, all_seeds=True),
     ]
     return f"| {' | '.join(cells)} |"
 
