@@ -2,24 +2,22 @@
 
     python benchmarks/ablation.py [--budget "1000 steps"] [--seeds 1] [--out FOLDER] [NAME ...]
 
-compare.py trains all of them on the same data and scores them on its test set. Beside that stand
-the lowest validation loss, the validation SI-SDRi of those weights, and the scores on the bench.
-Nothing is chosen by these: the table shows what was chosen before. Stopped, the same command goes
-on; several calls may share a folder.
+compare.py trains all of them on the same data and scores them on the bench. Beside that stand the
+lowest validation loss and the validation SI-SDRi of those weights. Nothing is chosen by the bench:
+the table shows what was chosen before. Stopped, the same command goes on; several calls may share a
+folder.
 """
 
 import argparse
 import csv
 import json
-import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-BENCH = SHARED / "data/bench"
+BENCH = ROOT.parent / "shared/data/bench"
 RECIPE = ROOT / "recipes/default.ini"
 VARIANTS = {
     "default": "",
@@ -39,63 +37,40 @@ VARIANTS = {
     "no_levels": "@train.remix_gain_db=0",
     "no_equaliser": "@train.remix_tilt_db=0",
 }
-SCORES = (
-    r"PESQ-WB (?P<pesq_wb>\S+)  STOI (?P<stoi>\S+)  ESTOI (?P<estoi>\S+)  SI-SDR (?P<si_sdr>\S+) dB"
+HEAD = (
+    *("variant", "changed", "parameters", "M MAC/s", "validation loss", "validation SI-SDRi dB"),
+    *("bench PESQ-WB", "STOI", "ESTOI", "SI-SDR dB"),
 )
 
 
-def call(script: str, *words: object) -> None:
-    """Run a script of the project, or stop."""
-    command = [sys.executable, ROOT / script, *words]
-    subprocess.run([str(word) for word in command], check=True)
-
-
-def bench(run: Path, settings: Path, out: Path) -> dict[str, float]:
-    """Return the scores of a run's best weights on the bench, by ../shared/score.py."""
-    text = out.parent / f"{out.name}.txt"
-    if not text.is_file():
-        at = f"enhance.checkpoint={run}"
-        call("enhance.py", "--config", settings, "--set", at, BENCH / "noisy", out)
-        score = [sys.executable, SHARED / "score.py", BENCH / "clean", out]
-        done = subprocess.run(score, check=True, capture_output=True, text=True)
-        text.write_text(done.stdout, encoding="utf-8")
-    found = re.search(SCORES, text.read_text(encoding="utf-8"))
-    return {name: float(value) for name, value in found.groupdict().items()}
-
-
-def best(run: Path) -> dict[str, float]:
+def best(history: Path) -> dict[str, float]:
     """Return the validation figures of a run's best weights."""
-    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+    with history.open(encoding="utf-8", newline="") as file:
         row = min(csv.DictReader(file), key=lambda row: float(row["validation_loss"]))
     return {name: float(row[name]) for name in ("validation_loss", "si_sdr_improvement")}
 
 
-def line(name: str, recipe: dict, out: Path) -> str:
-    """Return the row of a variant: means over its seeds; SI-SDR of each in brackets."""
-    found = []
-    for training in recipe["trainings"]:
-        settings = Path(training["command"][-1])
-        run = out / "cp" / settings.stem
-        found.append(best(run) | bench(run, settings, out / "bench" / settings.stem))
+def line(name: str, recipe: dict, scores: dict, out: Path) -> str:
+    """Return the row of a variant: means over its seeds, of validation those of all in brackets."""
+    runs = [out / "cp" / Path(t["command"][-1]).stem for t in recipe["trainings"]]
+    found = [best(run / "history.csv") for run in runs]
 
-    def mean(key: str, digits: int, all_seeds: bool = False) -> str:
+    def validation(key: str, digits: int) -> str:
         values = [f[key] for f in found]
         text = f"{statistics.mean(values):.{digits}f}"
         every = ", ".join(f"{v:.{digits}f}" for v in values)
-        return f"{text} ({every})" if all_seeds and len(values) > 1 else text
+        return f"{text} ({every})" if len(values) > 1 else text
 
     cells = [
         name,
         VARIANTS[name].lstrip("@").replace("@", ", ") or "-",
         f"{recipe['parameters']:,}",
         f"{recipe['multiply_adds_a_second'] / 1e6:.1f}",
-        mean("validation_loss", 5),
-        mean("si_sdr_improvement", 2, all_seeds=True),
-        mean("pesq_wb", 3),
-        mean("stoi", 4),
-        mean("estoi", 4),
-        mean("si_sdr", 2, all_seeds=True),
+        validation("validation_loss", 5),
+        validation("si_sdr_improvement", 2),
     ]
+    digits = {"pesq_wb": 3, "stoi": 4, "estoi": 4, "si_sdr": 2}
+    cells += [f"{scores[key]['mean']:.{n}f}" for key, n in digits.items()]
     return f"| {' | '.join(cells)} |"
 
 
@@ -107,14 +82,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ablation")
     args = parser.parse_args()
     names, out = args.names or list(VARIANTS), args.out.resolve()
-    recipes = [f"{RECIPE}{VARIANTS[name]}" for name in names]
-    call("compare.py", *recipes, "--budget", args.budget, "--seeds", args.seeds, "--out", out)
-    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))["recipes"]
-    head = ("variant", "changed", "parameters", "M MAC/s", "validation loss", "SI-SDRi dB")
-    head += ("PESQ-WB", "STOI", "ESTOI", "SI-SDR dB")
-    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
-    for name, recipe in zip(names, found.values(), strict=True):
-        print(line(name, recipe, out))
+    command = [sys.executable, ROOT / "compare.py", *(f"{RECIPE}{VARIANTS[n]}" for n in names)]
+    command += ["--budget", args.budget, "--seeds", args.seeds, "--out", out]
+    command += ["--test", BENCH / "clean", BENCH / "noisy", "--by", BENCH / "manifest.json"]
+    subprocess.run([str(word) for word in command], check=True)
+    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
+    for name, (label, recipe) in zip(names, found["recipes"].items(), strict=True):
+        print(line(name, recipe, found["systems"][label]["metrics"], out))
     return 0
 
 
