@@ -1,11 +1,13 @@
 """Take the default model's recipe apart: train it with one thing changed at a time, score each.
 
     python benchmarks/ablation.py [--budget "1000 steps"] [--seeds 1] [--out FOLDER] [NAME ...]
+    python benchmarks/ablation.py --data [...] [NAME ...]
 
-compare.py trains all of them on the same data and scores them on the bench. Beside that stand the
-lowest validation loss and the validation SI-SDRi of those weights. Nothing is chosen by the bench:
-the table shows what was chosen before. Stopped, the same command goes on; several calls may share a
-folder.
+compare.py trains all of them on the same data and scores them on the bench; with --data each of
+them has data of its own, 2,000 files with something left out of their augmentation. Beside the
+scores stand the lowest validation loss and the validation SI-SDRi of those weights. Nothing is
+chosen by the bench: the table shows what was chosen before. Stopped, the same command goes on;
+several calls may share a folder.
 """
 
 import argparse
@@ -37,6 +39,31 @@ VARIANTS = {
     "no_levels": "@train.remix_gain_db=0",
     "no_equaliser": "@train.remix_tilt_db=0",
 }
+DATA = {  # what is set in [augment]
+    "all": {},
+    "no_rooms": {"room_probability": 0},
+    "no_babble_nor_colour": {"babble_probability": 0, "coloured_probability": 0},
+    "no_speed_eq_bands": {
+        "speed_probability": 0,
+        "eq_speech_probability": 0,
+        "eq_noise_probability": 0,
+        "band_probability": 0,
+    },
+    "none": {
+        "level_lower_db": 0,
+        "level_upper_db": 0,
+        "speed_probability": 0,
+        "noises_upper": 1,
+        "babble_probability": 0,
+        "coloured_probability": 0,
+        "clean_only_probability": 0,
+        "room_probability": 0,
+        "eq_speech_probability": 0,
+        "eq_noise_probability": 0,
+        "band_probability": 0,
+    },
+}
+FILES = {"data.total_training_files": 2000, "data.total_validation_files": 100}
 HEAD = (
     *("variant", "changed", "parameters", "M MAC/s", "validation loss", "validation SI-SDRi dB"),
     *("bench PESQ-WB", "STOI", "ESTOI", "SI-SDR dB"),
@@ -50,7 +77,18 @@ def best(history: Path) -> dict[str, float]:
     return {name: float(row[name]) for name in ("validation_loss", "si_sdr_improvement")}
 
 
-def line(name: str, recipe: dict, scores: dict, out: Path) -> str:
+def trained(recipes: list[str], out: Path, args: argparse.Namespace, **options: object) -> dict:
+    """Train and score recipes, and return the summary."""
+    command = [sys.executable, ROOT / "compare.py", *recipes, "--out", out]
+    command += ["--budget", args.budget, "--seeds", args.seeds]
+    command += ["--test", BENCH / "clean", BENCH / "noisy", "--by", BENCH / "manifest.json"]
+    for key, value in options.items():
+        command += ["--set", f"{key}={value}"]
+    subprocess.run([str(word) for word in command], check=True)
+    return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+
+def line(name: str, changed: str, recipe: dict, scores: dict, out: Path) -> str:
     """Return the row of a variant: means over its seeds, of validation those of all in brackets."""
     runs = [out / "cp" / Path(t["command"][-1]).stem for t in recipe["trainings"]]
     found = [best(run / "history.csv") for run in runs]
@@ -63,7 +101,7 @@ def line(name: str, recipe: dict, scores: dict, out: Path) -> str:
 
     cells = [
         name,
-        VARIANTS[name].lstrip("@").replace("@", ", ") or "-",
+        changed or "-",
         f"{recipe['parameters']:,}",
         f"{recipe['multiply_adds_a_second'] / 1e6:.1f}",
         validation("validation_loss", 5),
@@ -74,22 +112,36 @@ def line(name: str, recipe: dict, scores: dict, out: Path) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def rows(changed: dict[str, str], found: dict, out: Path) -> list[str]:
+    """Return the rows of a summary."""
+    return [
+        line(name, what, recipe, found["systems"][label]["metrics"], out)
+        for (name, what), (label, recipe) in zip(
+            changed.items(), found["recipes"].items(), strict=True
+        )
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *VARIANTS])
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *VARIANTS, *DATA])
+    parser.add_argument("--data", action="store_true", help="leave out augmentation of the data")
     parser.add_argument("--budget", default="1000 steps", help="of each, as for compare.py")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ablation")
     args = parser.parse_args()
-    names, out = args.names or list(VARIANTS), args.out.resolve()
-    command = [sys.executable, ROOT / "compare.py", *(f"{RECIPE}{VARIANTS[n]}" for n in names)]
-    command += ["--budget", args.budget, "--seeds", args.seeds, "--out", out]
-    command += ["--test", BENCH / "clean", BENCH / "noisy", "--by", BENCH / "manifest.json"]
-    subprocess.run([str(word) for word in command], check=True)
-    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
-    for name, (label, recipe) in zip(names, found["recipes"].items(), strict=True):
-        print(line(name, recipe, found["systems"][label]["metrics"], out))
+    names, out = args.names or list(DATA if args.data else VARIANTS), args.out.resolve()
+    lines = []
+    if args.data:
+        for name in names:
+            options = {f"augment.{key}": value for key, value in DATA[name].items()} | FILES
+            own = out / name
+            found = trained([str(RECIPE)], own, args, **options, **{"data.data_path": own / "data"})
+            lines += rows({name: ", ".join(f"{k}={v}" for k, v in DATA[name].items())}, found, own)
+    else:
+        found = trained([f"{RECIPE}{VARIANTS[name]}" for name in names], out, args)
+        lines = rows({n: VARIANTS[n].lstrip("@").replace("@", ", ") for n in names}, found, out)
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", *lines, sep="\n")
     return 0
 
 
