@@ -177,5 +177,5 @@ def test_places_and_responses_of_any_room(seed, size, near, t60):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
-    with pytest.raises(UserError, match=r"room_probability.*specmask\[rooms\].*rir_path"):
+    with pytest.raises(UserError, match=r"room_probability.*\[rooms\].*rir_path"):
         response()

@@ -78,7 +78,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 @contextmanager
 def two_nodes():
     """Give the address of a Dask scheduler with two worker processes."""
-    distributed = pytest.importorskip("distributed", reason="needs specmask[dask]")
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
@@ -110,7 +110,7 @@ def test_a_dask_cluster_makes_the_same_bytes(corpus, tmp_path, expected):
 
 
 def test_dask_on_this_machine_through_the_script(corpus, tmp_path, expected):
-    pytest.importorskip("distributed", reason="needs specmask[dask]")
+    pytest.importorskip("distributed", reason="needs the extra dask")
     changes = {"compute__engine": "dask", "compute__workers": 2}
     args = settings_args(data_overrides(corpus, tmp_path / "out", **changes, **TOTALS))
     done = project.call("data_prep.py", *args, cwd=tmp_path)
@@ -120,7 +120,7 @@ def test_dask_on_this_machine_through_the_script(corpus, tmp_path, expected):
 
 
 def test_ray_makes_the_same_bytes(corpus, tmp_path, expected):
-    pytest.importorskip("ray", reason="needs specmask[ray]")
+    pytest.importorskip("ray", reason="needs the extra ray")
     changes = {"compute__engine": "ray", "compute__workers": 2}
     assert_made_by_two(data_config(corpus, tmp_path, **changes, **TOTALS), expected)
 
