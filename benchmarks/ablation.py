@@ -14,9 +14,10 @@ import argparse
 import csv
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
+
+from recipes import compare
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT.parent / "shared/data/bench"
@@ -77,14 +78,12 @@ def best(history: Path) -> dict[str, float]:
     return {name: float(row[name]) for name in ("validation_loss", "si_sdr_improvement")}
 
 
-def trained(recipes: list[str], out: Path, args: argparse.Namespace, **options: object) -> dict:
+def trained(recipes: list[str], out: Path, args: argparse.Namespace, options: dict) -> dict:
     """Train and score recipes, and return the summary."""
-    command = [sys.executable, ROOT / "compare.py", *recipes, "--out", out]
-    command += ["--budget", args.budget, "--seeds", args.seeds]
-    command += ["--test", BENCH / "clean", BENCH / "noisy", "--by", BENCH / "manifest.json"]
-    for key, value in options.items():
-        command += ["--set", f"{key}={value}"]
-    subprocess.run([str(word) for word in command], check=True)
+    words = ["--budget", args.budget, "--seeds", args.seeds]
+    words += ["--test", BENCH / "clean", BENCH / "noisy", "--by", BENCH / "manifest.json"]
+    if not compare(recipes, out, options, *words):
+        sys.exit(1)
     return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
 
@@ -124,22 +123,26 @@ def rows(changed: dict[str, str], found: dict, out: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *VARIANTS, *DATA])
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--data", action="store_true", help="leave out augmentation of the data")
     parser.add_argument("--budget", default="1000 steps", help="of each, as for compare.py")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ablation")
     args = parser.parse_args()
-    names, out = args.names or list(DATA if args.data else VARIANTS), args.out.resolve()
+    known, out = DATA if args.data else VARIANTS, args.out.resolve()
+    names = args.names or list(known)
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
     lines = []
     if args.data:
         for name in names:
-            options = {f"augment.{key}": value for key, value in DATA[name].items()} | FILES
             own = out / name
-            found = trained([str(RECIPE)], own, args, **options, **{"data.data_path": own / "data"})
+            options = {f"augment.{key}": value for key, value in DATA[name].items()}
+            options |= FILES | {"data.data_path": own / "data"}
+            found = trained([str(RECIPE)], own, args, options)
             lines += rows({name: ", ".join(f"{k}={v}" for k, v in DATA[name].items())}, found, own)
     else:
-        found = trained([f"{RECIPE}{VARIANTS[name]}" for name in names], out, args)
+        found = trained([f"{RECIPE}{VARIANTS[name]}" for name in names], out, args, {})
         lines = rows({n: VARIANTS[n].lstrip("@").replace("@", ", ") for n in names}, found, out)
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", *lines, sep="\n")
     return 0

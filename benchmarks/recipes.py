@@ -13,7 +13,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +60,16 @@ HEAD = (
 )
 
 
-def compare(name: str, out: Path, budget: str) -> bool:
+def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) -> bool:
+    """Call compare.py with options of the INI file and more words; tell whether it succeeded."""
+    words = [sys.executable, ROOT / "compare.py", *recipes, "--out", out, *more]
+    words += [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    words = [str(word) for word in words]
+    print("$", shlex.join(words), flush=True)
+    return subprocess.run(words).returncode == 0
+
+
+def train(name: str, out: Path, budget: str) -> bool:
     """Train and score a recipe in a folder of its own; tell whether it came to its end."""
     recipe = "@".join(
         [str(ROOT / "recipes" / f"{name}.ini"), *(f"{k}={v}" for k, v in CHANGES[name].items())]
@@ -68,13 +77,7 @@ def compare(name: str, out: Path, budget: str) -> bool:
     options = {"data.data_path": out / "data" / name, "train.keep_checkpoints": 1}
     if not name.startswith("doyosae"):  # these have ready-made pairs
         options |= MIXED
-    command = [sys.executable, ROOT / "compare.py", recipe, "--seeds", 1, "--out", out / name]
-    command += ["--budget", budget]
-    for key, value in options.items():
-        command += ["--set", f"{key}={value}"]
-    words = [str(word) for word in command]
-    print("$", shlex.join(words), flush=True)
-    return subprocess.run(words).returncode == 0
+    return compare([recipe], out / name, options, "--seeds", 1, "--budget", budget)
 
 
 def line(name: str, found: Mapping) -> list[str]:
@@ -118,7 +121,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "recipes")
     args = parser.parse_args()
     out = args.out.resolve()
-    failed = [name for name in args.names or CHANGES if not compare(name, out, args.budget)]
+    failed = [name for name in args.names or CHANGES if not train(name, out, args.budget)]
     print(f"\n{table(out)}")
     if failed:
         print(f"did not come to their end: {', '.join(failed)}", file=sys.stderr)
