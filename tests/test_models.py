@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from specmask import config, models
+from specmask import config, models, optimisation
 from specmask.models import layers
 from specmask.models.recurrent import LSTM
 
@@ -115,6 +115,28 @@ def test_gradient_reaches_every_weight(options):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
         assert np.abs(gradient).max() > 0, weight.path
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_changes_a_mask_little(name, precision):
+    """By less than 1 % in the mean; weights and masks stay single, gradients finite."""
+    import tensorflow as tf
+
+    seen = "model.features=real, imaginary, log_magnitude, mel", "model.delta_phase=both"
+    options = f"model.network={name}", *seen, "model.dropout=0"
+    x, single = 1e-3 * spectra(40), build(*options)
+    with optimisation.precision(precision):
+        half = build(*options)
+    assert {layer.compute_dtype for layer in half.model.layers} >= {precision[len("mixed_") :]}
+    assert {weight.dtype for weight in half.model.weights} == {"float32"}
+    with tf.GradientTape() as tape:
+        _, mask = half.estimate(x, training=True)
+        loss = tf.reduce_mean(tf.square(mask))
+    assert mask.dtype == tf.float32
+    assert np.abs(mask - single.mask(x, training=True)).mean() < 0.01 * np.abs(mask).mean()
+    for gradient in tape.gradient(loss, half.model.trainable_variables):
+        assert np.isfinite(gradient).all()
 
 
 def test_published_parameter_count():
