@@ -116,10 +116,7 @@ def leak(
     Raises:
         UserError: with ``[data] leaks = refuse``.
     """
-    try:
-        sources.refuse_leaks(training, others, what, end)
-    except UserError as error:
-        if config.data.leaks == "refuse":
-            raise UserError(f"{error}, or set [data] leaks = warn") from None
-        return [str(error)]
-    return []
+    found = sources.leak(training, others, what, end)
+    if found and config.data.leaks == "refuse":
+        raise UserError(f"{found}, or set [data] leaks = warn")
+    return [found] if found else []

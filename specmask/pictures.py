@@ -26,11 +26,14 @@ TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 2
 
 
 def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
-    """Power of a signal in dB: [samples] -> float64 [bins, columns], high frequencies first."""
+    """Return power in dB, a sine of full scale having 0: [samples] -> float64 [bins, columns].
+
+    High frequencies come first; columns are at most 900.
+    """
     window = max(2, round(WINDOW_SECONDS * rate))
     hop = max(1, round(HOP_SECONDS * rate))
     stft = Stft.hann(window, hop)
-    spectrum = spectral.forward(np.asarray(x, np.float32), stft)
+    spectrum = spectral.forward(np.asarray(x, np.float32), stft) * (2 / stft.window.sum())
     powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
     return 10 * np.log10(powers + 1e-30).T[::-1]
 

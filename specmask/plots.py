@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from specmask import audio
+from specmask import audio, pictures
 from specmask.errors import UserError
 
 SECONDS = 60  # of a recording that are shown
-WINDOW_SECONDS = 0.032
-RANGE_DB = 80
+LOUDEST_DB = -20  # full scale being 0
 MARKERS = "osD^vP*X<>"
 
 
@@ -35,16 +34,6 @@ class Chart:
     y_label: str
     series: Mapping[str, Sequence[Point]]
     joined: bool = False
-
-
-def spectrogram_db(x: np.ndarray, rate: int) -> np.ndarray:
-    """Return power in dB of [samples]: float [bins, frames]; a full-scale sine gives about 0 dB."""
-    length = max(16, round(WINDOW_SECONDS * rate))
-    x = audio.fit(x, max(len(x), length))
-    frames = np.lib.stride_tricks.sliding_window_view(x, length)[:: length // 2]
-    window = np.hanning(length)
-    spectra = np.fft.rfft(frames * window, axis=1) * (2 / window.sum())
-    return 20 * np.log10(np.abs(spectra).T + 1e-10)
 
 
 def check(what: str = "--spectrograms") -> Any:
@@ -73,11 +62,10 @@ def draw(before: Path, after: Path, picture: Path) -> None:
         samples, rate = audio.read(path, frames=frames)
         axes = sheet.add_subplot(2, 1, place)
         image = axes.imshow(
-            spectrogram_db(samples[:, 0], rate),
-            origin="lower",
+            pictures.spectrogram(samples[:, 0], rate),
             aspect="auto",
-            vmin=-RANGE_DB - 20,
-            vmax=-20,
+            vmin=LOUDEST_DB - pictures.RANGE_DB,
+            vmax=LOUDEST_DB,
             extent=(0, len(samples) / rate, 0, rate / 2000),
         )
         axes.set(title=title, xlabel="time in s", ylabel="frequency in kHz")

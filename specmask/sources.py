@@ -286,18 +286,19 @@ def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], 
     return [replace(source, stop=cut - gap)], [replace(source, start=cut)]
 
 
-def refuse_leaks(
+def leak(
     training: Iterable[Source], others: Iterable[Source], what: str, end: str = "testing"
-) -> None:
-    """Raise a UserError if a recording for another end has the same content as one for training."""
+) -> str:
+    """Name a recording for another end that is also one for training; "" if there is none."""
     known = {s.digest: s.path for s in training}
     leaks = [(s.path, known[s.digest]) for s in others if s.digest in known]
-    if leaks:
-        other, train = leaks[0]
-        raise UserError(
-            f"{what} for {end} {other} is the same recording as {train} for training "
-            f"({len(leaks)} such files); remove them from one of the folders"
-        )
+    if not leaks:
+        return ""
+    other, train = leaks[0]
+    return (
+        f"{what} for {end} {other} is the same recording as {train} for training "
+        f"({len(leaks)} such files); remove them from one of the folders"
+    )
 
 
 def digest(sources: list[Source]) -> str:

@@ -10,7 +10,7 @@ import soundfile as sf
 from conftest import error_db, save
 from runs import signal
 
-from specmask import audio, enhancer, folder, plots, recording
+from specmask import audio, enhancer, folder, recording
 from specmask.commands.enhance import REJECTED, said
 from specmask.errors import UserError
 from specmask.folder import enhance_folder
@@ -286,14 +286,6 @@ def test_pictures(causal, tmp_path):
     enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
     picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
-
-
-def test_spectrogram_of_a_sine():
-    t = np.arange(16000) / 16000
-    image = plots.spectrogram_db(np.sin(2 * np.pi * 2000 * t), 16000)
-    assert image.shape[0] == 257
-    assert np.argmax(image, axis=0).tolist() == [64] * image.shape[1]
-    assert image.max() == pytest.approx(0, abs=0.1)
 
 
 # ---------------------------------------------------------------- long files

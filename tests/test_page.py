@@ -64,7 +64,9 @@ def test_a_tone_lies_where_it_should():
     levels = pictures.spectrogram(np.sin(2 * np.pi * 6000 * t), RATE)
     rows, columns = levels.shape
     assert rows == 257 and columns <= pictures.MOST_COLUMNS
-    assert np.argmax(levels[:, columns // 2]) == 256 - 192  # 6 of 8 kHz, from the top
+    middle = levels[:, columns // 2]
+    assert np.argmax(middle) == 256 - 192  # 6 of 8 kHz, from the top
+    assert middle.max() == pytest.approx(0, abs=0.1)  # full scale
 
 
 def test_long_files_are_put_together():
