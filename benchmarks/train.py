@@ -145,7 +145,7 @@ def reference(cfg, drawn, folder: Path) -> dict:
     import keras
     import tensorflow as tf
 
-    from specmask import batches, cache, losses, masks, metrics, models, spectral
+    from specmask import batches, losses, masks, metrics, models, spectral
 
     keras.config.set_floatx("float64")
     network, optimizer = models.build(cfg), keras.optimizers.Adam(1e-4)
@@ -170,7 +170,7 @@ def reference(cfg, drawn, folder: Path) -> dict:
         enhanced = enhance(noisy, training=False)
         samples = (clean.shape[1] - 1) * stft.hop_length
         waves = [
-            spectral.inverse(cache.to_complex(np.asarray(x, np.float32)), samples, stft)
+            spectral.inverse(spectral.to_complex(np.asarray(x, np.float32)), samples, stft)
             for x in (clean, noisy, enhanced)
         ]
         for job in zip(*waves, strict=True):

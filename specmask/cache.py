@@ -175,17 +175,7 @@ def _spectrum(path: Path, samples: int, config: Config, stft: Stft) -> np.ndarra
             f"{path}: {x.shape[0]} samples, {x.shape[1]} channels, {rate} Hz, expected {samples}, "
             f"1, {config.data.sample_rate} Hz; run python data/data_prep.py --overwrite"
         )
-    return to_pairs(spectral.forward(x[:, 0], stft)).astype(np.float16)
-
-
-def to_pairs(spectrum: np.ndarray) -> np.ndarray:
-    """complex64 [..., bins] -> float32 [..., bins, 2], without a copy."""
-    return spectrum.view(np.float32).reshape(*spectrum.shape, 2)
-
-
-def to_complex(pairs: np.ndarray) -> np.ndarray:
-    """float32 [..., bins, 2] -> complex64 [..., bins], without a copy where possible."""
-    return np.ascontiguousarray(pairs, np.float32).view(np.complex64)[..., 0]
+    return spectral.to_pairs(spectral.forward(x[:, 0], stft)).astype(np.float16)
 
 
 def _shard_name(kind: str, shard: int) -> str:

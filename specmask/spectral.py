@@ -161,6 +161,17 @@ def add(frames: np.ndarray, stft: Stft) -> np.ndarray:
     return out.astype(np.float32)
 
 
+def to_pairs(spectrum: np.ndarray) -> np.ndarray:
+    """complex64 [..., bins] -> float32 [..., bins, 2] (real, imaginary), no copy if possible."""
+    spectrum = np.ascontiguousarray(spectrum, np.complex64)
+    return spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+
+
+def to_complex(pairs: np.ndarray) -> np.ndarray:
+    """float32 [..., bins, 2] -> complex64 [..., bins], no copy if possible."""
+    return np.ascontiguousarray(pairs, np.float32).view(np.complex64)[..., 0]
+
+
 def forward(x: np.ndarray, stft: Stft) -> np.ndarray:
     """Return the STFT of a whole signal.
 

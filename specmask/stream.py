@@ -224,8 +224,8 @@ class _Rows:
         """
         if self.channels == "mid":
             seen = np.add.reduceat(seen, self.starts) / self.counts[:, None, None]
-        mask, state = self.runtime.mask(_pairs(seen), state)
-        mask = np.ascontiguousarray(mask).view(np.complex64)[..., 0]
+        mask, state = self.runtime.mask(spectral.to_pairs(seen), state)
+        mask = spectral.to_complex(mask)
         if self.channels == "mid":
             mask = mask[self.owner]
         elif self.channels == "linked" and len(self.counts) < len(mask):
@@ -293,9 +293,3 @@ class _Windows:
             fade = self.fade[:shared]
             mask[:, :shared] = mask[:, :shared] * fade + self.tail[:, :shared] * (1 - fade)
         return mask
-
-
-def _pairs(spectrum: np.ndarray) -> np.ndarray:
-    """complex64 [..., bins] -> float32 [..., bins, 2] (real, imaginary)."""
-    spectrum = np.ascontiguousarray(spectrum, np.complex64)
-    return spectrum.view(np.float32).reshape(*spectrum.shape, 2)

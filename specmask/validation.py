@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from specmask import cache, spectral
+from specmask import spectral
 from specmask.cache import Cache
 from specmask.config import Config
 from specmask.models import Network
@@ -71,7 +71,7 @@ class Validation:
         *spectra, mask = spectra
         record = self.files.index[item]
         waves = [
-            spectral.inverse(cache.to_complex(s), int(record["samples"]), self.stft)
+            spectral.inverse(spectral.to_complex(s), int(record["samples"]), self.stft)
             for s in spectra
         ]
         return Job(

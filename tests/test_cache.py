@@ -51,7 +51,7 @@ def spectrum(config: Config, row: dict, kind: str, split: str = "training") -> n
 
 def stored(found: cache.Cache, kind: str, item: int) -> np.ndarray:
     """The spectrum of one item in a cache."""
-    return cache.to_complex(found.gather(kind, np.array([item]))[0].astype(np.float32))
+    return spectral.to_complex(found.gather(kind, np.array([item]))[0].astype(np.float32))
 
 
 def real(x: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_the_loudest_sounds_fit_into_float16():
     """Full scale at the lowest frequency, in the longest window that is accepted."""
     stft = Stft("boxcar", 65536, 65536, 65536)
     loud = spectral.forward(np.full(65536, 0.99, np.float32), stft)
-    assert np.isfinite(cache.to_pairs(loud).astype(np.float16)).all()
+    assert np.isfinite(spectral.to_pairs(loud).astype(np.float16)).all()
 
 
 @given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
@@ -133,11 +133,11 @@ def test_pairs_and_complex_numbers(frames, bins, seed):
     x = (rng.standard_normal((frames, bins)) + 1j * rng.standard_normal((frames, bins))).astype(
         np.complex64
     )
-    pairs = cache.to_pairs(x)
+    pairs = spectral.to_pairs(x)
     assert_array_equal(pairs[..., 0], x.real)
     assert_array_equal(pairs[..., 1], x.imag)
-    assert_array_equal(cache.to_complex(pairs), x)
-    assert_array_equal(cache.to_complex(pairs[:, ::-1]), x[:, ::-1])  # not contiguous
+    assert_array_equal(spectral.to_complex(pairs), x)
+    assert_array_equal(spectral.to_complex(pairs[:, ::-1]), x[:, ::-1])  # not contiguous
 
 
 # ---------------------------------------------------------------- shards and batches

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import specmask
 from specmask import (
-    cache,
     config,
     enhancer,
     export,
@@ -86,8 +85,8 @@ def by_hand(model: Enhancer, x: np.ndarray) -> np.ndarray:
     noisy, late = spectral.forward(x[None], model.stft), model.lookahead_frames
     network = model.runtime.network
     longer = np.concatenate([noisy, np.zeros((1, late, model.stft.bins), np.complex64)], axis=1)
-    mask, _ = network(cache.to_pairs(longer), network.zero_state(1))
-    moved = cache.to_complex(mask.numpy())[:, late:]
+    mask, _ = network(spectral.to_pairs(longer), network.zero_state(1))
+    moved = spectral.to_complex(mask.numpy())[:, late:]
     return spectral.inverse(moved * noisy, len(x), model.stft)[0]
 
 
@@ -212,7 +211,7 @@ def test_linked_channels_weigh_the_frame_that_the_mask_is_for(ahead):
     turns = np.arange(x.shape[1]) // 240 % 2
     x *= np.stack([0.02 + turns, 1.02 - turns]).astype(np.float32)
     noisy = spectral.forward(x, ahead.stft)
-    mask = cache.to_complex(ahead.runtime.network.mask(cache.to_pairs(noisy)).numpy())
+    mask = spectral.to_complex(ahead.runtime.network.mask(spectral.to_pairs(noisy)).numpy())
     power = (np.abs(noisy) ** 2).sum(axis=2, keepdims=True) + 1e-12
     wanted = (mask * power).sum(axis=0) / power.sum(axis=0) * noisy
     wanted = spectral.inverse(wanted.astype(np.complex64), x.shape[1], ahead.stft)

@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specmask import config, features, losses, masks, metrics, objective, spectral
-from specmask.cache import to_pairs
 from specmask.errors import UserError
 from specmask.models import transform
 from specmask.options import values
 from specmask.options.values import LOSSES
-from specmask.spectral import Stft
+from specmask.spectral import Stft, to_pairs
 
 
 def pairs(*values: complex) -> np.ndarray:

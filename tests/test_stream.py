@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runs import signal
 
 import specmask
-from specmask import cache, enhancer, spectral, stream
+from specmask import enhancer, spectral, stream
 from specmask.knobs import Knobs
 
 
@@ -33,9 +33,9 @@ def identity(tmp_path_factory):
 
 def whole(model, x: np.ndarray) -> np.ndarray:
     """The slow reference: one spectrum, one call, one inverse."""
-    noisy = cache.to_pairs(spectral.forward(x[None], model.stft))
+    noisy = spectral.to_pairs(spectral.forward(x[None], model.stft))
     enhanced = model.runtime.network.estimate(noisy)[0].numpy()
-    return spectral.inverse(cache.to_complex(enhanced), len(x), model.stft)[0]
+    return spectral.inverse(spectral.to_complex(enhanced), len(x), model.stft)[0]
 
 
 def in_blocks(model, x: np.ndarray, sizes: list[int], rate: int = 8000) -> np.ndarray:

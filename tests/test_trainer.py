@@ -127,7 +127,9 @@ def noisy_tones(count: int, seed: int) -> cache.Cache:
     t = np.arange(4000) / 8000
     clean = 0.1 * np.sin(2 * np.pi * rng.uniform(200, 900, (count, 1)) * t).astype(np.float32)
     noise = 0.07 * rng.standard_normal((count, 4000)).astype(np.float32)
-    spectra = [cache.to_pairs(spectral.forward(x, stft)).astype(np.float16) for x in (clean, noise)]
+    spectra = [
+        spectral.to_pairs(spectral.forward(x, stft)).astype(np.float16) for x in (clean, noise)
+    ]
     frames = spectra[0].shape[1]
     index = np.zeros(count, cache.INDEX)
     index["frames"], index["offset"], index["samples"] = frames, frames * np.arange(count), 4000
