@@ -47,13 +47,20 @@ CHANGES: dict[str, Mapping[str, str | float]] = {
     "wilson2018_blstm3": WIDE,
     "yunyangzeng": WIDE,
     "vbelz_unet_8k": SMALL,
-    # 3,000 files would be 600 clips at five SNRs, which are soon known by heart.
-    "kaushal_autoencoder_8k": SMALL | {"train.remix": "yes", "data.snr_mode": "random"},
+    # 3,000 files would be 600 clips at five SNRs, soon known by heart; crops are its windows.
+    "kaushal_autoencoder_8k": SMALL
+    | {"train.remix": "yes", "data.snr_mode": "random", "train.crop_seconds": 1.008},
     "doyosae_mapping": NARROW,
     "doyosae_ibm_mse": NARROW,
     "doyosae_ibm_bce": NARROW,
     "doyosae_irm": NARROW,
-    "doyosae_unet_bce_dice": SHORT | {"train.batch_size": 6, "train.accumulation": 1},
+    "doyosae_unet_bce_dice": SHORT
+    | {
+        "model.conv_channels": 8,
+        "train.learning_rate": 1e-3,
+        "train.batch_size": 6,
+        "train.accumulation": 1,
+    },
 }
 HEAD = (
     *("recipe", "parameters", "changed", "steps", "minutes", "validation loss"),
