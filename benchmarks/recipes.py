@@ -1,6 +1,6 @@
 """Train every recipe on its own data at a small budget, score it, and make one table of all.
 
-    python benchmarks/recipes.py [--budget "10 minutes"] [--out runs/recipes] [NAME ...]
+    python benchmarks/recipes.py [--budget "20 minutes"] [--out runs/recipes] [NAME ...]
 
 Each recipe is trained by compare.py, alone, on fewer files than its INI asks for, and scored on its
 own test set. What is changed to suit minutes instead of days, the width of some networks too,
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,32 +39,42 @@ NARROW = SHORT | {  # a quarter of the published width
     "train.learning_rate": 1e-3,
     "train.batch_size": 15,
 }
-CHANGES: dict[str, Mapping[str, str | float]] = {
-    "default": {},
-    "bench": {},
-    "voicebank_demand": SHORT,
-    "wilson2018_causal": WIDE,
-    "wilson2018_blstm": WIDE,
-    "wilson2018_blstm3": WIDE,
-    "yunyangzeng": WIDE,
-    "vbelz_unet_8k": SMALL,
-    # 3,000 files would be 600 clips at five SNRs, soon known by heart; crops are its windows.
-    "kaushal_autoencoder_8k": SMALL
-    | {"train.remix": "yes", "data.snr_mode": "random", "train.crop_seconds": 1.008},
-    "doyosae_mapping": NARROW,
-    "doyosae_ibm_mse": NARROW,
-    "doyosae_ibm_bce": NARROW,
-    "doyosae_irm": NARROW,
-    "doyosae_unet_bce_dice": SHORT
-    | {
-        "model.conv_channels": 8,
-        "train.learning_rate": 1e-3,
-        "train.batch_size": 6,
-        "train.accumulation": 1,
-    },
+# 3,000 files would be 600 clips at five SNRs, soon known by heart; crops are the project's windows.
+REMIXED = SMALL | {"train.remix": "yes", "data.snr_mode": "random", "train.crop_seconds": 1.008}
+NARROW_UNET = SHORT | {
+    "model.conv_channels": 8,
+    "train.learning_rate": 1e-3,
+    "train.batch_size": 6,
+    "train.accumulation": 1,
+}
+
+
+class Plan(NamedTuple):
+    """How long a recipe is trained, a name for what is changed in it, and the changes."""
+
+    budget: str
+    name: str
+    changes: Mapping[str, str | float]
+
+
+PLANS = {
+    "default": Plan("1500 steps", "-", {}),
+    "bench": Plan("1000 steps", "-", {}),
+    "voicebank_demand": Plan("3000 steps", "cosine", SHORT),
+    "wilson2018_causal": Plan("91 steps", "wide", WIDE),
+    "wilson2018_blstm": Plan("66 steps", "wide", WIDE),
+    "wilson2018_blstm3": Plan("15 minutes", "wide", WIDE),
+    "yunyangzeng": Plan("70 steps", "wide", WIDE),
+    "vbelz_unet_8k": Plan("2500 steps", "batch 8", SMALL),
+    "kaushal_autoencoder_8k": Plan("7000 steps", "remixed", REMIXED),
+    "doyosae_mapping": Plan("2800 steps", "narrow", NARROW),
+    "doyosae_ibm_mse": Plan("3500 steps", "narrow", NARROW),
+    "doyosae_ibm_bce": Plan("5000 steps", "narrow", NARROW),
+    "doyosae_irm": Plan("4000 steps", "narrow", NARROW),
+    "doyosae_unet_bce_dice": Plan("3000 steps", "narrow", NARROW_UNET),
 }
 HEAD = (
-    *("recipe", "parameters", "changed", "steps", "minutes", "validation loss"),
+    *("recipe", "parameters", "changed", "steps", "validation loss"),
     *("SI-SDR dB", "STOI", "PESQ"),
 )
 
@@ -77,23 +88,24 @@ def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) 
     return subprocess.run(words).returncode == 0
 
 
-def train(name: str, out: Path, budget: str) -> bool:
+def train(name: str, out: Path, budget: str | None) -> bool:
     """Train and score a recipe in a folder of its own; tell whether it came to its end."""
-    changes = CHANGES[name]
+    changes = PLANS[name].changes
     data = {k: v for k, v in changes.items() if k.startswith("data.")}  # no recipe has its own
     own = [f"{k}={v}" for k, v in changes.items() if k not in data]
     recipe = "@".join([str(ROOT / "recipes" / f"{name}.ini"), *own])
     options = {"data.data_path": out / "data" / name, "train.keep_checkpoints": 1} | data
     if not name.startswith("doyosae"):  # these have ready-made pairs
         options |= MIXED
-    return compare([recipe], out / name, options, "--seeds", 1, "--budget", budget)
+    return compare(
+        [recipe], out / name, options, "--seeds", 1, "--budget", budget or PLANS[name].budget
+    )
 
 
 def line(name: str, found: Mapping) -> list[str]:
     """Return the row of a recipe: what it is, what it took, noisy -> enhanced."""
     label, recipe = next(iter(found["recipes"].items()))
     training, systems = recipe["trainings"][0], found["systems"]
-    changed = [f"{k.partition('.')[2]} {v}" for k, v in CHANGES[name].items()]
 
     def scores(metric: str, digits: int) -> str:
         pair = (systems[s]["metrics"][metric]["mean"] for s in ("noisy", label))
@@ -101,22 +113,21 @@ def line(name: str, found: Mapping) -> list[str]:
 
     pesq = "pesq_wb" if "pesq_wb" in systems[label]["metrics"] else "pesq_nb"
     return [
-        name,
+        f"`{name}`",
         f"{recipe['parameters']:,}",
-        ", ".join(changed) or "-",
+        PLANS[name].name,
         f"{training['steps']:,}",
-        f"{training['minutes']:.1f}",
         f"{training['first_loss']:.4g} -> {training['last_loss']:.4g}",
         scores("si_sdr", 2),
         scores("stoi", 4),
-        scores(pesq, 3) + (" (NB)" if pesq == "pesq_nb" else ""),
+        scores(pesq, 3) + (" NB" if pesq == "pesq_nb" else ""),
     ]
 
 
 def table(out: Path) -> str:
-    """Return the table of the recipes that are finished, in the order of ``CHANGES``."""
+    """Return the table of the recipes that are finished, in the order of ``PLANS``."""
     rows = [HEAD, ["---"] * len(HEAD)]
-    for name in CHANGES:
+    for name in PLANS:
         summary = out / name / "summary.json"
         if summary.is_file():
             rows.append(line(name, json.loads(summary.read_text(encoding="utf-8"))))
@@ -125,12 +136,12 @@ def table(out: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *CHANGES])
-    parser.add_argument("--budget", default="10 minutes", help="of each, as for compare.py")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *PLANS])
+    parser.add_argument("--budget", help="another one for each, as for compare.py")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "recipes")
     args = parser.parse_args()
     out = args.out.resolve()
-    failed = [name for name in args.names or CHANGES if not train(name, out, args.budget)]
+    failed = [name for name in args.names or PLANS if not train(name, out, args.budget)]
     print(f"\n{table(out)}")
     if failed:
         print(f"did not come to their end: {', '.join(failed)}", file=sys.stderr)
