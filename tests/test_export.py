@@ -39,7 +39,7 @@ def noisy(frames: int, bins: int = 129) -> np.ndarray:
 # ---------------------------------------------------------------- the step of every network
 
 
-@pytest.fixture(scope="module", params=["band_lstm", "conv_lstm", "crn"])
+@pytest.fixture(scope="module", params=runs.CAUSAL)
 def steps(request, tmp_path_factory):
     """A network, and the folder of its steps."""
     pytest.importorskip("tf2onnx", reason="needs the extra export")
@@ -118,6 +118,25 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
         x = runs.signal(samples)
         y = np.asarray(found(x[None]))[0]
         np.testing.assert_allclose(y, enhancer.enhance(x, 8000, model), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["unet", "autoencoder"])
+def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
+    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
+    run = runs.make(tmp_path, f"model.network={network}", *options)
+    model = enhancer.load(run)
+    weights = [np.asarray(v) for v in model.runtime.network.model.variables]
+    cfg = config.load(run / "config.ini")
+    made = export.whole_model(cfg, weights, knobs.Knobs())
+    description = trained.describe(cfg, model.runtime.network, "of nothing")
+    export.write_onnx(made, tmp_path / "whole.onnx", description)
+    session = onnxruntime.InferenceSession(tmp_path / "whole.onnx")
+    for samples in (1, 640, 5003):
+        x = runs.signal(samples)
+        (y,) = session.run(None, {session.get_inputs()[0].name: x[None]})
+        np.testing.assert_allclose(y[0], enhancer.enhance(x, 8000, model), atol=TOLERANCE)
 
 
 # ---------------------------------------------------------------- the scripts

@@ -188,6 +188,11 @@ class CausalConv2D(keras.layers.Layer):
         return y if state is None else (y, state)
 
 
+def _missing(frames: Any, multiple: int) -> Any:
+    # ONNX's remainder of a negative number is negative, unlike TensorFlow's
+    return (multiple - frames % multiple) % multiple
+
+
 class PadTo(keras.layers.Layer):
     """Add zeros behind frames and bins until both are multiples of a number."""
 
@@ -197,7 +202,7 @@ class PadTo(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Return [batch, more frames, more bins, channels]."""
-        frames, bins = -ops.shape(x)[1] % self.multiple, -x.shape[2] % self.multiple
+        frames, bins = _missing(ops.shape(x)[1], self.multiple), -x.shape[2] % self.multiple
         return ops.pad(x, ((0, 0), (0, frames), (0, bins), (0, 0)))
 
     def compute_output_spec(self, x: Any) -> Any:
@@ -232,7 +237,7 @@ class Windows(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Take [batch, any frames, any bins, channels]."""
         x = x[:, :, : self.bins]
-        more = -ops.shape(x)[1] % self.frames
+        more = _missing(ops.shape(x)[1], self.frames)
         x = ops.pad(x, ((0, 0), (0, more), (0, self.bins - x.shape[2]), (0, 0)))
         return ops.reshape(x, (-1, self.frames, self.bins, x.shape[3]))
 
