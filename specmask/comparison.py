@@ -124,7 +124,7 @@ class Comparison:
         own = configuration.load(recipe.path, [*self.options, *recipe.options])
         data = self._data_for(own)
         stft = {k: getattr(own.stft, k) for k in TRANSFORM}
-        if stft != {k: getattr(data.stft, k) for k in TRANSFORM}:
+        if data is not self.shared or stft != {k: getattr(data.stft, k) for k in TRANSFORM}:
             names = map(configuration.value_text, [*_rate_and_length(own), *stft.values()])
             folder = self.out / "stft" / "_".join(names)
             stft |= {f"{s}_stft_dir": folder / s for s in SPLITS}
@@ -151,6 +151,7 @@ class Comparison:
         options = [f"data.{k}={v}" for k, v in zip(OWN_DATA, _rate_and_length(own), strict=True)]
         options += [f"data.data_path={folder}", "data.total_testing_files=0"]
         options += [f"stft.{k}=" for k in configuration.STFT.model_fields if k.endswith("_dir")]
+        options += [f"stft.{k}={getattr(own.stft, k)}" for k in TRANSFORM]
         return configuration.load(self.data_ini, [*self.options, *options])
 
     def data_notes(self) -> list[str]:

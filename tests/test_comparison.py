@@ -22,6 +22,7 @@ INIS = {
     "a": SMALL,
     "b": SMALL.replace("n_fft = 256", "n_fft = 300").replace("files = 12", "files = 9"),
     "faster": SMALL.replace("sample_rate = 8000", "sample_rate = 10000"),
+    "twice": SMALL.replace("sample_rate = 8000", "sample_rate = 16000").replace("256", "512"),
     "broken": SMALL.replace("batch_size = 4", "batch_size = 99"),
 }
 
@@ -230,6 +231,19 @@ def test_a_failed_training_is_left_out_and_another_rate_has_the_same_recordings(
     assert tables[0] == tables[1]
     scored = [r for r in rows_of(home / "rates") if r["system"] == "faster_seed0"]
     assert len(scored) == 4 and all(np.isfinite(float(r["si_sdr"])) for r in scored)
+
+
+def test_another_rate_may_need_another_transform(home):
+    """At 16 kHz the window has 400 samples, more than the first recipe's n_fft of 256."""
+    names = ["a.ini", "twice.ini", "twice.ini@stft.n_fft=600"]
+    recipes = recipe.recipes([str(home / name) for name in names])
+    found = comparison.Comparison(home / "never", recipes, 1, recipe.Budget.parse("1 step"))
+    made = list(found.settings.values())
+    assert [(c.data.sample_rate, c.stft.n_fft) for c in made] == [
+        (8000, 256), (16000, 512), (16000, 600)
+    ]  # fmt: skip
+    assert len({c.data.data_path for c in made}) == 2  # mixtures are shared, caches are not
+    assert len({c.stft.cache("training") for c in made}) == 3
 
 
 def test_a_budget_in_time_becomes_steps(home, scripts, monkeypatch):
