@@ -27,6 +27,11 @@ class Knobs:
         c = config.enhance
         return cls(c.max_suppression_db, c.mix, c.post_gain_db)
 
+    @property
+    def unity(self) -> float:
+        """What becomes of a mask of one."""
+        return 10 ** (self.post_gain_db / 20)
+
     def turn(self, mask: np.ndarray) -> np.ndarray:
         """Return g · (m · M · max(1, f / |M|) + 1 − m) of a complex mask M.
 
@@ -42,4 +47,4 @@ class Knobs:
             mask,
         )
         mixed = self.mix * limited + (1 - self.mix)
-        return (10 ** (self.post_gain_db / 20) * mixed).astype(np.complex64)
+        return (self.unity * mixed).astype(np.complex64)

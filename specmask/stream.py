@@ -201,7 +201,9 @@ class _Rows:
         mask = self.knobs.turn(mask)
         frames = scipy.fft.irfft(mask * noisy, stft.n_fft)[..., : stft.window_length]
         if len(self.overlap) > len(frames):
-            gain = np.einsum("rtf,rf->rt", np.abs(mask), self.top) - 1
+            # What a target may amplify in its band without end, it does not above it.
+            size = np.minimum(np.abs(mask), self.knobs.unity)
+            gain = np.einsum("rtf,rf->rt", size, self.top) - 1
             frames = np.concatenate([frames, gain[..., None] * stft.window])
         y = spectral.add(frames, stft)
         y[:, : stft.pad] += self.overlap

@@ -169,6 +169,17 @@ def test_high_band_is_dropped_or_follows_the_masks_top(identity):
     assert error_db(10 * specmask.enhance(x, rate, quiet)[inside], x[inside]) < -100
 
 
+@pytest.mark.parametrize("target", ["magnitude_mapping", "complex_mapping", "noise_db"])
+def test_what_has_no_bound_in_the_band_has_one_above_it(tmp_path, target):
+    """A mapping says much where the noisy band is silent; the tone above it must not grow."""
+    model = enhancer.load(runs.make(tmp_path, f"model.target={target}"))
+    model = replace(model, knobs=Knobs(post_gain_db=6))
+    rate, t = 24000, np.arange(24000) / 24000
+    x = (0.01 * np.sin(2 * np.pi * 6000 * t)).astype(np.float32)
+    y = specmask.enhance(x, rate, model)
+    assert np.abs(y).max() < 1.1 * 10 ** (6 / 20) * 0.01
+
+
 def test_linked_channels_keep_the_image_and_separate_do_not(causal):
     x = np.stack([signal(4000, 1), 0.3 * signal(4000, 1)], axis=1)
     for channels in ("linked", "mid"):
