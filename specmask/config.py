@@ -90,6 +90,12 @@ class Config(Section):
                 f"{self.model.target} does not have; expected {', '.join(MASK_TARGETS)}, or "
                 "another loss"
             )
+        if self.model.target.endswith("_mapping") and self.model.compression < 0.1:
+            raise ValueError(
+                f"[model] compression = {self.model.compression:g} with target = "
+                f"{self.model.target}, which takes its inverse power of what the network says; "
+                "expected 0.1 or more"
+            )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(
                 f"[train] accumulation = {self.train.accumulation} does not divide batch_size = "

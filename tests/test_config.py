@@ -147,6 +147,14 @@ def test_defaults_survive_the_way_through_a_file(tmp_path):
     assert load_text(tmp_path, config.render()) == found
 
 
+@pytest.mark.parametrize("target", ["magnitude_mapping", "complex_mapping", "real_mapping"])
+def test_a_mapping_needs_a_power_that_has_an_inverse(tmp_path, target):
+    options = f"model.target={target}", "model.compression=0.05"
+    with pytest.raises(UserError, match=r"compression = 0\.05 .* expected 0\.1 or more"):
+        load_text(tmp_path, "", *options)
+    assert load_text(tmp_path, "", options[0], "model.compression=0.1").model.target == target
+
+
 def test_every_option_survives_the_way_through_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
