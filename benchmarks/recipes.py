@@ -71,7 +71,7 @@ PLANS = {
     "doyosae_ibm_mse": Plan("3500 steps", "narrow", NARROW),
     "doyosae_ibm_bce": Plan("5000 steps", "narrow", NARROW),
     "doyosae_irm": Plan("4000 steps", "narrow", NARROW),
-    "doyosae_unet_bce_dice": Plan("3000 steps", "narrow", NARROW_UNET),
+    "doyosae_unet_bce_dice": Plan("1500 steps", "narrow", NARROW_UNET),
 }
 HEAD = (
     *("recipe", "parameters", "changed", "steps", "validation loss"),

@@ -8,6 +8,8 @@ import project
 
 from specmask import checkpoint, config, models
 
+CAUSAL = [name for name, network in models.NETWORKS.items() if network.causal(config.Config())]
+
 
 def make(folder: Path, *options: str, identity: bool = False) -> Path:
     """Write a run with random weights, or with weights whose mask is one everywhere."""

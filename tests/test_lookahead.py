@@ -33,12 +33,11 @@ from specmask.enhancer import Enhancer
 from specmask.errors import UserError
 from specmask.knobs import Knobs
 
-CAUSAL = ["conv_lstm", "band_lstm", "crn"]
 FRAMES = [0, 1, 4]  # of look-ahead; a hop is 10 ms
 OPTIONS = ["model.attention_heads=2", "model.delta_phase=time"]
 
 
-@pytest.fixture(scope="module", params=[(name, late) for name in CAUSAL for late in FRAMES])
+@pytest.fixture(scope="module", params=[(name, late) for name in runs.CAUSAL for late in FRAMES])
 def model(request, tmp_path_factory) -> Enhancer:
     """A run of every causal network with every look-ahead, at 8 kHz."""
     name, late = request.param

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import runs
 from keras import ops
 
 from specmask import config, models, optimisation
@@ -14,7 +15,6 @@ from specmask.models.recurrent import LSTM
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
 SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
 SMALL += ["model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
-CAUSAL = ["band_lstm", "conv_lstm", "crn"]
 PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
 PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
 
@@ -30,7 +30,7 @@ def spectra(frames: int, bins: int = 257, batch: int = 2, seed: int = 0) -> np.n
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=CAUSAL)
+@pytest.fixture(scope="module", params=runs.CAUSAL)
 def network(request) -> models.Network:
     return build(f"model.network={request.param}")
 
