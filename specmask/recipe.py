@@ -1,5 +1,6 @@
 """What is to be compared: recipes, options over them, and the budget of a training."""
 
+import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ SHARED_DATA = ("data", "augment", "audio")  # sections that are the same for all
 OWN_DATA = ("sample_rate", "file_length")  # but for these options of [data]
 GIVEN = ("epochs", "epoch_steps", "patience", "seed", "run_name", "checkpoint_path", "log_path")
 UNITS = {"step": 0, "s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+SLUG_LENGTH = 80  # paths are limited
 OPTION = r"@(?=\w+\.\w+=)"  # begins an option in the name of a recipe
 
 
@@ -55,7 +57,11 @@ class Recipe:
     @property
     def slug(self) -> str:
         """The same as the name of a folder."""
-        return re.sub(r"[^A-Za-z0-9.]+", "-", self.label).strip("-.")[:80]
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", self.label).strip("-.")
+        if len(slug) > SLUG_LENGTH:  # many options may differ in the last ones alone
+            digest = hashlib.blake2b(slug.encode(), digest_size=4).hexdigest()
+            slug = f"{slug[: SLUG_LENGTH - 9]}-{digest}"
+        return slug
 
 
 def recipes(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:

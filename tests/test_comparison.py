@@ -301,6 +301,10 @@ def test_recipes_and_their_options(home):
     assert one.options == ("model.dropout=0.5", "model.recurrent_units=3")
     assert two.label == "a dropout=0.5 recurrent_units=4"
     assert two.slug == "a-dropout-0.5-recurrent-units-4"
+    many = "@train.learning_rate=0.001@train.schedule=cosine@train.batch_size=6@train.ema=0.99"
+    many += "@train.warmup_steps=100@model.dropout=0."
+    long = recipe.recipes([f"{home / 'a.ini'}{many}{n}" for n in (1, 2)])
+    assert len({r.slug for r in long}) == 2 and {len(r.slug) for r in long} == {80}
     found = recipe.recipes([path], ["model.band_channels=3,4;5", "model.levels=1,2"])
     assert [r.options for r in found][1:3] == [
         ("model.band_channels=3,4", "model.levels=2"),
