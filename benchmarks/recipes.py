@@ -63,7 +63,7 @@ PLANS = {
     "voicebank_demand": Plan("3000 steps", "cosine", SHORT),
     "wilson2018_causal": Plan("91 steps", "wide", WIDE),
     "wilson2018_blstm": Plan("66 steps", "wide", WIDE),
-    "wilson2018_blstm3": Plan("15 minutes", "wide", WIDE),
+    "wilson2018_blstm3": Plan("48 steps", "wide", WIDE),
     "yunyangzeng": Plan("70 steps", "wide", WIDE),
     "vbelz_unet_8k": Plan("2500 steps", "batch 8", SMALL),
     "kaushal_autoencoder_8k": Plan("7000 steps", "remixed", REMIXED),
