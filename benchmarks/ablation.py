@@ -17,9 +17,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from recipes import compare
+from recipes import ROOT, compare
 
-ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT.parent / "shared/data/bench"
 RECIPE = ROOT / "recipes/default.ini"
 VARIANTS = {

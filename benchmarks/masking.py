@@ -10,10 +10,9 @@ same command goes on.
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from recipes import NARROW, NARROW_UNET, ROOT, compare
+from recipes import NARROW, NARROW_UNET, ROOT, changed, compare
 
 NOIZEUS = ROOT.parent / "shared/data/noizeus_8k"
 MAPPING = {"model.target": "real_mapping", "model.compression": 1, "train.loss": "mse:1"}
@@ -44,10 +43,6 @@ DATA = {
 }
 
 
-def words(changes: Mapping) -> list[str]:
-    return [f"{key}={value}" for key, value in changes.items()]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", choices=SYSTEMS)
@@ -56,7 +51,7 @@ def main() -> int:
     args = parser.parse_args()
     out = (args.out or ROOT / "runs/masking" / args.network).resolve()
     done = compare(
-        ["@".join([f"{ROOT}/recipes/{name}.ini", *words(c)]) for name, c in SYSTEMS[args.network]],
+        [changed(name, changes) for name, changes in SYSTEMS[args.network]],
         out,
         DATA | {"data.data_path": out / "data"},
         *("--config", ROOT / "recipes/kaushal_autoencoder_8k.ini", "--seeds", 1),

@@ -79,6 +79,11 @@ HEAD = (
 )
 
 
+def changed(name: str, changes: Mapping) -> str:
+    """Return a recipe with its options as compare.py takes them."""
+    return "@".join([f"{ROOT}/recipes/{name}.ini", *(f"{k}={v}" for k, v in changes.items())])
+
+
 def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) -> bool:
     """Call compare.py with options of the INI file and more words; tell whether it succeeded."""
     words = [sys.executable, ROOT / "compare.py", *recipes, "--out", out, *more]
@@ -92,8 +97,7 @@ def train(name: str, out: Path, budget: str | None) -> bool:
     """Train and score a recipe in a folder of its own; tell whether it came to its end."""
     changes = PLANS[name].changes
     data = {k: v for k, v in changes.items() if k.startswith("data.")}  # no recipe has its own
-    own = [f"{k}={v}" for k, v in changes.items() if k not in data]
-    recipe = "@".join([str(ROOT / "recipes" / f"{name}.ini"), *own])
+    recipe = changed(name, {k: v for k, v in changes.items() if k not in data})
     options = {"data.data_path": out / "data" / name, "train.keep_checkpoints": 1} | data
     if not name.startswith("doyosae"):  # these have ready-made pairs
         options |= MIXED

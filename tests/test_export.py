@@ -122,7 +122,6 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
 
 @pytest.mark.parametrize("network", ["unet", "autoencoder"])
 def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
     run = runs.make(tmp_path, f"model.network={network}", *options)
@@ -132,7 +131,7 @@ def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
     made = export.whole_model(cfg, weights, knobs.Knobs())
     description = trained.describe(cfg, model.runtime.network, "of nothing")
     export.write_onnx(made, tmp_path / "whole.onnx", description)
-    session = onnxruntime.InferenceSession(tmp_path / "whole.onnx")
+    session = runtime.session(tmp_path / "whole.onnx")
     for samples in (1, 640, 5003):
         x = runs.signal(samples)
         (y,) = session.run(None, {session.get_inputs()[0].name: x[None]})
