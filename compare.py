@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Train recipes on the same data at the same budget, and score them on the same files.
 
-The code is in specmask/commands/compare.py.
+The code is in specmask/cli/compare/.
 """
 
 import sys
 
-from specmask.commands.compare import main
+from specmask.cli.compare.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

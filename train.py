@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Train a network on the cached data set; run again to go on from the last checkpoint.
 
-The code is in specmask/commands/train.py.
+The code is in specmask/cli/train.py.
 """
 
 import sys
 
-from specmask.commands.train import main
+from specmask.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

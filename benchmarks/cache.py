@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 
-from specmask import cli  # noqa: E402
+from specmask.cli import console  # noqa: E402
 
 ROUNDS = 3  # of writing; the first one also fills the system's memory for files
 REMIX = ["train.remix=yes", "train.remix_noises=2", "train.remix_tilt_db=6"]
@@ -40,8 +40,11 @@ def sources(folder: Path) -> list[str]:
 
 
 def measure(folder: Path, files: int) -> None:
-    cli.import_tensorflow()
-    from specmask import batches, cache, config, splits, synthesis
+    console.import_tensorflow()
+    from specmask.config import ini
+    from specmask.data import stft_cache
+    from specmask.data.mixtures import build, plan
+    from specmask.training import batches
 
     options = [
         *sources(folder),
@@ -50,18 +53,18 @@ def measure(folder: Path, files: int) -> None:
         "data.total_validation_files=0",
         "data.total_testing_files=0",
     ]
-    cfg = config.load(ROOT / "config.ini", options)
-    synthesis.make(splits.plan(cfg)[0][0])
+    cfg = ini.load(ROOT / "config.ini", options)
+    build.make(plan.make_plans(cfg)[0][0])
     speeds = []
     for _ in range(ROUNDS):
         shutil.rmtree(cfg.stft.cache("training"), ignore_errors=True)
         started = time.monotonic()
-        cache.build(cfg, "training")
+        stft_cache.build(cfg, "training")
         speeds.append(files * cfg.data.file_length / (time.monotonic() - started))
     print("write:", ", ".join(f"{v:.0f}" for v in speeds), "x real time")
-    data = cache.load(cfg, "training")
+    data = stft_cache.load(cfg, "training")
     for label, more in (("plain", []), ("remix", REMIX)):
-        drawn = batches.Batches(config.load(ROOT / "config.ini", [*options, *more]), data)
+        drawn = batches.Batches(ini.load(ROOT / "config.ini", [*options, *more]), data)
         for epoch in range(3):  # the first reads the files into memory
             wall, used, count = time.monotonic(), time.process_time(), 0
             for batch in drawn.epoch(epoch):

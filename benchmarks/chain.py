@@ -17,7 +17,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import project  # noqa: E402
 
-from specmask import audio, checkpoint  # noqa: E402
+from specmask import files  # noqa: E402
+from specmask.training import checkpoint  # noqa: E402
 
 STAGES = ("data/data_prep.py", "stft.py", "train.py", "enhance.py")
 OPTIONS = (
@@ -129,7 +130,7 @@ def same(folder: Path, expected: dict[str, str]) -> None:
 def no_half_files(folder: Path) -> None:
     """See that every sound file that bears a final name is whole."""
     for path in folder.rglob("*.wav"):
-        if path.name.startswith(audio.TEMPORARY) or ".specmask" in path.parts:
+        if path.name.startswith(files.TEMPORARY) or ".specmask" in path.parts:
             continue
         try:
             declared = sf.info(path).frames * 2 + 44

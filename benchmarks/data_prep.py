@@ -35,7 +35,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 
-from specmask import audio, config, manifest, mixing, parallel, splits, synthesis  # noqa: E402
+from specmask import parallel  # noqa: E402
+from specmask.audio import io as audio_io  # noqa: E402
+from specmask.audio import levels  # noqa: E402
+from specmask.config import ini  # noqa: E402
+from specmask.data.mixtures import build, manifest  # noqa: E402
+from specmask.data.mixtures.plan import make_plans  # noqa: E402
 
 RATE = 16000
 HEADER = bytes(44)
@@ -74,9 +79,9 @@ def whole_files(row: dict[str, str], roots: list[Path], out: Path, resampler: st
     for root, column in zip(roots, ("speech", "noise"), strict=True):
         piece = json.loads(row[column])[0]
         x, rate = sf.read(root / piece["path"], dtype="float32", always_2d=True)
-        x = audio.resample(x.mean(1), rate, RATE, resampler)
-        parts.append(audio.fit(x[piece["offset"] :], samples).astype(np.float64))
-    clean, noise = (x / np.sqrt(mixing.power(x) + 1e-12) for x in parts)
+        x = audio_io.resample(x.mean(1), rate, RATE, resampler)
+        parts.append(audio_io.fit(x[piece["offset"] :], samples).astype(np.float64))
+    clean, noise = (x / np.sqrt(levels.power(x) + 1e-12) for x in parts)
     noise *= 10 ** (-float(row["snr_db"]) / 20)
     scale = 0.99 / np.abs(clean + noise).max()
     for x, column in (
@@ -102,13 +107,13 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         ]  # fmt: skip
 
     time.sleep(2.5)  # a recording that is younger would be scanned again
-    cfg = config.load(ROOT / "config.ini", options(folder / "first", 1))
-    plan = splits.plan(cfg)[0][0]
-    synthesis.make(plan)
+    cfg = ini.load(ROOT / "config.ini", options(folder / "first", 1))
+    plan = make_plans(cfg)[0][0]
+    build.make(plan)
     rows = manifest.read(cfg, "training")
 
     def make(out: Path) -> None:
-        synthesis.make(replace(plan, config=config.load(ROOT / "config.ini", options(out, 1))))
+        build.make(replace(plan, config=ini.load(ROOT / "config.ini", options(out, 1))))
 
     def script(out: Path) -> None:
         sets = [f"--set={option}" for option in options(out, args.workers)]
@@ -154,7 +159,7 @@ def report(
             wall[name].append((time.perf_counter() - started) * factor / hours)
             busy[name].append((time.process_time() - cpu) * factor / hours)
     for root in roots:
-        names = audio.files(root)
+        names = audio_io.files(root)
         seconds = [sf.info(root / n).duration for n in names]
         print(
             f"{root.name}: {len(names)} recordings of {statistics.median(seconds):.1f} s (median)"

@@ -28,10 +28,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from specmask import config, crops, dataset, manifest, preflight, scans, splits, synthesis  # noqa: E402
+from specmask.config import ini, schema  # noqa: E402
+from specmask.data.corpus import scan_cache  # noqa: E402
+from specmask.data.mixtures import build, crops, manifest, preflight, render  # noqa: E402
+from specmask.data.mixtures.plan import Plan, make_plans  # noqa: E402
 
 KIB = 1024
-SIZE = synthesis.HEADER_BYTES + 2 * 48000
+SIZE = build.HEADER_BYTES + 2 * 48000
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def step(name: str) -> Iterator[None]:
     print(f"{name:10}{wall:8.1f} s{cpu:8.1f} s CPU{peak_mb:8.0f} MB", flush=True)
 
 
-def make_sources(cfg: config.Config, count: int) -> None:
+def make_sources(cfg: schema.Config, count: int) -> None:
     """Make empty recordings, and a scan that knows them as good ones of 12 s."""
     cfg.work_path.mkdir(parents=True)
     with (cfg.work_path / "scan.jsonl").open("w") as store:
@@ -62,18 +65,18 @@ def make_sources(cfg: config.Config, count: int) -> None:
                 path.touch()
                 facts = {"rate": 16000, "channels": 1, "frames": 192000}
                 facts |= {"digest": f"{root.name}{k:012d}", "level_db": -25.0}
-                line = [scans.VERSION, str(path), 0, path.stat().st_mtime_ns, facts]
+                line = [scan_cache.VERSION, str(path), 0, path.stat().st_mtime_ns, facts]
                 store.write("\n" + json.dumps(line))
 
 
-def row(index: int, plan: splits.Plan) -> dict:
+def row(index: int, plan: Plan) -> dict:
     """Return a row as long as a real one, for a file that nobody makes."""
     speech = plan.speech[index * 7919 % len(plan.speech)]
     noise = plan.noise[index * 7919 % len(plan.noise)]
-    names = dataset.file_names(index, float(index % 16), plan.config.data.files_per_folder)
-    return dict.fromkeys(dataset.COLUMNS, "-12.345") | {
+    names = render.file_names(index, float(index % 16), plan.config.data.files_per_folder)
+    return dict.fromkeys(render.COLUMNS, "-12.345") | {
         "index": index,
-        **{column: names[kind] for kind, column in dataset.FILES.items()},
+        **{column: names[kind] for kind, column in render.FILES.items()},
         "samples": 48000,
         "sample_rate": 16000,
         "speech": crops.text([crops.Piece(speech, 1000, 48000, 0)]),
@@ -83,10 +86,10 @@ def row(index: int, plan: splits.Plan) -> dict:
     }
 
 
-def make_files(plan: splits.Plan) -> None:
+def make_files(plan: Plan) -> None:
     """Make sparse files of the right length for every row."""
     for found in manifest.rows(manifest.path_of(plan.config, plan.split)):
-        for kind, column in dataset.FILES.items():
+        for kind, column in render.FILES.items():
             path = plan.config.stft.folder(kind, plan.split) / found[column]
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
@@ -97,23 +100,23 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     sets = [f"data.{name}_path={folder / name}" for name in ("clean_train", "noise_train")]
     sets += [f"data.data_path={folder / 'data'}", f"data.total_training_files={args.files}"]
     sets += ["data.total_testing_files=0", f"data.files_per_folder={args.files_per_folder}"]
-    cfg = config.load(ROOT / "config.ini", [*sets, "compute.workers=1"])
+    cfg = ini.load(ROOT / "config.ini", [*sets, "compute.workers=1"])
     make_sources(cfg, args.sources)
-    dataset.render = row
+    render.render = row
     usage = namedtuple("usage", "total used free")
     shutil.disk_usage = lambda path: usage(10**16, 0, 10**16)  # 10,000 hours need three terabytes
     with step("scan"):
-        plan = splits.plan(cfg)[0][0]
-    with step("plan"), synthesis.alone(cfg):
-        print(preflight.plan_line([synthesis.survey(plan)]))
+        plan = make_plans(cfg)[0][0]
+    with step("plan"), build.alone(cfg):
+        print(preflight.plan_line([build.survey(plan)]))
     with step("manifest"):
-        synthesis.make(plan)
+        build.make(plan)
     print(f"{manifest.path_of(cfg, 'training').stat().st_size / 1e9:.2f} GB of manifest")
     if args.finished:
         with step("(files)"):
             make_files(plan)
-    with step("resume"), synthesis.alone(cfg):
-        print(preflight.plan_line([synthesis.survey(plan)]))
+    with step("resume"), build.alone(cfg):
+        print(preflight.plan_line([build.survey(plan)]))
 
 
 if __name__ == "__main__":

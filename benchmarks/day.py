@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import soundfile as sf  # noqa: E402
 from memory import peak_mb  # noqa: E402
 
-from specmask import cli  # noqa: E402
+from specmask.cli import console  # noqa: E402
 
 RATE = 8000
 NETWORK = ["data.sample_rate=8000", "stft.n_fft=512", "stft.window_length=0.064"]
@@ -31,16 +31,19 @@ NETWORK += ["model.recurrent_units=4", "model.dense_units=4"]
 
 def make_run(folder: Path, onnx: bool) -> None:
     """Write a run with random weights, in a process of its own: its memory does not count."""
-    cli.import_tensorflow()
-    from specmask import checkpoint, config, enhancer, export, knobs, models
+    console.import_tensorflow()
+    from specmask import models
+    from specmask.config import ini
+    from specmask.enhancement import enhancer, export, postprocess
+    from specmask.training import checkpoint
 
-    settings = config.load(ROOT / "config.ini", NETWORK)
-    (folder / "config.ini").write_text(config.render(settings), encoding="utf-8")
+    settings = ini.load(ROOT / "config.ini", NETWORK)
+    (folder / "config.ini").write_text(ini.render(settings), encoding="utf-8")
     checkpoint.save(folder / "best.npz", {"model": models.build(settings).model.variables}, {})
     if onnx:
         (folder / enhancer.EXPORTS).mkdir()
         run = enhancer.load(folder).runtime
-        export.write(run, settings, ["onnx"], folder / enhancer.EXPORTS, False, knobs.Knobs())
+        export.write(run, settings, ["onnx"], folder / enhancer.EXPORTS, False, postprocess.Knobs())
 
 
 def measure(args) -> int:
@@ -55,8 +58,9 @@ def measure(args) -> int:
             for _ in range(round(60 * args.hours)):
                 file.write(minute)
         if args.runtime == "tensorflow":
-            cli.import_tensorflow()
-        from specmask import enhancer, recording
+            console.import_tensorflow()
+        from specmask.enhancement import enhancer
+        from specmask.enhancement.file import enhance_file
 
         if args.runtime == "tensorflow":
             import specmask.trained  # noqa: F401
@@ -69,7 +73,7 @@ def measure(args) -> int:
             curve.append(peak_mb())
 
         started = time.perf_counter()
-        recording.enhance_file(folder / "day.wav", folder / "out.wav", model, 10, tell=tell)
+        enhance_file(folder / "day.wav", folder / "out.wav", model, 10, tell=tell)
         seconds = time.perf_counter() - started
         frames = sf.info(folder / "out.wav").frames
     tenth = curve[len(curve) // 10]
@@ -91,11 +95,11 @@ def measure(args) -> int:
         sheet.savefig(args.plot, dpi=80)
     whole = frames == round(60 * args.hours) * 60 * RATE
     bounded = args.bound_mb is None or curve[-1] - imported <= args.bound_mb
-    return cli.EXIT_OK if whole and bounded else cli.EXIT_BROKEN_BOUND
+    return console.EXIT_OK if whole and bounded else console.EXIT_BROKEN_BOUND
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__)
+    parser = console.parser(__doc__)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--runtime", choices=["tensorflow", "onnx"], default="tensorflow")
     parser.add_argument("--plot", type=Path)
@@ -106,4 +110,4 @@ if __name__ == "__main__":
     if args.make:
         make_run(args.make, args.runtime == "onnx")
     else:
-        sys.exit(cli.run(measure, args))
+        sys.exit(console.run(measure, args))

@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
-from specmask import cli, config, enhancer, export, knobs, parity, runtime, stream  # noqa: E402
+from specmask.cli import console  # noqa: E402
+from specmask.config import ini  # noqa: E402
+from specmask.enhancement import enhancer, export, export_check, postprocess, runtimes, streaming  # noqa: E402
 
 
 def seconds_of(call: Callable[[], object], repeats: int = 3) -> float:
@@ -39,7 +41,7 @@ def seconds_of(call: Callable[[], object], repeats: int = 3) -> float:
 
 def hop_by_hop(model: enhancer.Enhancer, x: np.ndarray) -> None:
     """Feed a stream one hop at a time."""
-    streamer = stream.Streamer(model)
+    streamer = streaming.Streamer(model)
     for start in range(0, len(x), model.stft.hop_length):
         streamer.feed(x[start : start + model.stft.hop_length])
     streamer.flush()
@@ -62,10 +64,10 @@ def own(run: Path, x: np.ndarray) -> None:
     line("keras, stream", factor, 1000 * factor * hop)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        settings = config.load(enhancer.files(run)[1])
-        with cli.quiet():
+        settings = ini.load(enhancer.files(run)[1])
+        with console.quiet():
             paths = export.write(
-                model.runtime, settings, ["onnx", "litert"], folder, True, knobs.Knobs()
+                model.runtime, settings, ["onnx", "litert"], folder, True, postprocess.Knobs()
             )
         for path in paths:
             if not path.stem.startswith("step"):
@@ -98,7 +100,7 @@ def dtln(paths: list[Path]) -> None:
 
 def gtcrn(path: Path) -> None:
     """Run a GTCRN with explicit caches on frames."""
-    session = runtime.session(path)
+    session = runtimes.session(path)
     feed = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()}
     foreign("GTCRN network alone", lambda: session.run(None, feed), 256 / 16000)
 
@@ -111,13 +113,13 @@ def main() -> None:
     parser.add_argument("--dtln", type=Path, nargs=2)
     parser.add_argument("--gtcrn", type=Path)
     args = parser.parse_args()
-    cli.import_tensorflow()
-    rate = config.load(enhancer.files(args.checkpoint)[1]).data.sample_rate
+    console.import_tensorflow()
+    rate = ini.load(enhancer.files(args.checkpoint)[1]).data.sample_rate
     count = round(args.seconds * rate)
     x = 0.05 * np.random.default_rng(0).standard_normal(count).astype(np.float32)
     if args.noisy:
-        recording = parity.pairs(args.noisy, Path("none"), 1)[0][0]
-        x = np.resize(parity.read(recording, rate), count)
+        recording = export_check.pairs(args.noisy, Path("none"), 1)[0][0]
+        x = np.resize(export_check.read(recording, rate), count)
     print(f"{'one core':28s}{'RTF':>8s}{'ms a frame':>12s}{'MB':>10s}")
     own(args.checkpoint, x)
     if args.dtln:

@@ -24,8 +24,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from specmask import audio, metrics, pairing, spectral  # noqa: E402
-from specmask.spectral import Stft  # noqa: E402
+from specmask.audio import io as audio_io  # noqa: E402
+from specmask.audio.stft import Stft, forward  # noqa: E402
+from specmask.evaluation import pairing  # noqa: E402
+from specmask.evaluation.metrics import distortion  # noqa: E402
 
 TREBLE_HZ = 3000
 PAUSE_DB = -40
@@ -36,15 +38,15 @@ COLUMNS = ("SI-SDR", "gain", "speech", "treble", "level", "noise", "pauses", "mu
 def faults(clean: np.ndarray, noisy: np.ndarray, enhanced: np.ndarray, rate: int) -> list[float]:
     """Return a figure a column; NaN where a file has no such bins."""
     stft = Stft.hann(round(0.025 * rate), round(0.01 * rate))
-    s, y, e = (np.abs(spectral.forward(x, stft)) ** 2 + FLOOR for x in (clean, noisy, enhanced))
-    n = np.abs(spectral.forward(noisy - clean, stft)) ** 2 + FLOOR
+    s, y, e = (np.abs(forward(x, stft)) ** 2 + FLOOR for x in (clean, noisy, enhanced))
+    n = np.abs(forward(noisy - clean, stft)) ** 2 + FLOOR
     frames = s.sum(axis=1)
     pauses = frames < frames.max() * 10 ** (PAUSE_DB / 10)
     speech, treble = s > n, np.arange(stft.bins) * rate / stft.n_fft >= TREBLE_HZ
     projection = abs(np.dot(clean, enhanced)) / np.dot(clean, clean)
     return [
-        metrics.si_sdr(clean, enhanced),
-        metrics.si_sdr_improvement(clean, noisy, enhanced),
+        distortion.si_sdr(clean, enhanced),
+        distortion.si_sdr_improvement(clean, noisy, enhanced),
         ratio_db(e[speech], s[speech]),
         ratio_db(e[:, treble][speech[:, treble]], s[:, treble][speech[:, treble]]),
         float(20 * np.log10(projection)),
@@ -75,8 +77,8 @@ def main() -> None:
         if task.system == "noisy":
             continue
         paths = task.clean, task.noisy, task.enhanced
-        waves = [audio.read(path) for path in paths]
-        signals = [audio.to_mono(x).astype(np.float64) for x, _ in waves]
+        waves = [audio_io.read(path) for path in paths]
+        signals = [audio_io.to_mono(x).astype(np.float64) for x, _ in waves]
         rows.append((task, faults(*signals, waves[0][1])))
     print(f"{'file':24s}{'noise':>16s}{'dB':>5s}" + "".join(f"{c:>9s}" for c in COLUMNS))
     rows.sort(key=lambda row: row[1][0])

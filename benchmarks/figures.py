@@ -23,24 +23,28 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from specmask import audio, config, manifest, metrics, spectral  # noqa: E402
-from specmask.spectral import Stft  # noqa: E402
+from specmask.audio import io as audio_io  # noqa: E402
+from specmask.audio import stft  # noqa: E402
+from specmask.audio.stft import Stft  # noqa: E402
+from specmask.config import ini, schema  # noqa: E402
+from specmask.data.mixtures import manifest  # noqa: E402
+from specmask.evaluation.metrics import distortion  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 RANGE_DB = 70
 
 
-def typical(cfg: config.Config) -> dict[str, str]:
+def typical(cfg: schema.Config) -> dict[str, str]:
     """Return the manifest row of the test file whose SI-SDRi is the median."""
     gains = []
     for row in manifest.read(cfg, "testing"):
-        clean, noisy, enhanced = (audio.read(p)[0][:, 0] for p in paths(cfg, row).values())
-        gains.append((metrics.si_sdr_improvement(clean, noisy, enhanced), row))
+        clean, noisy, enhanced = (audio_io.read(p)[0][:, 0] for p in paths(cfg, row).values())
+        gains.append((distortion.si_sdr_improvement(clean, noisy, enhanced), row))
     gains.sort(key=lambda pair: pair[0])
     return gains[len(gains) // 2][1]
 
 
-def paths(cfg: config.Config, row: dict[str, str]) -> dict[str, Path]:
+def paths(cfg: schema.Config, row: dict[str, str]) -> dict[str, Path]:
     """Return the three files of a row: clean, noisy, enhanced."""
     return {
         "clean": cfg.stft.folder("CleanSpeech", "testing") / row["clean_file"],
@@ -49,21 +53,21 @@ def paths(cfg: config.Config, row: dict[str, str]) -> dict[str, Path]:
     }
 
 
-def draw_spectrograms(cfg: config.Config) -> None:
+def draw_spectrograms(cfg: schema.Config) -> None:
     row = typical(cfg)
     files = paths(cfg, row)
-    clean = audio.read(files["clean"])[0][:, 0]
+    clean = audio_io.read(files["clean"])[0][:, 0]
     figure, axes = plt.subplots(3, 1, figsize=(9, 6.4), sharex=True, constrained_layout=True)
     for ax, name in zip(axes, ("noisy", "enhanced", "clean"), strict=True):
-        x, rate = audio.read(files[name])
-        magnitude = np.abs(spectral.forward(x[:, 0], Stft.from_config(cfg)))
+        x, rate = audio_io.read(files[name])
+        magnitude = np.abs(stft.forward(x[:, 0], Stft.from_config(cfg)))
         level_db = 20 * np.log10(magnitude.T + 1e-5)
         extent = 0, len(x) / rate, 0, rate / 2000
         image = ax.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma")
         image.set_clim(level_db.max() - RANGE_DB, level_db.max())
         title = name
         if name != "clean":
-            title += f": SI-SDR {metrics.si_sdr(clean, x[:, 0]):.1f} dB"
+            title += f": SI-SDR {distortion.si_sdr(clean, x[:, 0]):.1f} dB"
         ax.set_title(title, loc="left", fontsize=10)
         ax.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
@@ -97,7 +101,7 @@ if __name__ == "__main__":
     if args.run:
         draw_training(args.run, f"{args.run.name}-training.png")
     else:
-        settings = config.load(ROOT / "recipes" / "demo.ini")
+        settings = ini.load(ROOT / "recipes" / "demo.ini")
         draw_spectrograms(settings)
         draw_training(settings.train.checkpoint_path / settings.train.run_name, "training.png")
     print(f"pictures -> {IMAGES}")

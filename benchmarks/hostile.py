@@ -21,8 +21,11 @@ import project
 import soundfile as sf
 from chain import Harm
 
-from specmask import audio, checkpoint, config, sources
+from specmask.audio import io as audio_io
+from specmask.config import ini as configuration
+from specmask.data.corpus import recordings
 from specmask.errors import UserError
+from specmask.training import checkpoint, runs
 
 LONGEST_SECONDS = 60  # that reading a damaged file may take
 NUMBER = rb"[\w.+-]+"
@@ -39,10 +42,10 @@ def one_line(error: Exception) -> None:
 
 def ini(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Change config.ini at random; what is accepted is planned and built."""
-    from specmask import models  # imports TensorFlow
+    from specmask import models
 
     path = chain.new(folder / "ini")
-    text = config.render(config.load(path))
+    text = configuration.render(configuration.load(path))
     lines = text.splitlines()
     places = [k for k, line in enumerate(lines) if "=" in line and not line.startswith("#")]
     numbers = [k for k in places if re.search(r"= -?[\d.]+$", lines[k])]
@@ -73,7 +76,7 @@ def ini(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
                     changed[at] = rng.choice(words)
         path.write_text("\n".join(changed), encoding="utf-8")
         try:
-            cfg = config.load(path)
+            cfg = configuration.load(path)
         except UserError as error:
             one_line(error)
             hits["refused"] += 1
@@ -114,13 +117,13 @@ def sound(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
         path = place / f"{k}.{kind}"
         path.write_bytes(changed)
         try:
-            samples, rate = audio.read(path)
+            samples, rate = audio_io.read(path)
             assert samples.ndim == 2 and rate > 0
             hits["read"] += 1
-        except audio.AudioError as error:
+        except audio_io.AudioError as error:
             one_line(error)
             hits["refused"] += 1
-        found = sources.inspect(path)
+        found = recordings.inspect(path)
         hits["scanned" if isinstance(found, dict) else "set aside by the scan"] += 1
         path.unlink()
     return dict(hits)
@@ -128,10 +131,10 @@ def sound(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
 
 def damaged(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
     """Change what the project itself has written at random, and run what reads it."""
-    from specmask import progress  # imports TensorFlow
+    from specmask.training.state import restored
 
     good, place = chain.whole(folder.parent).folder, folder / "damaged"
-    newest = checkpoint.newest_first(good / "cp/run")[0].relative_to(good)
+    newest = runs.newest_first(good / "cp/run")[0].relative_to(good)
     verify, render = ("data_prep.py", "--verify"), ("data_prep.py", "--render", "training", "1")
     readers = {
         "data/manifest_training.csv": (verify, (*render, "--output", "again"), ("stft.py",)),
@@ -156,7 +159,7 @@ def damaged(folder: Path, count: int, rng: random.Random) -> dict[str, int]:
             path.write_bytes(broken(path.read_bytes(), rng))
         if path.suffix == ".npz":
             try:
-                progress.restored(checkpoint.read(path)[1])
+                restored(checkpoint.read(path)[1])
                 hits["read"] += 1
             except (UserError, ValueError) as error:
                 one_line(error)

@@ -24,7 +24,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import project  # noqa: E402
 
-from specmask import checkpoint, cli  # noqa: E402
+from specmask.cli import console  # noqa: E402
+from specmask.training import checkpoint, runs  # noqa: E402
 
 # A checkpoint after almost every step; long enough to outlive the kills.
 OPTIONS = [
@@ -92,14 +93,14 @@ def measure(folder: Path, kills: int) -> int:
             print(f"the run had ended after {done} kills")
             break
         done, halves = done + 1, halves + half
-        newest = [p.name for p in checkpoint.newest_first(broken)[:1]]
+        newest = [p.name for p in runs.newest_first(broken)[:1]]
         print(f"kill {done}: {newest}{', while one was being written' if half else ''}", flush=True)
     subprocess.run(command("train.py", ini, "broken"), check=True)
 
-    cli.import_tensorflow()
+    console.import_tensorflow()
     results = {"kills": done, "of them while a checkpoint was being written": halves}
     (wanted, state), (got, other) = (
-        checkpoint.read(checkpoint.newest_first(run)[0]) for run in (whole, broken)
+        checkpoint.read(runs.newest_first(run)[0]) for run in (whole, broken)
     )
     equal = wanted.keys() == got.keys() and all((wanted[k] == got[k]).all() for k in wanted)
     results["arrays"] = len(wanted)
@@ -120,7 +121,7 @@ def measure(folder: Path, kills: int) -> int:
         )
     for name, value in (results | checks).items():
         print(f"{name}: {value}")
-    return cli.EXIT_OK if all(checks.values()) and done == kills else cli.EXIT_BROKEN_BOUND
+    return console.EXIT_OK if all(checks.values()) and done == kills else console.EXIT_BROKEN_BOUND
 
 
 if __name__ == "__main__":

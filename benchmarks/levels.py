@@ -13,7 +13,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from specmask import audio, cli, enhancer, metrics, mixing, parity
+from specmask.audio import io as audio_io
+from specmask.audio import levels
+from specmask.cli import console
+from specmask.enhancement import enhancer, export_check
+from specmask.evaluation.metrics import table
 
 
 def main() -> None:
@@ -24,20 +28,20 @@ def main() -> None:
     parser.add_argument("--levels", type=float, nargs="+", default=[-50, -40, -30, -20, -12, -6])
     parser.add_argument("--files", type=int, default=10**6)
     args = parser.parse_args()
-    cli.import_tensorflow()
+    console.import_tensorflow()
     model = enhancer.load(args.checkpoint)
     pairs = [
-        [audio.to_mono(audio.read(path)[0]) for path in pair]
-        for pair in parity.pairs(args.noisy, args.clean, args.files)
+        [audio_io.to_mono(audio_io.read(path)[0]) for path in pair]
+        for pair in export_check.pairs(args.noisy, args.clean, args.files)
     ]
     names = ["si_sdr", "pesq", "stoi"]
     print(f"{len(pairs)} recordings\n level dBFS   " + "".join(f"{n:>9s}" for n in names))
     for level in args.levels:
         rows = []
         for noisy, clean in pairs:
-            gain = np.float32(10 ** ((level - mixing.level_db(noisy)) / 20))
+            gain = np.float32(10 ** ((level - levels.level_db(noisy)) / 20))
             y = enhancer.enhance(gain * noisy, model.rate, model)
-            rows.append(metrics.score(clean, None, y / gain, model.rate, names)[0])
+            rows.append(table.score(clean, None, y / gain, model.rate, names)[0])
         means = [np.mean([row[name] for row in rows]) for name in names]
         print(f"{level:11.0f}   " + "".join(f"{m:9.4f}" for m in means), flush=True)
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from specmask import cli  # noqa: E402
+from specmask.cli import console  # noqa: E402
 
 
 def peak_mb() -> float:
@@ -26,22 +26,25 @@ def peak_mb() -> float:
 
 
 def measure(args) -> None:
-    cli.import_tensorflow()
+    console.import_tensorflow()
     import tensorflow as tf
 
-    from specmask import batches, cache, config, spectral, trainer
+    from specmask.audio import stft
+    from specmask.config import ini
+    from specmask.data import stft_cache
+    from specmask.training import batches, trainer
 
-    cfg = config.load(args.config, args.set)
+    cfg = ini.load(args.config, args.set)
     tf.config.experimental.enable_op_determinism()
     imported = peak_mb()
     size = cfg.train.batch_size
     samples = round(cfg.data.file_length * cfg.data.sample_rate)
-    frames = spectral.Stft.from_config(cfg).frames(samples)
-    index = np.zeros(size, cache.INDEX)
+    frames = stft.Stft.from_config(cfg).frames(samples)
+    index = np.zeros(size, stft_cache.INDEX)
     index["frames"], index["offset"] = frames, frames * np.arange(size)
     rng = np.random.default_rng(0)
     spectra = rng.standard_normal((size * frames, cfg.bins, 2)).astype(np.float16)
-    data = cache.Cache(index, [spectra], [spectra])
+    data = stft_cache.Cache(index, [spectra], [spectra])
     with tempfile.TemporaryDirectory() as folder:
         drawn = batches.Batches(cfg, data)
         run = trainer.Trainer(cfg, Path(folder), drawn, data)
@@ -53,6 +56,6 @@ def measure(args) -> None:
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__)
+    parser = console.parser(__doc__)
     parser.set_defaults(config=ROOT / "recipes" / "wilson2018_blstm.ini")
-    sys.exit(cli.run(measure, parser.parse_args()))
+    sys.exit(console.run(measure, parser.parse_args()))

@@ -14,8 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from specmask import cli, config  # noqa: E402
-from specmask.options.values import spelling  # noqa: E402
+from specmask.cli import console  # noqa: E402
+from specmask.config import ini as configuration  # noqa: E402
+from specmask.config import schema  # noqa: E402
+from specmask.config.ini import value_text  # noqa: E402
+from specmask.config.types import spelling  # noqa: E402
 
 PRETRAINED = ROOT / "pretrained"
 KEPT = {
@@ -25,14 +28,14 @@ KEPT = {
 }
 
 
-def settings(cfg: config.Config) -> str:
+def settings(cfg: schema.Config) -> str:
     """Return an INI of what the network depends on."""
     lines = []
     for section, names in KEPT.items():
         options = getattr(cfg, section)
         lines.append(f"[{spelling(section)}]")
         for name in names or type(options).model_fields:
-            value = config.value_text(getattr(options, name))
+            value = value_text(getattr(options, name))
             lines.append(f"{spelling(name)} = {value}".rstrip())
     return "\n".join(lines) + "\n"
 
@@ -42,19 +45,24 @@ def main() -> None:
     p.add_argument("run", type=Path)
     p.add_argument("--name", default="default")
     args = p.parse_args()
-    cli.import_tensorflow()
-    from specmask import enhancer, export
-    from specmask.knobs import Knobs
+    console.import_tensorflow()
+    from specmask.enhancement import enhancer, export
+    from specmask.enhancement.postprocess import Knobs
 
     weights, ini = enhancer.files(args.run)
     PRETRAINED.mkdir(exist_ok=True)
     kept, own = PRETRAINED / f"{args.name}.npz", PRETRAINED / f"{args.name}.ini"
     shutil.copyfile(weights, kept)
-    own.write_text(settings(config.load(ini)), encoding="utf-8")
+    own.write_text(settings(configuration.load(ini)), encoding="utf-8")
     model = enhancer.load(kept)
-    with tempfile.TemporaryDirectory() as temporary, cli.quiet():
+    with tempfile.TemporaryDirectory() as temporary, console.quiet():
         export.write(
-            model.runtime, config.load(own), ["onnx", "litert"], Path(temporary), False, Knobs()
+            model.runtime,
+            configuration.load(own),
+            ["onnx", "litert"],
+            Path(temporary),
+            False,
+            Knobs(),
         )
         for path in Path(temporary).glob("step.*"):  # the description of LiteRT's too
             shutil.copyfile(path, PRETRAINED / f"{args.name}{path.suffix}")

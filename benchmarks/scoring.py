@@ -16,7 +16,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import testset  # noqa: E402
 
-from specmask import evaluation, metrics, parallel, report  # noqa: E402
+from specmask import parallel  # noqa: E402
+from specmask.evaluation import report, scoring  # noqa: E402
+from specmask.evaluation.metrics import table  # noqa: E402
 
 DIFFERENT = 20
 
@@ -52,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--metrics", nargs="+", default=list(metrics.METRICS))
+    parser.add_argument("--metrics", nargs="+", default=list(table.METRICS))
     args = parser.parse_args()
     make(args.out, args.files)
     start, real = time.monotonic(), parallel.map_chunks
@@ -68,7 +70,7 @@ def main() -> None:
 
     parallel.map_chunks = watched
     folders = {"enhanced": args.out / "noisy"}
-    rows = evaluation.evaluate(
+    rows = scoring.evaluate(
         args.out / "clean", folders, workers=2, names=args.metrics, folder=args.out / "report"
     )
     report.write(args.out / "report", rows, report.summary(rows, "", {}))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from memory import peak_mb  # noqa: E402
 
-from specmask import cli  # noqa: E402
+from specmask.cli import console  # noqa: E402
 
 LOOPS = ("ours", "fit", "reference")
 CONFIGS = {
@@ -36,13 +36,13 @@ CONFIGS = {
 
 def batches_of(cfg, folder: Path, steps: int):
     """Return batches from a cache of random spectra on disk, as many as there are steps."""
-    from specmask import batches, cache, spectral
+    from specmask.audio.stft import Stft
+    from specmask.data import stft_cache
+    from specmask.training import batches
 
     count = cfg.train.batch_size * steps
-    frames = spectral.Stft.from_config(cfg).frames(
-        round(cfg.data.file_length * cfg.data.sample_rate)
-    )
-    index = np.zeros(count, cache.INDEX)
+    frames = Stft.from_config(cfg).frames(round(cfg.data.file_length * cfg.data.sample_rate))
+    index = np.zeros(count, stft_cache.INDEX)
     index["frames"], index["offset"], index["additive"] = frames, frames * np.arange(count), True
     rng, maps = np.random.default_rng(0), []
     for kind in ("clean", "noise"):
@@ -54,7 +54,7 @@ def batches_of(cfg, folder: Path, steps: int):
             row[:] = 0.3 * rng.standard_normal(row.shape, dtype=np.float32)
         made.flush()
         maps.append(np.load(path, mmap_mode="r"))
-    return batches.Batches(cfg, cache.Cache(index, [maps[0]], [maps[1]]))
+    return batches.Batches(cfg, stft_cache.Cache(index, [maps[0]], [maps[1]]))
 
 
 def moment() -> tuple[float, float]:
@@ -68,8 +68,8 @@ def since(started: tuple[float, float]) -> dict:
 
 
 def ours(cfg, drawn, folder: Path) -> dict:
-    from specmask import session, trainer
-    from specmask.board import Board
+    from specmask.training import state, trainer
+    from specmask.training.tensorboard import Board
 
     run = trainer.Trainer(cfg, folder, drawn, None)
     run.board = Board(folder / "logs", 0, 0)
@@ -78,7 +78,7 @@ def ours(cfg, drawn, folder: Path) -> dict:
             started, stream.seconds = moment(), 0.0
         result = run.step(batch, rate=1e-4)
         run.progress.total_steps += 1
-        run._show(result, 1e-4, session.Clock(drawn.steps))
+        run._show(result, 1e-4, state.Clock(drawn.steps))
     return since(started) | {"waited": stream.seconds}
 
 
@@ -102,7 +102,8 @@ def fit(cfg, drawn, folder: Path) -> dict:
     import keras
     import tensorflow as tf
 
-    from specmask import batches, losses, models
+    from specmask import models
+    from specmask.training import batches, losses
 
     network = models.build(cfg)
 
@@ -145,16 +146,20 @@ def reference(cfg, drawn, folder: Path) -> dict:
     import keras
     import tensorflow as tf
 
-    from specmask import batches, losses, masks, metrics, models, spectral
+    from specmask import models
+    from specmask.audio.stft import Stft, inverse, to_complex
+    from specmask.evaluation.metrics import table
+    from specmask.models import targets
+    from specmask.training import batches, losses
 
     keras.config.set_floatx("float64")
     network, optimizer = models.build(cfg), keras.optimizers.Adam(1e-4)
     variables = network.model.trainable_variables
-    stft = spectral.Stft.from_config(cfg)
+    stft = Stft.from_config(cfg)
 
     def enhance(noisy, training):
         mask = network.mask(noisy, training)
-        return masks.apply_complex(tf.cast(mask, tf.float64), noisy)
+        return targets.apply_complex(tf.cast(mask, tf.float64), noisy)
 
     for number, batch in enumerate(drawn.epoch(0)):
         if number == 1:
@@ -170,22 +175,22 @@ def reference(cfg, drawn, folder: Path) -> dict:
         enhanced = enhance(noisy, training=False)
         samples = (clean.shape[1] - 1) * stft.hop_length
         waves = [
-            spectral.inverse(spectral.to_complex(np.asarray(x, np.float32)), samples, stft)
+            inverse(to_complex(np.asarray(x, np.float32)), samples, stft)
             for x in (clean, noisy, enhanced)
         ]
         for job in zip(*waves, strict=True):
-            metrics.score(*job, cfg.data.sample_rate, ("si_sdr", "snr_improvement", "stoi"))
+            table.score(*job, cfg.data.sample_rate, ("si_sdr", "snr_improvement", "stoi"))
     return since(started)
 
 
 def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
-    cli.import_tensorflow()
+    console.import_tensorflow()
     import tensorflow as tf
 
-    from specmask import config
+    from specmask.config import ini
 
     common = ["train.remix=no", "train.loss=compressed:1"]
-    cfg = config.load(CONFIGS[network], [*common, *options])
+    cfg = ini.load(CONFIGS[network], [*common, *options])
     if cfg.train.deterministic and loop == "ours":
         tf.config.experimental.enable_op_determinism()
     with tempfile.TemporaryDirectory() as folder:

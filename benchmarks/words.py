@@ -17,7 +17,10 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from specmask import audio, mixing, pairing, recognition  # noqa: E402
+from specmask.audio import io as audio_io  # noqa: E402
+from specmask.audio import levels  # noqa: E402
+from specmask.data.mixtures import mixing  # noqa: E402
+from specmask.evaluation import pairing, word_errors  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 SNRS_DB = (-5, 0, 5, 10, 15)
@@ -29,31 +32,31 @@ RATE = 16000
 def mix(out: Path, names: list[str]) -> Path:
     """Write OUT/clean/NAME.wav, OUT/noisy/SNR/NAME.wav and their manifest; return its path."""
     noise_root = DATA / "noise_test"
-    noises = {p: _mono(noise_root / p) for p in audio.files(noise_root)}
+    noises = {p: _mono(noise_root / p) for p in audio_io.files(noise_root)}
     rows = []
     for number, name in enumerate(sorted(names)):
         clean, stem = _mono(DATA / "clean_test" / f"{name}.flac"), pairing.stem(name)
         for snr in SNRS_DB:
             rng = np.random.default_rng((number, snr + 100))
             noise, noise_file = np.zeros(1), Path()
-            while mixing.level_db(noise) < SILENT_DBFS:  # some clips begin with digital silence
+            while levels.level_db(noise) < SILENT_DBFS:  # some clips begin with digital silence
                 noise_file = list(noises)[rng.integers(len(noises))]
                 noise = np.resize(noises[noise_file], len(clean))  # repeated if shorter
             found = mixing.mix(clean, noise, snr, LEVEL_DB, RATE)
             path = out / "noisy" / f"{snr}" / f"{stem}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            audio.write_pcm16(path, found.noisy, RATE)
+            audio_io.write_pcm16(path, found.noisy, RATE)
             rows.append([f"{snr}/{stem}.wav", snr, noise_file.parent.name])
         (out / "clean").mkdir(exist_ok=True)
-        audio.write_pcm16(out / "clean" / f"{stem}.wav", mixing.to_int16(clean), RATE)
+        audio_io.write_pcm16(out / "clean" / f"{stem}.wav", levels.to_int16(clean), RATE)
     with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["noisy_file", "snr_db", "noise_type"], *rows])
     return out / "manifest.csv"
 
 
 def _mono(path: Path) -> np.ndarray:
-    samples, rate = audio.read(path)
-    return audio.resample(audio.to_mono(samples), rate, RATE)
+    samples, rate = audio_io.read(path)
+    return audio_io.resample(audio_io.to_mono(samples), rate, RATE)
 
 
 def main() -> None:
@@ -62,19 +65,19 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the mixtures and words.csv")
     parser.add_argument("--run", type=Path, required=True, help="trained run, a folder in cp/")
     args = parser.parse_args()
-    transcripts = recognition.read_transcripts(DATA / "transcripts" / "clean_test.tsv")
+    transcripts = word_errors.read_transcripts(DATA / "transcripts" / "clean_test.tsv")
     manifest = mix(args.out, list(transcripts))
 
-    from specmask import enhancer, folder
+    from specmask.enhancement import enhancer, folder
 
     model = enhancer.load(args.run)
     folder.enhance_folder(args.out / "noisy", args.out / "enhanced", model, 10)
     folders = {"enhanced": args.out / "enhanced"}
     tasks = pairing.tasks(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)
-    recogniser = recognition.sphinx(transcripts.values())
-    rows = recognition.recognise(tasks, transcripts, recogniser)
-    recognition.write(args.out, rows)
-    print(recognition.table(recognition.summary(rows)))
+    recogniser = word_errors.sphinx(transcripts.values())
+    rows = word_errors.recognise(tasks, transcripts, recogniser)
+    word_errors.write(args.out, rows)
+    print(word_errors.table(word_errors.summary(rows)))
 
 
 main()

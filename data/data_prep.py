@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same as data_prep.py in the folder above.
 
-The code is in specmask/commands/data_prep.py.
+The code is in specmask/cli/data_prep.py.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python has put data/ there
 
-from specmask.commands.data_prep import main
+from specmask.cli.data_prep import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Download a known corpus from its home and unpack it; run it again to go on.
 
-The code is in specmask/commands/fetch.py.
+The code is in specmask/cli/fetch.py.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python has put data/ there
 
-from specmask.commands.fetch import main
+from specmask.cli.fetch import main
 
 if __name__ == "__main__":
     sys.exit(main())

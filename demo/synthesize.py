@@ -33,8 +33,11 @@ sys.path.insert(0, str(ROOT))  # Python has put this folder there, not the proje
 
 import espeak  # noqa: E402
 
-from specmask import audio, cli, mixing  # noqa: E402
+from specmask.audio import io as audio_io  # noqa: E402
+from specmask.audio import levels  # noqa: E402
+from specmask.cli import console  # noqa: E402
 from specmask.errors import UserError  # noqa: E402
+from specmask.files import replacing  # noqa: E402
 
 VERSION = 1  # of what is made: raise it with any change that makes other files
 MARKER = "demo_audio.json"
@@ -161,7 +164,7 @@ def speech(voice: Voice, split: str, index: int, seed: int) -> list[Clip]:
     gain = gain_to(np.concatenate(coloured_speech), rng.uniform(*SPEECH_LEVELS_DB))
     folder = f"clean/clean_{split}/{voice.folder}"
     return [
-        Clip(f"{folder}/{number:02d}.wav", mixing.to_int16(x * gain), rate_hz)
+        Clip(f"{folder}/{number:02d}.wav", levels.to_int16(x * gain), rate_hz)
         for number, x in enumerate(coloured_speech, 1)
     ]
 
@@ -184,7 +187,7 @@ def gain_to(x: np.ndarray, level_db: float) -> float:
 
 def rms(x: np.ndarray) -> float:
     """Root of the mean square."""
-    return float(np.sqrt(mixing.power(x)))
+    return float(np.sqrt(levels.power(x)))
 
 
 # --- noise: building blocks ---------------------------------------------------------------------
@@ -315,7 +318,7 @@ def babble(
             rate_wpm=int(rng.integers(120, 165)),
             pitch=int(rng.integers(35, 65)),
         )
-        talk = audio.resample(np.concatenate(spoken), spoken_hz, rate_hz)
+        talk = audio_io.resample(np.concatenate(spoken), spoken_hz, rate_hz)
         talk = np.roll(np.resize(talk, samples), rng.integers(samples))
         total += talk / rms(talk) * 10 ** (rng.uniform(-4, 4) / 20)
     return with_floor(total, coloured(rng, samples, rate_hz, -4), -25)
@@ -501,7 +504,7 @@ def noise(kind: str, number: int, split: str, seed: int) -> list[Clip]:
     x = NOISES[kind].make(rng, samples, rate_hz, **parameters)
     if number in (1, 2):  # one of each rate
         x = two_microphones(rng, x, rate_hz)
-    x = mixing.to_int16(x * gain_to(x, rng.uniform(*NOISE_LEVELS_DB)))
+    x = levels.to_int16(x * gain_to(x, rng.uniform(*NOISE_LEVELS_DB)))
     return [Clip(f"noise/noise_{split}/{kind}/{kind}_{number + 1}.wav", x, rate_hz)]
 
 
@@ -746,13 +749,13 @@ def make(out: Path, seed: int) -> dict:
     (out / MARKER).unlink(missing_ok=True)
     seconds, files = {}, []
     for clip in clips(seed):
-        audio.write_pcm16(out / clip.path, clip.samples, clip.rate_hz)
+        audio_io.write_pcm16(out / clip.path, clip.samples, clip.rate_hz)
         files.append(clip.path)
         part = clip.path.split("/")[1]
         seconds[part] = seconds.get(part, 0) + clip.seconds
     minutes = {part: round(total / 60, 1) for part, total in seconds.items()}
     marker = {"version": VERSION, "seed": seed, "minutes": minutes, "files": files}
-    with audio.replacing(out / MARKER) as temporary:
+    with replacing(out / MARKER) as temporary:
         temporary.write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return marker
 
@@ -770,10 +773,10 @@ def synthesize(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = cli.parser(__doc__, ini=False)
+    parser = console.parser(__doc__, ini=False)
     parser.add_argument("out_folder", type=Path, metavar="OUT_FOLDER", help="receives the files")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    return cli.run(synthesize, parser.parse_args(argv))
+    return console.run(synthesize, parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ __all__ = ["Streamer", "enhance", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from specmask import enhancer  # imports TensorFlow: only for those who use it
+        from specmask.enhancement import enhancer, streaming  # for those alone who enhance
 
-        return getattr(enhancer, name)
+        return getattr(streaming if name == "Streamer" else enhancer, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from specmask import cli
+from specmask.cli import console
 from specmask.errors import UserError
 
 # In the order of their use.
@@ -13,11 +13,12 @@ COMMANDS = (
     "data_prep", "stft", "train", "enhance", "evaluate", "export", "compare", "live", "fetch",
     "config",
 )  # fmt: skip
+MODULES = {"compare": "compare/command"}  # where a command is more than one module
 
 
 def summary(command: str) -> str:
     """Return the first line of what a command says about itself, without importing it."""
-    path = Path(__file__).parent / "commands" / f"{command}.py"
+    path = Path(__file__).parent / "cli" / f"{MODULES.get(command, command)}.py"
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).partition("\n")[0]
 
 
@@ -33,17 +34,18 @@ def run(words: list[str]) -> int:
     """Run a command with its options, or list the commands."""
     if not words or words[0] in ("-h", "--help"):
         print(listing())
-        return cli.EXIT_OK
+        return console.EXIT_OK
     name = words[0].removesuffix(".py").replace("-", "_")
     if name not in COMMANDS:
         raise UserError(f"{words[0]}: no such command; expected one of {', '.join(COMMANDS)}")
     sys.argv[0] = f"specmask {name}"  # stands in its help
-    return importlib.import_module(f"specmask.commands.{name}").main(words[1:])
+    module = MODULES.get(name, name).replace("/", ".")
+    return importlib.import_module(f"specmask.cli.{module}").main(words[1:])
 
 
 def main() -> int:
     """Run what the command line asks for."""
-    return cli.run(run, sys.argv[1:])
+    return console.run(run, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from specmask import audio
-from specmask.config import Compute
+from specmask import files
+from specmask.config.inference import Compute
 from specmask.errors import UserError
 
 FILES_A_TASK = 16  # handing over a task costs about a millisecond
@@ -123,7 +123,7 @@ class Stored:
 
     def __reduce__(self) -> tuple:
         if not self.path.is_file():
-            with audio.replacing(self.path) as temporary:
+            with files.replacing(self.path) as temporary:
                 temporary.write_bytes(pickle.dumps(self.function))
         return _load, (self.path,)
 

@@ -13,8 +13,8 @@ import soundfile as sf
 import testset
 from hypothesis import settings
 
-from specmask import config as configuration
-from specmask.config import Config
+from specmask.config import ini
+from specmask.config.schema import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000
@@ -117,7 +117,7 @@ def corpus_folders() -> Iterable[str]:
 
 def data_config(corpus: Path, out: Path, **changes: object) -> Config:
     """Return the configuration of a small data set with few and short files."""
-    return configuration.load(ROOT / "config.ini", data_overrides(corpus, out, **changes))
+    return ini.load(ROOT / "config.ini", data_overrides(corpus, out, **changes))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

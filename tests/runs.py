@@ -6,14 +6,16 @@ import keras
 import numpy as np
 import project
 
-from specmask import checkpoint, config, models
+from specmask import models
+from specmask.config import ini, schema
+from specmask.training import checkpoint
 
-CAUSAL = [name for name, network in models.NETWORKS.items() if network.causal(config.Config())]
+CAUSAL = [name for name, network in models.NETWORKS.items() if network.causal(schema.Config())]
 
 
 def make(folder: Path, *options: str, identity: bool = False) -> Path:
     """Write a run with random weights, or with weights whose mask is one everywhere."""
-    cfg = config.load(project.make(folder), list(options))
+    cfg = ini.load(project.make(folder), list(options))
     keras.utils.set_random_seed(0)
     network = models.build(cfg)
     if identity:
@@ -25,7 +27,7 @@ def make(folder: Path, *options: str, identity: bool = False) -> Path:
         bias.assign(np.concatenate([real, np.zeros(cfg.bins)]))
     run = folder / "cp" / "run"
     run.mkdir(parents=True)
-    (run / "config.ini").write_text(config.render(cfg), encoding="utf-8")
+    (run / "config.ini").write_text(ini.render(cfg), encoding="utf-8")
     checkpoint.save(run / "best.npz", {"model": network.model.variables}, {})
     return run
 

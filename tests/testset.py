@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from specmask import evaluation
+from specmask.evaluation import scoring
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -82,7 +82,7 @@ def run_evaluation(data: Path, **options) -> list[dict]:
         "workers": 1,
         "names": ("si_sdr", "si_sdr_improvement"),
     } | options
-    return evaluation.evaluate(data / "CleanSpeech_testing", **arguments)
+    return scoring.evaluate(data / "CleanSpeech_testing", **arguments)
 
 
 def make_row(system="s", file="f", snr=0.0, noise="rain", reason="", **scores) -> dict:

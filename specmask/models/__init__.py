@@ -13,10 +13,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask import features, masks
-from specmask.config import Config
+from specmask.config.schema import Config
 from specmask.errors import UserError
-from specmask.models import autoencoder, band_lstm, conv_lstm, crn, layers, unet
+from specmask.models import autoencoder, band_lstm, conv_lstm, crn, features, layers, targets, unet
 
 # name -> module with causal(config) -> bool and
 # build(config, features [batch, frames, bins, n], channels, states) -> raw [..., bins, channels]
@@ -71,7 +70,7 @@ class Network:
     def estimate(self, noisy: Any, training: bool = False) -> tuple[Any, Any]:
         """Return the enhanced spectra of whole clips [batch, frames, bins, 2] and their masks."""
         mask = self.mask(noisy, training)
-        return masks.apply_complex(mask, noisy), mask
+        return targets.apply_complex(mask, noisy), mask
 
 
 def build(config: Config) -> Network:
@@ -96,7 +95,7 @@ def build(config: Config) -> Network:
         delay = layers.Delay(late, name="lookahead")
         both = states.through(delay, both, late, config.bins, both.shape[-1])
         levelled, seen = both[..., :2], ops.concatenate([both[..., 2:], seen], axis=-1)
-    target = masks.TARGETS[c.target]
+    target = targets.TARGETS[c.target]
     raw = NETWORKS[c.network].build(config, seen, target.channels, states)
     # A network may compute in half precision; its mask is made and applied in single precision.
     mask = target.mask(ops.cast(raw, "float32"), levelled, config)

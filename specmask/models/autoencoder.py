@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask.config import Config
+from specmask.config.schema import Config
 from specmask.models import layers
 
 _INITIAL = {"kernel_initializer": "he_normal"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from specmask.config import Config
+from specmask.config.schema import Config
 from specmask.models import layers, recurrent
 
 KERNELS = [(2, 9), (2, 9)]  # frames x bins

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask.config import Config
+from specmask.config.schema import Config
 from specmask.models import layers, recurrent
 
 KERNELS = [((1, 7), 1), ((7, 1), 1), *(((5, 5), 2**i) for i in range(5))]

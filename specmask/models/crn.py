@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from specmask.config import Config
-from specmask.models import bands, layers, recurrent
+from specmask.config.schema import Config
+from specmask.models import erb, layers, recurrent
 
 KERNEL = (2, 5)  # frames x bands; the first level sees one frame
 ACTIVATION = "leaky_relu"
@@ -27,10 +27,10 @@ def causal(config: Config) -> bool:
 def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
     """Return the raw output [batch, frames, bins, channels]."""
     c = config.model
-    analysis, synthesis = bands.erb_matrices(
+    analysis, synthesis = erb.erb_matrices(
         config.bins, config.data.sample_rate, c.split_hz, c.erb_bands, 2 ** len(c.band_channels)
     )
-    x = bands.BandMatrix(analysis, name="to_bands")(x)
+    x = erb.BandMatrix(analysis, name="to_bands")(x)
     skips = []
     for number, filters in enumerate(c.band_channels, 1):
         kernel = KERNEL if skips else (1, KERNEL[1])
@@ -43,7 +43,7 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
     count, width = x.shape[2:]
     for number in range(1, c.recurrent_layers + 1):
         y = keras.layers.LayerNormalization(name=f"norm{number}")(x)
-        y = bands.BandAttention(c.recurrent_units, c.attention_heads, name=f"attention{number}")(y)
+        y = erb.BandAttention(c.recurrent_units, c.attention_heads, name=f"attention{number}")(y)
         x += keras.layers.Dense(width, name=f"attention{number}_out")(y)
         gru = recurrent.BandGRU(c.recurrent_units, name=f"gru{number}")
         y = states.through(gru, x, count, c.recurrent_units)
@@ -52,6 +52,6 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
 
     for number, filters in enumerate((*c.band_channels[-2::-1], channels), 1):
         activation = ACTIVATION if number < len(c.band_channels) else None
-        up = bands.Upsample(filters, activation=activation, name=f"up{number}")
+        up = erb.Upsample(filters, activation=activation, name=f"up{number}")
         x = up(x + skips.pop())
-    return bands.BandMatrix(synthesis, name="to_bins")(x)
+    return erb.BandMatrix(synthesis, name="to_bins")(x)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from specmask import features
-from specmask.config import Config
+from specmask.config.schema import Config
+from specmask.models import features
 
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
 LEVEL_FLOOR = 1e-6

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from specmask.config import Config
+from specmask.config.schema import Config
 from specmask.models import layers
 
 SLOPE = 0.3  # of the leaky ReLU

@@ -1,0 +1,1 @@
+"""Audio: reading and writing, levels, the STFT, pictures of spectrograms."""

@@ -1,0 +1,102 @@
+"""Levels of a signal: power, RMS, active speech level (ITU-T P.56), SNR."""
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+
+FULL_SCALE = 32768  # of 16-bit audio
+ACTIVE_RANGE_DB = 35  # frames this far below the loudest one count as pauses
+FRAME_SECONDS = 0.02
+
+# ITU-T P.56, method B
+P56_TIME_SECONDS = 0.03
+P56_HANGOVER_SECONDS = 0.2
+P56_BLOCK_SECONDS = 0.001
+P56_MARGIN_DB = 15.9
+
+
+def power(x: np.ndarray) -> float:
+    """Mean square of a signal."""
+    return float(np.sum(np.square(x, dtype=np.float64)) / max(1, x.size))
+
+
+def decibel(ratio: float) -> float:
+    """10 log10 of a ratio of powers; -inf for zero, inf for infinity."""
+    if ratio == 0:
+        return -np.inf
+    return float(10 * np.log10(ratio))
+
+
+def level_db(x: np.ndarray) -> float:
+    """RMS level in dBFS over the whole signal."""
+    return decibel(power(x))
+
+
+def active_level_db(x: np.ndarray, rate: int) -> float:
+    """RMS level in dBFS over the frames with speech in them; -inf for silence.
+
+    A frame of 20 ms is active when it is less than 35 dB below the loudest frame.
+    """
+    length = max(1, round(FRAME_SECONDS * rate))
+    count = -(-len(x) // length)
+    frames = np.zeros(count * length)
+    frames[: len(x)] = x
+    powers = np.sum(np.square(frames.reshape(count, length)), axis=1) / length
+    active = powers > powers.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
+    return decibel(float(np.sum(powers[active]) / max(1, np.sum(active))))
+
+
+def snr_db(clean: np.ndarray, noise: np.ndarray) -> float:
+    """10 log10(Σ clean² / Σ noise²) over the whole signals."""
+    below = power(noise)
+    return np.inf if below == 0 else decibel(power(clean) / below)
+
+
+def p56_level_db(x: np.ndarray, rate: int) -> float:
+    """Active speech level in dBFS after ITU-T P.56, method B; -inf for silence.
+
+    The envelope q is |x| smoothed twice with 30 ms. Speech is active at a threshold c from where
+    q reaches c until 0.2 s after. The level over the active time A(c) is the result where it lies
+    15.9 dB above c.
+
+    Differs from the recommendation: the envelope is that of means of |x| over 1 ms. The
+    thresholds, steps of 2, lie relative to the largest q and not to full scale, so that the
+    result is exactly as many dB higher as the signal is; between two of them A − c is
+    interpolated in dB. Where A − c is more than 15.9 dB at all of them (clicks), the highest
+    one counts.
+    """
+    energy = float(np.sum(np.square(x, dtype=np.float64)))
+    if energy == 0:
+        return -np.inf
+    block = max(1, round(P56_BLOCK_SECONDS * rate))
+    padded = np.zeros(-(-len(x) // block) * block)
+    np.abs(x, out=padded[: len(x)], dtype=np.float64)
+    q = np.sum(padded.reshape(-1, block), axis=1) / block
+    g = np.exp(-block / (P56_TIME_SECONDS * rate))
+    for _ in range(2):
+        q = scipy.signal.lfilter([1 - g], [1, -g], q)
+    hangover = int(np.ceil(P56_HANGOVER_SECONDS * rate / block))
+    # the largest of q and of its values up to the hangover before
+    held = scipy.ndimage.maximum_filter1d(
+        q, hangover + 1, origin=hangover // 2, mode="constant", cval=0.0
+    )
+    thresholds = q.max() * 2.0 ** np.arange(-24, 1)
+    blocks = len(q) - np.searchsorted(np.sort(held), thresholds)
+    levels_db = 10 * np.log10(energy / np.minimum(blocks * block, len(x)))
+    margins_db = levels_db - 20 * np.log10(thresholds)
+    below = np.flatnonzero(margins_db <= P56_MARGIN_DB)
+    if not len(below):
+        return float(levels_db[-1])
+    k = slice(max(0, below[0] - 1), below[0] + 1)
+    return float(np.interp(P56_MARGIN_DB, margins_db[k][::-1], levels_db[k][::-1]))
+
+
+def active_snr_db(clean: np.ndarray, noise: np.ndarray, rate: int) -> float:
+    """Level of the active speech (P.56) above that of the noise over the whole signal, in dB."""
+    below = power(noise)
+    return np.inf if below == 0 else p56_level_db(clean, rate) - decibel(below)
+
+
+def to_int16(x: np.ndarray) -> np.ndarray:
+    """Round full scale 1 to int16."""
+    return np.round(x * FULL_SCALE).astype(np.int16)

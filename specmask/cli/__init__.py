@@ -1,0 +1,1 @@
+"""The commands: what each script reads, calls and prints."""

@@ -1,0 +1,1 @@
+"""The command compare: recipes trained and scored side by side."""

@@ -1,0 +1,114 @@
+"""Make the data set: mix clean speech and noise at stepped SNRs.
+
+Reads clean_train_path, noise_train_path, clean_test_path and noise_test_path of [data] and writes
+CleanSpeech_*, Noise_* and NoisySpeech_* folders with a manifest each. What is done and right is
+not done again; a run that was stopped goes on where it was.
+
+--check looks at the recordings and writes no mixture, --verify reads a finished data set again,
+--render makes one file of it again.
+
+examples:
+  python data_prep.py --set data.total_training_files=2000
+  python data_prep.py --check
+  python data_prep.py --verify
+  python data_prep.py --render training 12 --output again/
+"""
+
+import argparse
+from pathlib import Path
+
+from specmask.cli import console
+
+SHOWN = 20  # lines of a list on the screen; all are in its file
+
+
+def prepare(args) -> int:
+    from specmask import parallel
+    from specmask.config import ini
+    from specmask.data.prepare import make
+
+    cfg = ini.load(args.config, args.set)
+    with parallel.engine(cfg.compute):
+        if args.check:
+            return check(cfg)
+        if args.verify:
+            return verify(cfg)
+        if args.render:
+            return render(cfg, args)
+        make(cfg, args.overwrite)
+    return console.EXIT_OK
+
+
+def check(cfg) -> int:
+    from specmask.data.corpus import doctor
+
+    report = doctor.check(cfg)
+    path = doctor.write(cfg.data.data_path / "check.csv", report.findings)
+    for line in doctor.summary(report):
+        print(line)
+    print(f"all findings: {path}" if path else "nothing found")
+    if report.stops:
+        print(f"{report.stops} must be solved first; see the plan of each in {path}")
+    return console.EXIT_BROKEN_BOUND if report.stops else console.EXIT_OK
+
+
+def verify(cfg) -> int:
+    from specmask.data.mixtures import verify as verification
+
+    verdicts = verification.verify(cfg)
+    path = verification.write(cfg.data.data_path / "verify.csv", verdicts)
+    for v in verdicts:
+        result = f"{len(v.mismatches)} mismatches" if v.mismatches else "all as the manifest says"
+        print(f"{v.split}: {v.rows} rows, {v.files} files read: {result}")
+        for m in v.mismatches[:SHOWN]:
+            print(f"  {m.index} {m.file}: {m.text}")
+        if len(v.mismatches) > SHOWN:
+            print(f"  ... and {len(v.mismatches) - SHOWN} more")
+    if path:
+        print(f"all mismatches: {path}")
+    return console.EXIT_BROKEN_BOUND if path else console.EXIT_OK
+
+
+def render(cfg, args) -> int:
+    from specmask.data.mixtures import verify as verification
+
+    split, index = args.render[0], int(args.render[1])
+    files, same = verification.render(cfg, split, index, args.output, args.overwrite)
+    for path in files:
+        print(path)
+    if same:
+        print("the same samples as in the data set")
+        return console.EXIT_OK
+    print("not the samples that the manifest tells: a source or the configuration has changed")
+    return console.EXIT_BROKEN_BOUND
+
+
+class _Item(argparse.Action):
+    """SPLIT INDEX, checked at once."""
+
+    def __call__(self, parser, namespace, values, option=None):
+        if values[0] not in ("training", "validation", "testing") or not values[1].isdecimal():
+            parser.error(f"{option}: expected training, validation or testing, and a row from 0")
+        setattr(namespace, self.dest, values)
+
+
+def main(argv=None) -> int:
+    broken = "--check found what must be solved first, or --verify or --render a difference"
+    parser = console.parser(__doc__, broken)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make files again that are already there"
+    )
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--check", action="store_true", help="look at the recordings only")
+    modes.add_argument("--verify", action="store_true", help="prove a finished data set")
+    modes.add_argument(
+        "--render", nargs=2, metavar=("SPLIT", "INDEX"), action=_Item, help="make one file again"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="PATH",
+        help="with --render: a folder, or a .wav file for noisy alone (default: this folder)",
+    )
+    return console.run(prepare, parser.parse_args(argv))

@@ -1,0 +1,128 @@
+"""Enhance recordings: the noisy test files into ./enhanced, or IN into OUT.
+
+Names, subfolders, rate, length, channels and format stay. Files that are done are skipped; files
+that cannot be used are set aside with a reason and do not stop the rest. Without a run of your own
+(train.py, or [enhance] checkpoint) the default model is used.
+
+examples:
+  python enhance.py my_recordings/ cleaned/
+  python enhance.py call.wav cleaned/ --runtime onnx
+  python enhance.py                                      the test set that data_prep.py has made
+  ffmpeg -i in.mp4 -f s16le -ac 1 -ar 48000 - | python enhance.py --stdin --stdout --rate 48000 |
+      ffmpeg -f s16le -ac 1 -ar 48000 -i - out.wav
+"""
+
+import sys
+from pathlib import Path
+
+from specmask.cli import console
+
+REJECTED = "enhance_rejected.csv"
+
+
+def enhance(args) -> None:
+    from specmask.config import ini
+    from specmask.errors import UserError
+
+    if args.stdin != args.stdout or (args.stdin and args.input):
+        raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
+    if args.input and not args.output:  # not among the enhanced test files, which are scored
+        raise UserError(f"{args.input}: no OUT; name a folder for the results behind it")
+    runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
+    cfg = ini.load(args.config, args.set + runtime)
+    source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
+    from specmask.audio import io as audio_io
+    from specmask.enhancement import enhancer, folder
+
+    if not args.stdin:
+        folder.recordings(source, args.glob)  # a wrong path is told before the model is loaded
+    if enhancer.needs_tensorflow(cfg):
+        console.import_tensorflow()
+    model, path = enhancer.from_config(cfg)
+    news = sys.stderr if args.stdout else sys.stdout
+    default = "the default " if path.parent == enhancer.PRETRAINED else ""
+    causal = "causal" if model.causal else "not causal"
+    if model.lookahead_frames:
+        causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
+    print(f"{default}weights of {path} ({causal})", file=news)
+    if args.stdin:
+        pipe(args, model)
+        return
+    c = cfg.enhance
+    done = folder.enhance_folder(
+        source,
+        target,
+        model,
+        c.block_seconds,
+        overwrite=args.overwrite,
+        glob=args.glob,
+        format=c.format,
+        workers=cfg.compute.workers,
+        spectrograms=args.spectrograms,
+    )
+    for rejected in done.rejected:
+        print(f"warning: {rejected.path}: {rejected.reason}; set aside", file=sys.stderr)
+    audio_io.write_rejected(target / REJECTED, done.rejected)
+    if done.limited:
+        print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
+    print(f"{said(done)} -> {target}")
+
+
+def said(done) -> str:
+    """Say in a line what a run over a folder did."""
+    words = [f"{done.done} {'file' if done.done == 1 else 'files'} enhanced"]
+    if done.audio_seconds:
+        speed = done.seconds / done.audio_seconds
+        words[0] += f", {done.audio_seconds / 60:.1f} min, real-time factor {speed:.3f}"
+    if done.skipped:
+        words.append(f"{done.skipped} skipped as done (--overwrite makes them again)")
+    if done.rejected:
+        words.append(f"{len(done.rejected)} set aside, the reasons are in {REJECTED}")
+    return "; ".join(words)
+
+
+def pipe(args, model) -> None:
+    """Enhance raw samples from stdin to stdout."""
+    from specmask.enhancement import pipe as pipes
+
+    rate = args.rate or model.rate
+    try:
+        done = pipes.enhance(
+            sys.stdin.buffer, sys.stdout.buffer, model, args.pcm, rate, args.channels
+        )
+    except BrokenPipeError:  # whoever reads has had enough
+        sys.stdout = None  # nothing is left to flush at the end
+        return
+    print(
+        f"{done.samples / rate:.2f} s, latency {1000 * done.lag_seconds:.0f} ms and at most "
+        f"{1000 * done.slowest_seconds:.0f} ms of work a block, real-time factor "
+        f"{done.real_time_factor:.3f}",
+        file=sys.stderr,
+    )
+
+
+def main(argv=None) -> int:
+    parser = console.parser(__doc__)
+    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="file or folder")
+    parser.add_argument(
+        "output", nargs="?", type=Path, metavar="OUT", help="folder for the results"
+    )
+    parser.add_argument(
+        "--glob", default="*", help="only files whose path ends like this, e.g. 'calls/*.wav'"
+    )
+    parser.add_argument(
+        "--runtime", choices=["tensorflow", "onnx"], help="short for --set enhance.runtime=..."
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make existing results again")
+    parser.add_argument(
+        "--spectrograms", action="store_true", help="also a picture NAME.png of each, in and out"
+    )
+    raw = parser.add_argument_group("raw samples through a pipe")
+    raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")
+    raw.add_argument("--stdout", action="store_true", help="write raw samples, no OUT")
+    raw.add_argument("--pcm", choices=["s16le", "f32le"], default="s16le", help="default: s16le")
+    raw.add_argument(
+        "--rate", type=console.positive, metavar="HZ", help="in Hz (default: the model's)"
+    )
+    raw.add_argument("--channels", type=console.positive, default=1, metavar="N", help="default: 1")
+    return console.run(enhance, parser.parse_args(argv))

@@ -1,0 +1,95 @@
+"""Write a trained run for other runtimes, and compare the results with the Keras model.
+
+  step.onnx, step.tflite   one frame and the state -> its mask and the state (causal networks)
+  whole.onnx               samples -> samples, the STFT inside; up to about a minute
+  saved_model              both, for TensorFlow; endpoints step and enhance
+  parity.md, parity.json   differences, quality, size, speed
+
+Needs the extra export, and recordings to compare on: the test set, or those of --noisy.
+
+examples:
+  python export.py
+  python export.py --checkpoint cp/run --format onnx,litert --int8
+  python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from specmask.cli import console
+
+FORMATS = ("onnx", "litert", "savedmodel")
+
+
+def export(args) -> int:
+    from specmask.config import ini as configuration
+    from specmask.errors import UserError
+
+    formats = [name.strip() for name in args.format.split(",")]
+    if unknown := sorted(set(formats) - set(FORMATS)):
+        raise UserError(f"--format {unknown[0]}: expected some of {', '.join(FORMATS)}")
+    cfg = configuration.load(args.config, args.set)
+    console.import_tensorflow()
+    from specmask import files
+    from specmask.enhancement import enhancer, export_check, postprocess
+    from specmask.enhancement import export as exports
+
+    weights, ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
+    folder = args.output or weights.parent / enhancer.EXPORTS
+    if (folder / "parity.json").exists() and not args.overwrite:
+        raise UserError(
+            f"{folder}: holds exports; --overwrite makes them again, or name another --output"
+        )
+    noisy = args.noisy or cfg.enhance.input_path
+    clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
+    pairs = export_check.pairs(noisy, clean, args.files)  # what is missing is told before the work
+    sound = postprocess.Knobs.from_config(cfg)
+    model = enhancer.load(weights, knobs=sound)
+    folder.mkdir(parents=True, exist_ok=True)
+    with console.quiet():
+        paths = exports.write(
+            model.runtime, configuration.load(ini), formats, folder, args.int8, sound
+        )
+    rows = export_check.check(paths, model, *zip(*pairs, strict=True))
+    clean = sum(c is not None for _, c in pairs)
+    text = f"{export_check.table(rows)}\n\n{len(pairs)} recordings, {clean}"
+    text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
+    numbers = json.dumps([asdict(row) for row in rows])
+    for name, content in (("parity.md", text), ("parity.json", numbers)):
+        with files.replacing(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    print(f"{text}\n{len(paths)} exports -> {folder}")
+    for line in export_check.broken(rows):
+        print(f"different: {line}", file=sys.stderr)
+    return console.EXIT_BROKEN_BOUND if export_check.broken(rows) else console.EXIT_OK
+
+
+def main(argv=None) -> int:
+    parser = console.parser(__doc__, broken="a float export is not what the Keras model is")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
+    )
+    parser.add_argument(
+        "--format", default=",".join(FORMATS), help=f"some of {','.join(FORMATS)} (default: all)"
+    )
+    parser.add_argument("--int8", action="store_true", help="also steps with weights in 8 bits")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: the folder exports of the run"
+    )
+    parser.add_argument(
+        "--noisy", type=Path, metavar="DIR", help="recordings to compare on (default: test set)"
+    )
+    parser.add_argument(
+        "--clean", type=Path, metavar="DIR", help="their clean ones (default: test set)"
+    )
+    parser.add_argument(
+        "--files",
+        type=console.positive,
+        default=5,
+        metavar="N",
+        help="recordings to take (default: 5)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make existing exports again")
+    return console.run(export, parser.parse_args(argv))

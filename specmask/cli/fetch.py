@@ -1,0 +1,37 @@
+"""Download a known corpus from its home and unpack it; run it again to go on.
+
+examples:
+  python data/fetch.py                            names, licences, sizes
+  python data/fetch.py librispeech-dev-clean
+  python data/fetch.py esc-50 --to corpora/esc-50
+"""
+
+from pathlib import Path
+
+from specmask.cli import console
+
+
+def run(args) -> None:
+    from specmask.data.corpus import catalogue, download
+    from specmask.errors import UserError
+
+    if not args.name:
+        for name, corpus in catalogue.CORPORA.items():
+            size = sum(a.size for a in corpus.archives)
+            about = f", {size / 1e9:.1f} GB" if size else ""
+            print(f"{name}: {corpus.title}{about}\n    {corpus.licence}\n    {corpus.home}")
+        return
+    if args.name not in catalogue.CORPORA:
+        raise UserError(f"{args.name}: unknown; known are {', '.join(catalogue.CORPORA)}")
+    corpus = catalogue.CORPORA[args.name]
+    if args.mirror:
+        corpus = download.from_mirror(corpus, args.mirror)
+    download.fetch(corpus, args.to or Path("data") / "corpora" / args.name)
+
+
+def main(argv=None) -> int:
+    parser = console.parser(__doc__, ini=False)
+    parser.add_argument("name", nargs="?", help="corpus to download; none: list all")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: data/corpora/NAME")
+    parser.add_argument("--mirror", metavar="URL", help="take the archives from another server")
+    return console.run(run, parser.parse_args(argv))

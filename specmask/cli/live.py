@@ -1,0 +1,48 @@
+"""Enhance the microphone and play it, live; Enter switches the bypass, q and Enter ends.
+
+Needs the extra live, and a causal network; without a run of your own the default model is used.
+
+examples:
+  python live.py --devices
+  python live.py --input 1 --output 3 --set enhance.runtime=onnx
+"""
+
+import sys
+
+from specmask.cli import console
+
+
+def listen(args) -> None:
+    from specmask.config import ini
+    from specmask.enhancement import live
+
+    if args.devices:
+        print(live.devices())
+        return
+    cfg = ini.load(args.config, args.set)
+    from specmask.enhancement import enhancer
+
+    if enhancer.needs_tensorflow(cfg):
+        console.import_tensorflow()
+    model, path = enhancer.from_config(cfg)
+    session = live.Live(model)
+    print(f"weights of {path}; Enter: bypass on or off; q and Enter: end")
+    session.run(sys.stdin, sys.stdout, (args.input, args.output))
+    block = 1000 * session.block / session.rate
+    print(
+        f"latency {1000 * session.latency_seconds:.0f} ms without that of the devices; slowest "
+        f"block {1000 * session.slowest_seconds:.1f} of {block:.0f} ms; {session.late} late"
+    )
+
+
+def device(text: str) -> int | str:
+    """Return a device's number, or a part of its name."""
+    return int(text) if text.isdigit() else text
+
+
+def main(argv=None) -> int:
+    parser = console.parser(__doc__)
+    parser.add_argument("--devices", action="store_true", help="list the audio devices")
+    parser.add_argument("--input", type=device, help="number or name (default: the system's)")
+    parser.add_argument("--output", type=device, help="number or name (default: the system's)")
+    return console.run(listen, parser.parse_args(argv))

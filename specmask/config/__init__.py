@@ -1,0 +1,1 @@
+"""The configuration: its options, their types and defaults, and the INI file."""

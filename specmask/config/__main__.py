@@ -1,0 +1,5 @@
+"""``python -m specmask.config`` prints config.ini with every option."""
+
+from specmask.config import ini
+
+print(ini.render(), end="")

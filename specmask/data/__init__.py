@@ -1,0 +1,1 @@
+"""The data set: recordings, mixtures, and the STFT cache."""

@@ -1,0 +1,1 @@
+"""The recordings that mixtures are made of."""

@@ -1,0 +1,232 @@
+"""The recordings that a data set is made of: what they hold, who speaks, and who may use them."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from specmask.audio import io as audio_io
+from specmask.audio.io import Rejected
+from specmask.audio.levels import FULL_SCALE, decibel
+from specmask.config.schema import Config
+from specmask.data.corpus import layouts, scan_cache
+from specmask.data.corpus.layouts import Name
+from specmask.errors import UserError
+
+SHORTEST_SECONDS = 0.25
+LARGEST = 65535  # sample: 16-bit values in floating point pass, and the digest's whole numbers fit
+SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
+BLOCK_FRAMES = 1 << 20
+OGG_PAGE_BYTES = 1 << 16  # more than the largest page has
+STREAMED_BYTES = 0x7FFFF000  # a length from here on means that the writer did not know it
+SET_ASIDE = "set aside"  # in the list of the doctor
+
+# libsndfile corrects the length in a header and says so here (wav, aiff, au)
+_CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A usable recording, or a part of one.
+
+    Attributes:
+        path: relative to its root folder, with forward slashes.
+        rate: in Hz, as stored.
+        channels: as stored.
+        digest: of the decoded samples, so that a copy in another format without loss is found.
+        level_db: RMS in dBFS.
+        group: the speaker, or the recording that a noise clip was taken from.
+        label: the speaker's name or the noise type.
+        start, stop: the part that may be used, in samples at the working rate.
+    """
+
+    path: str
+    rate: int
+    channels: int
+    digest: str
+    level_db: float
+    group: str
+    label: str
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Usable length in samples at the working rate."""
+        return self.stop - self.start
+
+
+def scan(
+    root: Path, name_of: Callable[[PurePosixPath], Name | None], config: Config, option: str
+) -> tuple[list[Source], list[Rejected]]:
+    """Read every file below a folder once and tell the usable ones from the others.
+
+    Args:
+        root: the folder.
+        name_of: gives the group and the label of a path relative to it, None for what is no
+            source of this kind: see :mod:`specmask.data.corpus.layouts`.
+        config: all of it.
+        option: name of the option with the folder.
+
+    Returns:
+        sources sorted by path, without copies of the same content, and what was set aside.
+
+    Raises:
+        UserError: if the folder is missing or holds nothing usable.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"[data] {option} = {root}: no such folder; create it with audio files in it, or "
+            "correct the path (make demo runs on speech and noise that it makes itself)"
+        )
+    names = audio_io.files(root)
+    if not names:
+        raise UserError(
+            f"[data] {option} = {root}: no audio files; put recordings there (wav, flac, ogg, mp3, "
+            "aiff; folders are read recursively, one folder a speaker or noise type) or name "
+            "another folder; make demo runs on speech and noise that it makes itself"
+        )
+    rate = config.data.sample_rate
+    if option.startswith("noise") and config.data.noise_classes:
+        names = layouts.class_filter(names, name_of, config.data.noise_classes, option)
+    names = [n for n in names if name_of(PurePosixPath(n.as_posix())) is not None]
+    unwanted = set_aside(config, option)
+    rejected = [
+        Rejected(n.as_posix(), unwanted[n.as_posix()]) for n in names if n.as_posix() in unwanted
+    ]
+    names = [n for n in names if n.as_posix() not in unwanted]
+    found = scan_cache.facts(inspect, [root / name for name in names], config, f"scan {root.name}")
+    sources, seen = [], {}
+    for name, facts in zip(names, found, strict=True):
+        path = name.as_posix()
+        if isinstance(facts, str):
+            rejected.append(Rejected(path, facts))
+        elif facts["digest"] in seen:
+            rejected.append(Rejected(path, f"same content as {seen[facts['digest']]}"))
+        else:
+            seen[facts["digest"]] = path
+            group, label = name_of(PurePosixPath(path))
+            frames = facts.pop("frames")
+            stop = audio_io.resampled_length(frames, facts["rate"], rate)
+            sources.append(Source(path=path, group=group, label=label, start=0, stop=stop, **facts))
+    if not sources:
+        first = f", the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
+        raise UserError(
+            f"[data] {option} = {root}: none of {len(names) + len(unwanted)} files can be used"
+            f"{first}; add usable recordings"
+        )
+    return sources, rejected
+
+
+def set_aside(config: Config, option: str) -> dict[str, str]:
+    """Return what ``[data] set_aside`` leaves out of a folder: reasons by path.
+
+    The list is a CSV file with the columns folder (name of the option), path, plan and problem; a
+    row counts if its plan is "set aside".
+
+    Raises:
+        UserError: if it is something else.
+    """
+    path = config.data.set_aside
+    if path == Path():
+        return {}
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            r["path"]: f"set aside by {path.name}: {r['problem']}"
+            for r in rows
+            if r["folder"] == option and r["plan"] == SET_ASIDE
+        }
+    except (OSError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"[data] set_aside = {path}: cannot be used ({error!r}); expected the list that "
+            "data_prep.py --check writes, with the columns folder, path, plan, problem"
+        ) from None
+
+
+def inspect(path: Path) -> dict | str:
+    """Decode a file block by block and return its facts, or the reason why it cannot be used.
+
+    They are kept on disk: whoever changes them raises ``scans.VERSION``.
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf
+    try:
+        with audio_io.opened(path) as file:
+            rate, channels, claimed = file.samplerate, file.channels, file.frames
+            cut = _CUT.search(file.extra_info)
+            digest.update(f"{rate} {channels}".encode())
+            while True:
+                try:
+                    block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                except (RuntimeError, ValueError) as error:
+                    return f"damaged after {frames / rate:.2f} s: {error}"
+                if not len(block):
+                    break
+                if not np.isfinite(block).all():
+                    return "holds NaN or infinite samples"
+                if (largest := np.abs(block).max()) > LARGEST:
+                    return (
+                        f"holds samples of {largest:.3g}, expected at most {LARGEST}; 1 is loudest"
+                    )
+                digest.update(np.round(block * FULL_SCALE).astype("<i4").tobytes())
+                frames += len(block)
+                energy += float(np.sum(np.square(block, dtype=np.float64)))
+                lowest = np.minimum(lowest, block.min(axis=0))
+                highest = np.maximum(highest, block.max(axis=0))
+    except audio_io.AudioError as error:
+        return str(error)
+    if _ends_early(path):
+        return "truncated: the last page of the Ogg stream is missing"
+    if frames < SHORTEST_SECONDS * rate:
+        return f"too short: {frames / rate:.3f} s, expected at least {SHORTEST_SECONDS} s"
+    if cut and int(cut[1]) < STREAMED_BYTES:
+        return f"truncated: {cut[2]} bytes of {cut[1]}"
+    if frames < claimed:
+        return f"truncated: {frames} frames of {claimed}"
+    if decibel(float(np.max(np.abs([lowest, highest]))) ** 2) < SILENCE_DBFS:
+        return f"silent: peak below {SILENCE_DBFS} dBFS"
+    if decibel(float(np.max(highest - lowest)) ** 2) < SILENCE_DBFS:
+        return "silent: a constant"
+    return {
+        "rate": rate,
+        "channels": channels,
+        "frames": frames,
+        "digest": digest.hexdigest(),
+        "level_db": round(decibel(energy / (frames * channels)), 2),
+    }
+
+
+def _ends_early(path: Path) -> bool:
+    """Tell whether an Ogg file ends without the page that is marked as the last one (RFC 3533).
+
+    libsndfile takes the length of a cut file from the last page that is there, and says nothing.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(-min(OGG_PAGE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        tail = file.read()
+    at = len(tail)
+    while (at := tail.rfind(b"OggS\0", 0, at)) >= 0:
+        header = tail[at : at + 27]
+        if len(header) < 27:
+            return True
+        lengths = tail[at + 27 : at + 27 + header[26]]
+        if at + 27 + header[26] + sum(lengths) > len(tail) or len(lengths) < header[26]:
+            return True
+        return not header[5] & 4
+    return True
+
+
+def digest(sources: list[Source]) -> str:
+    """Return a digest of a list of sources, for telling whether it has changed."""
+    text = json.dumps([asdict(s) for s in sources], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,1 @@
+"""Mixtures of speech and noise, from the plan to the files."""

@@ -1,0 +1,164 @@
+"""The plan of a data set: which recordings each split is made of, and all that its files depend on.
+
+Validation is taken from the training folders, other speakers and other recordings of noise; the
+test folders make the test set alone.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specmask.audio.io import Rejected
+from specmask.config.schema import Config
+from specmask.data.corpus import recordings, splits
+from specmask.data.corpus.pairs import Pair
+from specmask.data.corpus.recordings import Source
+from specmask.data.corpus.splits import carve
+from specmask.data.mixtures import crops, rir
+from specmask.data.mixtures.crops import Piece
+from specmask.errors import UserError
+
+SETTINGS = (
+    "sample_rate", "file_length", "snr_lower", "snr_upper", "total_snrlevels", "snr_mode",
+    "snr_reference", "blend", "blend_lower", "blend_upper", "speech_level_db", "silence_length",
+    "validation_share", "seed", "files_per_folder",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is needed to make any file of a split."""
+
+    config: Config
+    split: str
+    speech_root: Path
+    noise_root: Path
+    speech: list[Source]
+    noise: list[Source]
+    responses: Sequence[rir.Response] = ()
+    pairs: tuple[Pair, ...] = ()  # ready-made; then all of them are imported, and nothing is mixed
+    layout: tuple[str, ...] = ()  # lines that say how the sources are named
+
+    @property
+    def total(self) -> int:
+        """Number of files."""
+        if self.pairs:
+            return len(self.pairs)
+        return getattr(self.config.data, f"total_{self.split}_files")
+
+    @property
+    def samples(self) -> int:
+        """Length of a file in samples."""
+        return round(self.config.data.file_length * self.config.data.sample_rate)
+
+    @property
+    def hours(self) -> float:
+        """Length of all files."""
+        samples = sum(p.length for p in self.pairs) if self.pairs else self.total * self.samples
+        return samples / self.config.data.sample_rate / 3600
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the total that the files depend on."""
+        return data_settings(self.config) | {
+            "speech_sources": recordings.digest(self.speech),
+            "noise_sources": recordings.digest(self.noise),
+            "rir_path": recordings.digest(self.responses),
+        }
+
+    @functools.cached_property
+    def speakers(self) -> dict[str, list[Source]]:
+        """The speech sources of each group."""
+        groups: dict[str, list[Source]] = {}
+        for source in self.speech:
+            groups.setdefault(source.group, []).append(source)
+        return groups
+
+    def draw_speech(
+        self, rng: np.random.Generator, samples: int, group: str | None = None
+    ) -> tuple[list[Piece], np.ndarray]:
+        """Draw speech of anyone, or of one group; see :func:`specmask.data.mixtures.crops.draw`."""
+        data = self.config.data
+        choose = functools.partial(
+            crops.of_speech,
+            rng=rng,
+            choice=self.speech if group is None else self.speakers[group],
+            speakers=self.speakers,
+            gap=round(data.silence_length * data.sample_rate),
+        )
+        return crops.draw(choose, samples, self.speech_root, self.config)
+
+    def draw_noise(self, rng: np.random.Generator) -> tuple[list[Piece], np.ndarray]:
+        """Draw recorded noise."""
+        choose = functools.partial(crops.of_noise, rng=rng, choice=self.noise)
+        return crops.draw(choose, self.samples, self.noise_root, self.config)
+
+
+def data_settings(config: Config) -> dict[str, Any]:
+    """Return the options that the audio of a data set depends on."""
+    settings = {name: getattr(config.data, name) for name in SETTINGS}
+    settings |= config.augment.model_dump(exclude={"rir_path"})  # its content counts: Plan.settings
+    return settings | {"resampler": config.audio.resampler}
+
+
+def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected]]]:
+    """Scan the sources and divide them over the splits.
+
+    Returns:
+        the plan of each split, warnings, and what was set aside for training and for testing.
+
+    Raises:
+        UserError: for missing or useless folders, and for recordings in two splits.
+    """
+    data = config.data
+    training = splits.gather(config, "train")
+    rejected: dict[str, list[Rejected]] = {"training": training.set_aside(), "testing": []}
+    parts = carve(config, training)
+    warnings = [
+        f"{what}: {warning}"
+        for what, part in zip(("speech", "noise"), parts, strict=False)
+        for warning in part[2]
+    ]
+    responses, bad = _responses(config)
+    rejected["training"] += bad
+    roots = training.speech_root, training.noise_root
+    plans = []
+    for k, split in enumerate(
+        ("training", "validation")[: 2 if data.total_validation_files else 1]
+    ):
+        speech, noise = parts[0][k], parts[1][k]
+        own = {s.path for s in noise}
+        some = tuple(p for p in training.pairs if p.noisy.path in own)
+        plans.append(Plan(config, split, *roots, speech, noise, responses, some, training.layout))
+    if data.total_testing_files:
+        test = splits.gather(config, "test")
+        rejected["testing"] = test.set_aside()
+        warnings += splits.leaks(config, training, test)
+        roots, found = (test.speech_root, test.noise_root), (test.speech, test.noise)
+        plans.append(Plan(config, "testing", *roots, *found, responses, test.pairs, test.layout))
+    _refuse_single_speakers(plans)
+    return plans, warnings, rejected
+
+
+def _responses(config: Config) -> tuple[list[rir.Response], list[Rejected]]:
+    """Return the room impulse responses where there are any to be used."""
+    if not config.augment.room_probability:
+        return [], []
+    if config.augment.rir_path == Path():
+        rir.library()  # says so at once if it is missing
+        return [], []
+    return rir.scan(config.augment.rir_path)
+
+
+def _refuse_single_speakers(plans: list[Plan]) -> None:
+    for p in plans:
+        augmented = p.split != "testing" or p.config.augment.testing
+        wanted = p.config.augment.babble_probability and augmented and not p.pairs
+        if wanted and len(p.speakers) < 2:
+            raise UserError(
+                f"[augment] babble_probability: {p.speech_root} holds one speaker for {p.split}, "
+                "expected two or more to make babble of others; add speakers, or set it to 0"
+            )

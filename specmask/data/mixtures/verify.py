@@ -1,0 +1,223 @@
+"""Proof of a finished data set: every file is read again and compared with its manifest row."""
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specmask import parallel
+from specmask.audio import io as audio_io
+from specmask.audio import levels
+from specmask.config.schema import Config
+from specmask.config.types import KINDS, SPLITS
+from specmask.data.mixtures import build, manifest, mixing
+from specmask.data.mixtures import render as rendering
+from specmask.data.mixtures.render import FILES, is_imported, remake
+from specmask.errors import UserError
+from specmask.files import write_table
+
+SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
+PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
+COLUMNS = ("split", "index", "file", "mismatch")
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What is not as the manifest says."""
+
+    split: str
+    index: str
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was read for one split, and what did not agree."""
+
+    split: str
+    rows: int
+    files: int
+    mismatches: list[Mismatch]
+
+
+def verify(config: Config) -> list[Verdict]:
+    """Read all files of all finished splits again.
+
+    Raises:
+        UserError: if there is no data set, or one of other settings.
+    """
+    found = [s for s in SPLITS if manifest.path_of(config, s).is_file()]
+    if not found:
+        raise UserError(
+            f"{config.data.data_path}: no finished data set (manifest_training.csv, ...); make it "
+            "with python data/data_prep.py"
+        )
+    return [_verify_split(config, split) for split in found]
+
+
+def _verify_split(config: Config, split: str) -> Verdict:
+    rows = manifest.read(config, split)
+    check = functools.partial(check_row, config=config, split=split)
+    mismatches = []
+    for row, texts in zip(
+        rows,
+        parallel.map_chunks(check, rows, config.compute.workers, f"verify {split}"),
+        strict=True,
+    ):
+        mismatches += [Mismatch(split, row["index"], file, text) for file, text in texts]
+    for position, row in enumerate(rows):
+        if row["index"] != str(position):
+            text = f"row {position} of the manifest bears this index"
+            mismatches.append(Mismatch(split, row["index"], "", text))
+            break  # all that follow are shifted
+    mismatches += _strangers(config, split, rows)
+    return Verdict(split, len(rows), 3 * len(rows), mismatches)
+
+
+def _strangers(config: Config, split: str, rows: list[dict[str, str]]) -> list[Mismatch]:
+    """Find audio in the folders that no row names; files of a larger set before are no mistake."""
+    found = []
+    for kind, column in FILES.items():
+        folder = config.stft.folder(kind, split)
+        known = {row[column] for row in rows}
+        there = {p.as_posix() for p in audio_io.files(folder)} if folder.is_dir() else set()
+        strange = sorted(n for n in there - known if not build.is_ours(Path(n).name))
+        found += [Mismatch(split, "", f"{folder.name}/{n}", "not in the manifest") for n in strange]
+    return found
+
+
+def check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str, str]]:
+    """Return (file, what is wrong) for everything in the files of a row that its row denies."""
+    found: list[tuple[str, str]] = []
+    arrays = {}
+    for kind, column in FILES.items():
+        try:
+            arrays[kind] = _samples(config.stft.folder(kind, split) / row[column], row)
+        except audio_io.AudioError as error:
+            found.append((row[column], str(error)))
+    if len(arrays) < len(KINDS):
+        return found
+    clean, noise, noisy = (arrays[kind] for kind in KINDS)
+    wrong = np.flatnonzero(noisy.astype(int) != clean.astype(int) + noise)
+    if len(wrong):
+        text = f"not clean + noise in {len(wrong)} samples, the first: {wrong[0]}"
+        found.append((row["noisy_file"], text))
+    for column, name, array in (("clean", "clean_file", clean), ("noise", "noise_file", noise)):
+        digest = rendering.digest(array)
+        if digest != row[f"{column}_digest"]:
+            found.append((row[name], f"digest {digest}, expected {row[f'{column}_digest']}"))
+        level = levels.level_db(array / levels.FULL_SCALE)
+        found += _differs(row, row[name], f"{column}_level_db", level)
+    found += _differs(row, row["noisy_file"], "measured_snr_db", levels.snr_db(clean, noise))
+    peaks = [np.abs(x.astype(int)).max() / levels.FULL_SCALE for x in (clean, noise, noisy)]
+    found += _differs(row, row["noisy_file"], "peak", peaks[2])
+    imported = is_imported(row)
+    if max(peaks) > mixing.HEADROOM + 1 / levels.FULL_SCALE and not imported:
+        text = f"peak {max(peaks):.4f}, expected at most {mixing.HEADROOM}"
+        found.append((row["noisy_file"], text))
+    if not imported and row["additive"] == "yes":
+        found += _snr_misses(row)
+    return found
+
+
+def _samples(path: Path, row: dict[str, str]) -> np.ndarray:
+    with audio_io.opened(path) as file:
+        facts = (file.frames, file.channels, file.samplerate, file.subtype)
+        expected = (int(row["samples"]), 1, int(row["sample_rate"]), "PCM_16")
+        if facts != expected:
+            words = "{} samples, {} channels, {} Hz, {}"
+            raise audio_io.AudioError(f"{words.format(*facts)}, expected {words.format(*expected)}")
+        return file.read(dtype="int16")
+
+
+def _differs(row: dict[str, str], file: str, column: str, measured: float) -> list[tuple[str, str]]:
+    stated = float(row[column])
+    if stated == measured or abs(stated - measured) <= PRINTED:
+        return []
+    return [(file, f"{column} {measured:.4f}, expected {row[column]}")]
+
+
+def _snr_misses(row: dict[str, str]) -> list[tuple[str, str]]:
+    """Compare the requested SNR with the one measured back, by whichever reference it was set."""
+    requested = float(row["snr_db"])
+    measured = [float(row[c]) for c in row if c.startswith("measured_")]
+    if not math.isfinite(requested) or any(
+        abs(requested - m) <= SNR_TOLERANCE_DB for m in measured
+    ):
+        return []
+    text = f"SNR {', '.join(map(str, measured))} dB, requested {requested} dB"
+    return [(row["noisy_file"], text)]
+
+
+def write(path: Path, verdicts: list[Verdict]) -> Path | None:
+    """Write every mismatch to a CSV file, or remove an old one when there is none."""
+    lines = [m for v in verdicts for m in v.mismatches]
+    return write_table(path, COLUMNS, [(m.split, m.index, m.file, m.text) for m in lines])
+
+
+# ---------------------------------------------------------------- one file again
+
+
+def render(
+    config: Config, split: str, index: int, output: Path, overwrite: bool = False
+) -> tuple[list[Path], bool]:
+    """Make one item again from its manifest row alone.
+
+    Args:
+        config: all of it.
+        split: training, validation or testing.
+        index: of the manifest, from 0.
+        output: folder for clean, noise and noisy, under the names that the data set gives them;
+            or a .wav file for noisy alone.
+        overwrite: replace files that are there.
+
+    Returns:
+        the files, and whether clean and noise have the digests of the row.
+
+    Raises:
+        UserError: if there is no such row, its sources cannot be read, or a file is in the way.
+    """
+    rows = manifest.read(config, split)
+    row = next((r for r in rows if r["index"] == str(index)), None)
+    if row is None:
+        raise UserError(
+            f"--render {split} {index}: no such row; the manifest has 0 to {len(rows) - 1}"
+        )
+    try:
+        mixture = remake(row, config, split)
+    except audio_io.AudioError as error:
+        raise UserError(
+            f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
+            f"{manifest.path_of(config, split)}"
+        ) from None
+    except manifest.NONSENSE as error:
+        raise UserError(
+            f"{manifest.path_of(config, split)}: row {index} cannot be understood "
+            f"({type(error).__name__}: {error}); make it again with data_prep.py --overwrite"
+        ) from None
+    arrays = dict(zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True))
+    if output.suffix.lower() == ".wav":
+        files = {output: mixture.noisy}
+    else:
+        files = {output / row[FILES[kind]]: arrays[kind] for kind in KINDS}
+        outside = next((p for p in files if not p.resolve().is_relative_to(output.resolve())), None)
+        if outside:
+            raise UserError(
+                f"--render {split} {index}: the manifest wants to write {outside}, which is not in "
+                f"{output}; whoever changed it means no good: make the data set again"
+            )
+    taken = next((p for p in files if p.exists()), None)
+    if taken and not overwrite:
+        raise UserError(
+            f"{taken}: is there already; name another --output, or replace it with --overwrite"
+        )
+    for path, array in files.items():
+        audio_io.write_pcm16(path, array, int(row["sample_rate"]))
+    same = all(
+        rendering.digest(x) == row[f"{name}_digest"]
+        for name, x in (("clean", mixture.clean), ("noise", mixture.noise))
+    )
+    return list(files), same

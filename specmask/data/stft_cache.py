@@ -1,0 +1,327 @@
+"""The STFT cache on disk: clean and noise spectra in memory maps, and batches drawn from them.
+
+Layout of ``Training_STFT/`` (and so for the other splits):
+    clean.npy, noise.npy    float16 [frames of all files, bins, 2] (real, imaginary); beyond
+                            2 GiB more shards follow: clean_1.npy, noise_1.npy, ...
+    index.npy               one record a file: where it lies, its length and its levels
+    cache.json              what the cache was made from; written last, so a cache without it
+                            is not finished
+    .specmask/lock          held while it is made
+
+The noisy spectrum is not stored: the transform is linear, so noisy = clean + noise. For the
+same reason a clean file can be met by the noise of another file at any gain.
+"""
+
+import itertools
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from specmask import files, parallel
+from specmask.audio import io as audio_io
+from specmask.audio.stft import Stft, forward, to_pairs
+from specmask.config.schema import Config
+from specmask.data.mixtures import manifest
+from specmask.errors import UserError
+
+FORMAT = 1
+SHARD_BYTES = 2 << 30
+FILES_AT_ONCE = 1024  # rows of the manifest that are held while they are worked on
+ALIGNMENT = 64  # bytes; what TensorFlow wants of a tensor
+UNHELD = 2  # references to a piece of memory: the list of all, and the call that counts them
+DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
+INDEX = np.dtype(
+    [
+        ("shard", "<i4"),
+        ("offset", "<i8"),
+        ("frames", "<i4"),
+        ("samples", "<i8"),
+        ("snr_db", "<f4"),
+        ("clean_level_db", "<f4"),
+        ("noise_level_db", "<f4"),
+        ("additive", "?"),
+    ]
+)
+
+
+def facts(config: Config, split: str) -> dict:
+    """Return what a cache of this configuration must have been made from."""
+    return {
+        "format": FORMAT,
+        "sample_rate": config.data.sample_rate,
+        **asdict(Stft.from_config(config)),
+        "manifest": files.digest(manifest.path_of(config, split)),
+    }
+
+
+def build(config: Config, split: str) -> tuple[int, int, bool]:
+    """Make the cache of a split, unless it is there and right.
+
+    Returns:
+        number of files, size in bytes, and whether anything had to be done.
+
+    Raises:
+        UserError: if the data set is missing, stale or damaged, or another process makes the cache.
+    """
+    manifest.stream(config, split)  # refuses a data set of other settings
+    folder, wanted = config.stft.cache(split), facts(config, split)
+    if _read_facts(folder) == wanted and _is_whole(folder):
+        return len(_open(folder).index), _size(folder), False
+    with files.held(folder):
+        index = _write(config, split, folder, wanted)
+    return len(index), _size(folder), True
+
+
+def _write(config: Config, split: str, folder: Path, facts: dict) -> np.ndarray:
+    """Write a cache from the start, what it was made from last, and return its index."""
+    (folder / "cache.json").unlink(missing_ok=True)
+    for old in [
+        *folder.glob("clean*.npy"),
+        *folder.glob("noise*.npy"),
+        *folder.glob(".specmask-*"),
+    ]:
+        old.unlink()
+    stft = Stft.from_config(config)
+    index = _layout(manifest.stream(config, split), stft)
+    rows = manifest.stream(config, split)
+    with tqdm(total=len(index), desc=f"stft {split}", unit="file", disable=None) as bar:
+        for shard in range(index["shard"].max() + 1):
+            _write_shard(config, split, rows, index, shard, stft, bar)
+    with files.replacing(folder / "index.npy") as temporary:
+        np.save(temporary, index)
+    with files.replacing(folder / "cache.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return index
+
+
+def _layout(rows: Iterator[manifest.Row], stft: Stft) -> np.ndarray:
+    """Return the record of every row, in the order of the fields of ``INDEX``."""
+
+    def records() -> Iterator[tuple]:
+        frames_a_shard = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
+        shard = offset = 0
+        for row in rows:
+            samples = int(row["samples"])
+            frames = stft.frames(samples)
+            if offset and offset + frames > frames_a_shard:
+                shard, offset = shard + 1, 0
+            levels = (float(row[n]) for n in ("snr_db", "clean_level_db", "noise_level_db"))
+            yield shard, offset, frames, samples, *levels, row["additive"] == "yes"
+            offset += frames
+
+    return np.fromiter(records(), INDEX)
+
+
+def _write_shard(
+    config: Config,
+    split: str,
+    rows: Iterator[manifest.Row],
+    index: np.ndarray,
+    shard: int,
+    stft: Stft,
+    bar: tqdm,
+) -> None:
+    """Write the spectra of the next rows, as many as the shard holds."""
+    folder = config.stft.cache(split)
+    members = index[index["shard"] == shard]
+    shape = (int(members["frames"].sum()), stft.bins, 2)
+    kinds = {"clean": ("CleanSpeech", "clean_file"), "noise": ("Noise", "noise_file")}
+    paths = {k: folder / f".specmask-{k}-{shard}.npy" for k in kinds}
+    maps = {k: _new_map(p, shape) for k, p in paths.items()}
+
+    def fill(record: np.void, row: manifest.Row) -> None:
+        place = slice(record["offset"], record["offset"] + record["frames"])
+        for k, (kind, column) in kinds.items():
+            path = config.stft.folder(kind, split) / row[column]
+            maps[k][place] = _spectrum(path, int(record["samples"]), config, stft)
+
+    # Threads: reading and scipy.fft release the interpreter lock, and the map is shared.
+    with ThreadPoolExecutor(parallel.worker_count(config.compute.workers)) as pool:
+        for start in range(0, len(members), FILES_AT_ONCE):
+            some = members[start : start + FILES_AT_ONCE]
+            for _ in pool.map(fill, some, itertools.islice(rows, len(some))):
+                bar.update()
+    for k, path in paths.items():
+        maps.pop(k).flush()
+        os.replace(path, folder / _shard_name(k, shard))
+
+
+def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """Make a float16 map with all of its space on disk.
+
+    Without it the file is sparse, and a full disk would end the process by a bus error.
+    """
+    made = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made
+
+
+def _spectrum(path: Path, samples: int, config: Config, stft: Stft) -> np.ndarray:
+    try:
+        x, rate = audio_io.read(path)
+    except audio_io.AudioError as error:
+        raise UserError(f"{path}: {error}; run python data/data_prep.py --overwrite") from None
+    if x.shape != (samples, 1) or rate != config.data.sample_rate:
+        raise UserError(
+            f"{path}: {x.shape[0]} samples, {x.shape[1]} channels, {rate} Hz, expected {samples}, "
+            f"1, {config.data.sample_rate} Hz; run python data/data_prep.py --overwrite"
+        )
+    return to_pairs(forward(x[:, 0], stft)).astype(np.float16)
+
+
+def _shard_name(kind: str, shard: int) -> str:
+    return f"{kind}.npy" if shard == 0 else f"{kind}_{shard}.npy"
+
+
+def _read_facts(folder: Path) -> dict | None:
+    try:
+        found = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _size(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.glob("*.npy"))
+
+
+class _Memory:
+    """Memory for batches that is used again when nobody holds it any more.
+
+    The pages of fresh memory cost several times the copy that fills them. TensorFlow takes over
+    aligned memory as it is, and holds on to it until the batch is gone.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[np.ndarray] = []
+        self.lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return float16 memory that holds anything."""
+        size = 2 * math.prod(shape)
+        with self.lock:
+            count = len(self.pieces)
+            free = [k for k in range(count) if sys.getrefcount(self.pieces[k]) <= UNHELD]
+            fitting = [k for k in free if self.pieces[k].nbytes >= size + ALIGNMENT]
+            if not fitting:
+                for k in reversed(free):
+                    del self.pieces[k]
+                self.pieces.append(np.empty(size + ALIGNMENT, np.uint8))
+                fitting = [-1]
+            piece = self.pieces[fitting[0]]
+            first = -piece.ctypes.data % ALIGNMENT
+            return piece[first : first + size].view(np.float16).reshape(shape)
+
+
+_MEMORY = _Memory()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A finished cache: the index and the memory maps of its shards."""
+
+    index: np.ndarray
+    clean: list[np.ndarray]
+    noise: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def gather(self, kind: str, items: np.ndarray) -> np.ndarray:
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``.
+
+        Shorter files are padded with zeros to the longest one.
+        """
+        frames = int(self.index["frames"][items].max())
+        return self.crops(kind, items, np.zeros(len(items), int), frames)
+
+    def crops(
+        self,
+        kind: str,
+        items: np.ndarray,
+        starts: np.ndarray,
+        frames: int,
+        wrap: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``, from frames on.
+
+        What lies beyond the end of a file is zero or, where ``wrap`` [items] says so, the file
+        from its start again.
+        """
+        shards = getattr(self, kind)
+        out = _MEMORY.take((len(items), frames, *shards[0].shape[1:]))
+        turns = np.zeros(len(items), bool) if wrap is None else wrap
+        for row, r, start, turn in zip(out, self.index[items], starts, turns, strict=True):
+            shard, first, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
+            at, begin = 0, int(start)
+            while at < frames:
+                count = min(frames - at, length - begin)
+                row[at : at + count] = shard[first + begin : first + begin + count]
+                at, begin = at + count, 0
+                if not turn:
+                    break
+            row[at:] = 0
+        return out
+
+
+def load(config: Config, split: str) -> Cache:
+    """Open the cache of a split.
+
+    Raises:
+        UserError: if it is missing, or does not fit the configuration or the data set.
+    """
+    folder = config.stft.cache(split)
+    found = _read_facts(folder)
+    if found is None:
+        raise UserError(f"{folder}: no STFT cache; make it with python stft.py")
+    manifest.stream(config, split)  # refuses a data set of other settings
+    changed = manifest.changed(found, facts(config, split))
+    if changed:
+        raise UserError(f"{folder}: stale cache ({changed}); make it again with python stft.py")
+    try:
+        return _open(folder)
+    except DAMAGE as error:
+        raise UserError(
+            f"{folder}: damaged cache ({error}); make it again with python stft.py"
+        ) from None
+
+
+def _open(folder: Path) -> Cache:
+    index = np.load(folder / "index.npy", mmap_mode="r", allow_pickle=False)
+    if index.dtype != INDEX or index.ndim != 1:
+        raise ValueError(f"index.npy is {index.dtype}, {index.shape}")
+    index = np.array(index)
+    if min(index["shard"].min(), index["offset"].min(), index["frames"].min() - 1) < 0:
+        raise ValueError("index.npy names places before the first frame, or no frames")
+    count = int(index["shard"].max()) + 1
+    shards = {
+        kind: [
+            np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False)
+            for s in range(count)
+        ]
+        for kind in ("clean", "noise")
+    }
+    for kind, arrays in shards.items():
+        rows = np.array([len(array) for array in arrays])
+        if not (index["offset"] + index["frames"] <= rows[index["shard"]]).all():
+            raise ValueError(f"index.npy names frames that {kind} does not have")
+    return Cache(index, **shards)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _open(folder)
+    except DAMAGE:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Enhancement of arrays, streams, files and folders; exports."""

@@ -1,0 +1,183 @@
+"""Every export against the Keras model, on recordings: numbers, quality, size and speed.
+
+Conventions:
+    Differences are of the enhanced signals, full scale 1. Changes of SI-SDR and PESQ are export
+    less Keras model, against the clean recording. Times are of one thread.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specmask.audio import io as audio_io
+from specmask.enhancement import enhancer, export, runtimes
+from specmask.enhancement.enhancer import Enhancer
+from specmask.errors import UserError
+from specmask.evaluation import pairing
+from specmask.evaluation.metrics.table import score
+
+TOLERANCE = 1e-3  # of a float export: what it must keep to
+SECONDS = 10  # of a recording that are compared
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one export does."""
+
+    name: str
+    megabytes: float
+    difference: float  # largest of all samples
+    si_sdr_change: float | None  # dB, mean over the recordings; None without clean ones
+    pesq_change: float | None
+    ms_a_frame: float | None  # of a step
+    real_time_factor: float
+
+
+def check(
+    paths: Sequence[Path],
+    model: Enhancer,
+    noisy: Sequence[Path],
+    clean: Sequence[Path | None],
+) -> list[Row]:
+    """Compare exports with the Keras model that they were made from.
+
+    Args:
+        paths: what :func:`specmask.enhancement.export.write` has written.
+        model: in TensorFlow, with the knobs of the exports.
+        noisy: recordings at any rate; the first channel of their first seconds is taken.
+        clean: of the same length each, or None.
+    """
+    recordings = [read(path, model.rate) for path in noisy]
+    references = [path and read(path, model.rate) for path in clean]
+    wanted = [enhancer.enhance(x, model.rate, model) for x in recordings]
+    before = _scores(references, wanted, model.rate)
+    rows = []
+    for path in paths:
+        call, ms = _opened(path, model)
+        call(recordings[0][: model.rate // 2])
+        started = time.perf_counter()
+        found = [call(x) for x in recordings]
+        seconds = time.perf_counter() - started
+        after = _scores(references, found, model.rate)
+        pairs = zip(wanted, found, strict=True)
+        rows.append(
+            Row(
+                path.name,
+                _size(path) / 1e6,
+                max(float(np.abs(a - b).max()) for a, b in pairs),
+                *(b - a if a is not None else None for a, b in zip(before, after, strict=True)),
+                ms,
+                seconds * model.rate / sum(map(len, recordings)),
+            )
+        )
+    return rows
+
+
+def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]]:
+    """Return some recordings of a folder, evenly chosen, and their clean ones where they are.
+
+    What is no sound file is passed over.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if clean.is_dir() and noisy.is_dir():
+        found = [(p.enhanced, p.clean) for p in pairing.pair(clean, noisy)]
+    else:
+        found = [(noisy / name, None) for name in audio_io.files(noisy)]
+    found = [pair for pair in found if all(path is None or _opens(path) for path in pair)]
+    if not found:
+        raise UserError(f"{noisy}: no recordings to compare on; name a folder by --noisy")
+    return found[:: max(1, len(found) // count)][:count]
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with audio_io.opened(path) as file:
+            return file.frames > 0
+    except audio_io.AudioError:
+        return False
+
+
+def read(path: Path, rate: int) -> np.ndarray:
+    """Return the first channel of a recording's first seconds at a rate: [samples].
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        with audio_io.opened(path) as file:
+            frames = SECONDS * file.samplerate
+        samples, own = audio_io.read(path, frames=frames)
+    except audio_io.AudioError as error:
+        raise UserError(
+            f"{path}: {error}; remove it, or name other recordings by --noisy"
+        ) from None
+    return audio_io.resample(samples[:, 0], own, rate)
+
+
+def _opened(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
+    """Return a function of samples, and for a step the ms a frame."""
+    if path.suffix in runtimes.KINDS and path.stem.startswith("step"):
+        step = runtimes.load(path)
+        with_knobs = Enhancer(step, knobs=model.knobs)
+        return lambda x: enhancer.enhance(x, model.rate, with_knobs), export.milliseconds(step)
+    if path.suffix == ".onnx":
+        session = runtimes.session(path)
+        name = session.get_inputs()[0].name
+        return lambda x: session.run(None, {name: x[None]})[0][0], None
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda x: loaded.enhance(x[None]).numpy()[0], None
+
+
+def _scores(clean: list, enhanced: list, rate: int) -> tuple[float | None, float | None]:
+    """Return the means of SI-SDR in dB and PESQ over the recordings whose clean one is known."""
+    names = ["si_sdr", "pesq"]
+    rows = [
+        score(reference, None, y, rate, names)[0]
+        for reference, y in zip(clean, enhanced, strict=True)
+        if reference is not None
+    ]
+    means = []
+    for name in names:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        means.append(float(np.mean(values)) if values and np.isfinite(values).all() else None)
+    return means[0], means[1]
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(p.stat().st_size for p in files if p.is_file())
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a table in Markdown."""
+    lines = [
+        "| export | MB | max difference | SI-SDR change dB | PESQ change | ms a frame | RTF |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            row.name,
+            f"{row.megabytes:.2f}",
+            f"{row.difference:.1e}",
+            *("-" if v is None else f"{v:+.4f}" for v in (row.si_sdr_change, row.pesq_change)),
+            "-" if row.ms_a_frame is None else f"{row.ms_a_frame:.3f}",
+            f"{row.real_time_factor:.4f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def broken(rows: Sequence[Row]) -> list[str]:
+    """Return in words which float exports are not what the Keras model is."""
+    return [
+        f"{row.name}: differs by {row.difference:.1e}, expected at most {TOLERANCE:g}"
+        for row in rows
+        if export.INT8 not in row.name and not row.difference <= TOLERANCE
+    ]

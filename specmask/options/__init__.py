@@ -1,1 +1,0 @@
-"""The sections of the configuration, a typed model each: see :mod:`specmask.config`."""

@@ -1,0 +1,117 @@
+"""New mixtures from the cached spectra: which noise meets which speech, how loud, and where.
+
+The transform is linear, so any clean spectrum plus any noise spectrum at any gain is the spectrum
+of a mixture. Every draw is a function of (seed, epoch, place in the epoch) alone: replicas and
+workers draw what one worker would, and a run that goes on draws what it would have drawn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from specmask.config.schema import Config
+from specmask.config.types import BAND_LOW_HZ
+from specmask.data import seeding
+
+CURVE_TERMS = 4  # cosines of the equaliser: its bumps are wider than an eighth of the band
+BAND_STOP_DB = -80  # outside a band, what resampling and codecs leave at most
+BAND_SLOPE_HZ = 200  # from the edge to there; steeper, a product of spectra would be no filter
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one example is made of: a crop of a clean file and crops of noises, and their gains.
+
+    Gains are float32 [gains], [noises, gains] with one value for all bins or one each.
+    """
+
+    item: int
+    start: int
+    noises: np.ndarray
+    noise_starts: np.ndarray
+    clean_gain: np.ndarray
+    noise_gains: np.ndarray
+
+
+class Remix:
+    """Draws examples from the index of a cache.
+
+    Args:
+        config: its [train] section; SNRs from [data] where it names none.
+        index: of a cache, see :data:`specmask.data.stft_cache.INDEX`.
+    """
+
+    def __init__(self, config: Config, index: np.ndarray):
+        train = config.train
+        self.train, self.bins, self.index = train, config.bins, index
+        self.bins_hz = np.linspace(0, config.data.sample_rate / 2, config.bins)
+        self.snr_db = train.remix_snr_db or [config.data.snr_lower, config.data.snr_upper]
+        clean, noise = (index[f"{kind}_level_db"] for kind in ("clean", "noise"))
+        self.lendable = np.flatnonzero(index["additive"] & np.isfinite(noise))
+        spoken = clean[np.isfinite(clean)]
+        # Where there is no speech, noise is as loud as if there were some of the usual level.
+        usual = np.median(spoken) if len(spoken) else config.data.speech_level_db
+        self.clean_level_db = np.where(np.isfinite(clean), clean, usual)
+        # Pairs that are more than a sum, and speech that was asked to be without noise.
+        self.keeps_its_noise = ~index["additive"] | ~np.isfinite(noise)
+
+    def draw(self, item: int, frames: int, epoch: int, place: int) -> Draw:
+        """Draw the example at a place of an epoch, for a clean item and a number of frames."""
+        rng = seeding.generator(self.train.seed, epoch, place)
+        start = self._start(rng, item, frames)
+        count = self.train.remix_noises
+        gain_db = rng.uniform(-self.train.remix_gain_db, self.train.remix_gain_db)
+        clean_db = gain_db + self._curve_db(rng)
+        if self.keeps_its_noise[item] or not len(self.lendable):
+            silent = np.full((count - 1, len(clean_db)), -np.inf)
+            noises, starts = np.full(count, item), np.full(count, start)
+            noise_db = np.concatenate([clean_db[None], silent])
+        else:
+            noises = self.lendable[rng.integers(len(self.lendable), size=count)]
+            starts = np.array([self._start(rng, n, frames) for n in noises])
+            shares = np.zeros(count)  # of the noise power
+            used = int(rng.integers(1, count + 1))
+            shares[:used] = rng.dirichlet(np.ones(used))
+            with np.errstate(divide="ignore"):
+                shares_db = 10 * np.log10(shares)
+            level_db = gain_db + self.clean_level_db[item] - rng.uniform(*self.snr_db)
+            level_db = level_db - self.index["noise_level_db"][noises] + shares_db
+            noise_db = level_db[:, None] + np.stack([self._curve_db(rng) for _ in noises])
+        if self.train.remix_band_probability:
+            band_db = self._band_db(rng)  # of the whole mixture: what a microphone or codec keeps
+            clean_db, noise_db = clean_db + band_db, noise_db + band_db
+        clean_gain, noise_gains = (
+            (10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db)
+        )
+        return Draw(item, start, noises, starts, clean_gain, noise_gains)
+
+    def plain(self, item: int, frames: int, epoch: int, place: int) -> Draw:
+        """Return the item with its own noise at gain 1, cropped where there is a crop length."""
+        start = 0
+        if frames < self.index["frames"][item]:
+            start = self._start(seeding.generator(self.train.seed, epoch, place), item, frames)
+        one = np.ones(1, np.float32)
+        return Draw(item, start, np.array([item]), np.array([start]), one, one[None])
+
+    def _start(self, rng: np.random.Generator, item: int, frames: int) -> int:
+        return int(rng.integers(max(1, int(self.index["frames"][item]) - frames + 1)))
+
+    def _curve_db(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw an equaliser: a few cosines over the band, its largest value up to the limit."""
+        limit = self.train.remix_tilt_db
+        if not limit:
+            return np.zeros(1)
+        terms = np.arange(1, CURVE_TERMS + 1)
+        heights = rng.uniform(-1, 1, CURVE_TERMS) / terms  # the first is the tilt
+        band = np.linspace(0, np.pi, self.bins)
+        curve = np.cos(band[:, None] * terms) @ heights
+        return curve * rng.uniform(0, limit) / np.abs(curve).max()
+
+    def _band_db(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw what is left of every bin: all, or only those of a band."""
+        limited = rng.random() < self.train.remix_band_probability
+        low = rng.uniform(0, BAND_LOW_HZ)
+        lowest, highest = self.train.remix_band_hz
+        high = lowest * (highest / lowest) ** rng.random()  # all octaves alike
+        outside = np.maximum(low - self.bins_hz, self.bins_hz - high)
+        return limited * BAND_STOP_DB * np.clip(outside / BAND_SLOPE_HZ, 0, 1)

@@ -1,0 +1,269 @@
+"""The folders of runs: which one a training goes on with, what has changed, and a list of all."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specmask import files
+from specmask.config import ini, training, types
+from specmask.config.schema import Config
+from specmask.errors import UserError
+from specmask.training import checkpoint
+
+NETWORK = "it would be another network"
+REFUSED = {
+    "data.sample_rate": NETWORK,
+    **{f"stft.{k}": NETWORK for k in ("window_type", "window_length", "hop_size", "n_fft")},
+    "train.batch_size": "the order of the data depends on it",
+    "train.seed": "the order of the data depends on it",
+    "train.optimizer": "its state does not fit",
+    "train.precision": "its state does not fit",
+    "train.ema": "the running mean was made with it",
+    "train.frozen_layers": "the optimizer's state does not fit",
+}
+SCORE = "losses before and after cannot be compared: the best weights are chosen anew"
+DRAWS = "other examples are drawn from the next step on"
+ROUNDING = "the same up to rounding"
+IMPLIED = {
+    "train.loss": SCORE,
+    "train.complex_weight": SCORE,
+    "train.speech_weight": SCORE,
+    "train.epochs": "the schedule is stretched to the new end",
+    "train.epoch_steps": "the running epoch begins again, the schedule is stretched to the new end",
+    "train.accumulation": ROUNDING,
+    "train.strategy": ROUNDING,
+    "train.jit_compile": ROUNDING,
+    "train.deterministic": ROUNDING,
+    "train.crop_seconds": DRAWS,
+    "train.initial_weights": "nothing: the run has begun",
+    "train.patience": "it counts from the best epoch so far",
+    "train.metric_files": "the scores are over other files",
+    **{f"train.{k}": DRAWS for k in training.Train.model_fields if k.startswith("remix")},
+}
+DATA = "another training set: the running epoch begins again"
+LATER = "from the next step on"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An option that a run goes on with at another value."""
+
+    name: str  # section.key
+    old: Any
+    new: Any
+
+    @property
+    def values(self) -> str:
+        """Both values."""
+        section, key = (types.spelling(part) for part in self.name.split("."))
+        old, new = (ini.value_text(v) or "empty" for v in (self.old, self.new))
+        return f"[{section}] {key} was {old}, is {new}"
+
+    @property
+    def text(self) -> str:
+        """Both values and what the change implies."""
+        why = REFUSED.get(self.name) or IMPLIED.get(self.name)
+        why = why or {"model": NETWORK, "data": DATA}.get(self.name.partition(".")[0], LATER)
+        return f"{self.values}: {why}"
+
+    @property
+    def rescores(self) -> bool:
+        """Tell whether losses before and after cannot be compared."""
+        return IMPLIED.get(self.name) == SCORE
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether a run cannot go on with it."""
+        return self.name in REFUSED or self.name.startswith("model.")
+
+
+def choose(
+    config: Config, fresh: bool, agreed: Callable[[float], float]
+) -> tuple[Path, list[Change] | None]:
+    """Return the folder of the run to train, and what has changed in it, or None where it is new.
+
+    Args:
+        config: the configuration.
+        fresh: begin a new run beside the others.
+        agreed: what the first of several workers says about a number.
+
+    Raises:
+        UserError: if the run cannot go on with these settings.
+    """
+    root, name = config.train.checkpoint_path, config.train.run_name
+    existing = run_folders(root, name)
+    if agreed(len(existing)) != len(existing):
+        raise UserError(
+            f"[train] checkpoint_path = {root}: the workers see different runs; it has to be a "
+            "folder that all of them share"
+        )
+    if fresh or not existing:
+        return fresh_folder(root, name, existing), None
+    return existing[-1], changes(existing[-1], config)
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write a configuration as an INI file, complete or not at all."""
+    with files.replacing(path) as temporary:
+        temporary.write_text(ini.render(config), encoding="utf-8")
+
+
+def differences(old: Config, new: Config, sections: Sequence[str]) -> list[Change]:
+    """Return the options that differ, other than paths."""
+    found = []
+    for section in sections:
+        before, now = getattr(old, section), getattr(new, section)
+        for key, field in type(now).model_fields.items():
+            a, b = getattr(before, key), getattr(now, key)
+            if a != b and (field.annotation is not Path or key == "initial_weights"):
+                found.append(Change(f"{section}.{key}", a, b))
+    return found
+
+
+def changes(folder: Path, config: Config) -> list[Change]:
+    """Return what differs from the configuration that a run was last trained with.
+
+    Raises:
+        UserError: if the run cannot go on so.
+    """
+    old = ini.load(folder / "config.ini")
+    found = differences(old, config, ("model", "data", "stft", "train"))
+    found = [c for c in found if "testing" not in c.name]
+    refused = [c.text for c in found if c.refused]
+    if refused:
+        raise UserError(
+            f"{folder}: this run was started with other settings ({'; '.join(refused)}); "
+            "set them back, start a new run beside it with --fresh, or change [train] run_name"
+        )
+    return found
+
+
+def load_initial_weights(path: Path, config: Config, variables: list[Any]) -> Path:
+    """Give the variables of a new network the weights of a run folder or an .npz file.
+
+    Returns:
+        the file they were taken from.
+
+    Raises:
+        UserError: if there is none, or it is of another network.
+    """
+    folder = path if path.is_dir() else path.parent
+    file = best_weights(path) if path.is_dir() else path
+    if file is None or not file.is_file():
+        raise UserError(
+            f"[train] initial_weights = {path}: found no weights there; name a run folder in cp/ "
+            "or an .npz file"
+        )
+    try:
+        checkpoint.load(file, {"model": variables})
+    except UserError as error:
+        differing = []
+        if (folder / "config.ini").is_file():
+            other = ini.load(folder / "config.ini").model
+            differing = [
+                f"{key} is {ini.value_text(getattr(other, key))} there and "
+                f"{ini.value_text(getattr(config.model, key))} here"
+                for key in type(other).model_fields
+                if getattr(other, key) != getattr(config.model, key)
+            ]
+        hint = f" ([model] {'; '.join(differing)})" if differing else ""
+        raise UserError(f"[train] initial_weights: {error}{hint}") from None
+    return file
+
+
+def table(root: Path) -> list[str]:
+    """Return lines with the runs in a folder: epochs, best scores, settings that differ."""
+    lines, rows, settings = [], [], []
+    for path in sorted(p.parent for p in root.glob("*/config.ini")):
+        try:
+            config = ini.load(path / "config.ini")
+            state = next((checkpoint.state(p) for p in newest_first(path)), {})
+        except UserError as error:
+            lines.append(f"{path.name}: {error}")
+            continue
+        rows.append((path.name, config.train.epochs, state))
+        settings.append(
+            {
+                f"{section}.{key}": ini.value_text(getattr(getattr(config, section), key))
+                for section in ("model", "data", "stft", "train")
+                for key, field in type(getattr(config, section)).model_fields.items()
+                if key != "run_name" and (field.annotation is not Path or key == "initial_weights")
+            }
+        )
+    if not rows:
+        return [*lines, f"{root}: no runs yet; python train.py starts one"]
+    names = sorted({n for s in settings for n in s if len({t.get(n) for t in settings}) > 1})
+    width = max([4, *(len(name) for name, _, _ in rows)])
+    lines.append(f"{'run':{width}}  epochs  best loss  at  SI-SDRi dB   PESQ  settings that differ")
+    for (name, epochs, state), own in zip(rows, settings, strict=True):
+        try:
+            scores = _best_scores(state, epochs)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            scores = "its newest checkpoint is damaged"
+        lines.append(
+            f"{name:{width}}  {scores}  {', '.join(f'{n}={own[n]}' for n in names)}".rstrip()
+        )
+    return lines
+
+
+def _best_scores(state: dict[str, Any], epochs: int) -> str:
+    best = state.get("best_epoch") or 0
+    scores = next((r for r in state.get("history", []) if r["epoch"] == best), {})
+    return (
+        f"{state.get('epoch', 0):>2}/{epochs:<3}"
+        f"  {state.get('best_loss', float('nan')):9.5f}  {best:>2}"
+        f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"
+        f"  {scores.get('pesq', float('nan')):5.3f}"
+    )
+
+
+_NUMBER = re.compile(r"^ckpt-(\d+)\.npz$")
+
+
+def best_weights(folder: Path) -> Path | None:
+    """Return the best weights of a run, else its newest checkpoint, if there are any."""
+    candidates = (folder / "best.npz", *newest_first(folder))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the latest first."""
+    found = [(int(m[1]), p) for p in folder.glob("ckpt-*.npz") if (m := _NUMBER.match(p.name))]
+    return [p for _, p in sorted(found, reverse=True)]
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / f"ckpt-{step:08d}.npz"
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the last ``keep`` checkpoints."""
+    for path in newest_first(folder)[keep:]:
+        path.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove half-written files that a killed run left behind."""
+    for path in folder.glob(f"{files.TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def run_folders(root: Path, name: str) -> list[Path]:
+    """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order."""
+    found = []
+    for path in root.glob(f"{name}*") if root.is_dir() else []:
+        match = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name)
+        if match and (path / "config.ini").is_file():
+            found.append((int(match[1] or 1), path))
+    return [p for _, p in sorted(found)]
+
+
+def fresh_folder(root: Path, name: str, taken: list[Path]) -> Path:
+    """Return the folder for a new run beside those that :func:`runs` found."""
+    if not taken:
+        return root / name
+    last = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", taken[-1].name)
+    return root / f"{name}-{int(last[1] or 1) + 1}"

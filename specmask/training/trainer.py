@@ -1,0 +1,352 @@
+"""The training loop: steps, validation, checkpoints, TensorBoard.
+
+What a step does depends on (seed, epoch, step) and the weights alone, so a run that was stopped
+or killed goes on as if nothing had happened, bit for bit on the same machine.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from specmask import models
+from specmask.config.schema import Config
+from specmask.data import stft_cache
+from specmask.errors import UserError
+from specmask.files import held
+from specmask.models import complexity
+from specmask.training import checkpoint, distributed, optim, runs
+from specmask.training import state as run_state
+from specmask.training.batches import Batches, save_batch
+from specmask.training.distributed import Team
+from specmask.training.interrupts import signals
+from specmask.training.state import Clock, Progress, step_line, write_history
+from specmask.training.step import Result, Step
+from specmask.training.tensorboard import Board, Profiler
+from specmask.training.validation import Validation
+from specmask.training.validation_metrics import Scores
+
+BAD_BATCH = "bad_batch.npz"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of :func:`train` did; ``exit_code`` is 0, 130 (Ctrl-C) or 143 (SIGTERM)."""
+
+    folder: Path
+    progress: Progress
+    exit_code: int
+
+
+def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome:
+    """Train a run to its last epoch, going on from its newest checkpoint.
+
+    Args:
+        config: the configuration.
+        fresh: start a new run beside the others.
+        profile: write a trace of a few steps to the logs.
+
+    Raises:
+        UserError: if the caches are missing or stale, the run was started with another network, or
+            another process is training it.
+    """
+    training = stft_cache.load(config, "training")
+    validation = (
+        stft_cache.load(config, "validation") if config.data.total_validation_files else None
+    )
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    team = distributed.form(config)
+    batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
+    folder, changes = runs.choose(config, fresh, team.agreed)
+    # A second training would sweep away the checkpoint that the first is writing.
+    with held(folder) if team.chief else contextlib.nullcontext():
+        keras.utils.set_random_seed(config.train.seed)
+        trainer = Trainer(config, folder, batches, validation, team)
+        trainer.begin(changes)
+        trainer.say(f"run {folder.name}: {complexity.description(trainer.network.model, config)}")
+        trainer.say(
+            f"{len(training)} training and "
+            f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
+        )
+        if validation is None:
+            trainer.say(
+                "note: no validation files: the lowest training loss chooses the best weights"
+            )
+        return trainer.run(profile)
+
+
+class Trainer:
+    """A network with its optimizer, its data, and where its training stands.
+
+    Args:
+        config: the configuration.
+        folder: of the run.
+        batches: what it is trained on.
+        validation: the cache of the validation files, or None.
+        team: the devices that train together; without it, this one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        batches: Batches,
+        validation: stft_cache.Cache | None,
+        team: Team | None = None,
+    ):
+        self.config, self.folder, self.batches = config, folder, batches
+        self.team = team or Team(tf.distribute.get_strategy())
+        with self.team.strategy.scope():
+            with optim.precision(config.train.precision):
+                self.network = models.build(config)
+            optim.freeze(self.network.model, config.train.frozen_layers)
+            optimizer = optim.make(config.train, self.network.model.trainable_variables)
+            self.step = Step(config, self.network, optimizer, self.team.strategy)
+        self.validation = validation and Validation(config, self.network, validation)
+        self.progress = Progress()
+        self.scores: Scores | None = None  # of the last epoch, while they are being made
+        self.board: Board | None = None
+        self.stop_signal = 0  # that has come
+        self.stopped = False  # the loop has been left because of it
+
+    def say(self, text: str) -> None:
+        """Print a line, on one worker only."""
+        if self.team.chief:
+            print(("\r" if os.isatty(1) else "") + text, flush=True)
+
+    # ------------------------------------------------------------ checkpoints
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step and remove the oldest ones."""
+        if not self.team.chief:
+            return
+        if self.board:
+            self.board.flush()
+        path = runs.path_of(self.folder, self.progress.total_steps)
+        checkpoint.save(path, self.step.groups(), vars(self.progress))
+        runs.prune(self.folder, self.config.train.keep_checkpoints)
+
+    def begin(self, changes: list[runs.Change] | None) -> None:
+        """Start a new run (changes is None), or go back to the newest readable checkpoint."""
+        if self.team.chief:
+            runs.sweep(self.folder)
+        if changes is None or not self._resume():
+            self._start()
+        for change in changes or ():
+            self.say(f"note: {change.text}")
+        p, cores = self.progress, os.cpu_count() or 0
+        if any(c.name.startswith(("data.", "train.epoch_steps")) for c in changes or ()):
+            p.step, p.loss_sum, p.skipped = 0, 0.0, 0
+        if any(c.rescores for c in changes or ()):
+            p.best_loss = float("inf")
+        if p.cores not in (0, cores):
+            self.say(
+                f"note: {cores} cores here, {p.cores} before: the same up to rounding, not to bits"
+            )
+        p.cores = cores
+        if changes:
+            self.save()
+        if self.team.chief and (changes is None or changes):
+            runs.write_config(self.folder / "config.ini", self.config)
+
+    def _start(self) -> None:
+        path = self.config.train.initial_weights
+        if path != Path():
+            file = runs.load_initial_weights(path, self.config, self.network.model.variables)
+            self.say(f"initial weights from {file}")
+        if self.step.average:
+            self.step.average.restart()
+
+    def _resume(self) -> bool:
+        """Go back to the newest checkpoint that can be read, if there is any."""
+        candidates = runs.newest_first(self.folder)
+        for path in candidates:
+            try:
+                p = self.progress = run_state.load(path, self.step.groups())
+            except UserError as error:
+                if path == candidates[-1]:
+                    raise
+                self.say(f"warning: {error}; going back to the one before")
+                continue
+            if self.team.agreed(p.total_steps) != p.total_steps:
+                raise UserError(
+                    f"{self.folder}: the workers see different checkpoints; [train] "
+                    "checkpoint_path has to be a folder that all of them share"
+                )
+            self.say(f"resumed from {path.name}: epoch {p.epoch}, step {p.step}")
+            return True
+        return False
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self, profile: bool = False) -> Outcome:
+        """Train to the last epoch, to an early stop or to a signal, saving first in any case.
+
+        Raises:
+            UserError: if too many steps in a row have no finite gradient, or a worker was lost.
+        """
+        p, logs = self.progress, self.config.train.log_path / self.folder.name
+        if self.team.chief:
+            validated = int(p.history[-1]["step"]) if p.history else 0
+            self.board = Board(logs, p.total_steps, validated)
+            self.board.describe(self.config)
+            write_history(self.folder / "history.csv", p.history)
+        if p.pending and self.validation:  # a kill took its scores: the same weights, once more
+            *_, self.scores = self._validate()
+        profiler = Profiler(logs if profile and self.team.chief else None)
+        try:
+            with signals(self._ask):
+                while not p.finished(self.config.train) and not self.stopped:
+                    self._epoch(profiler)
+        except distributed.LOST:
+            if self.team.workers == 1:
+                raise
+            raise UserError(
+                "[train] strategy = multi_worker: another worker was lost; start all of them "
+                "again, they go on from the last checkpoint"
+            ) from None
+        finally:
+            profiler.stop()
+        if p.pending or self.stopped:
+            self._collect()
+            self.save()
+        if self.stopped:
+            self.say(f"stopped and saved at epoch {p.epoch}, step {p.step}; run again to go on")
+            return Outcome(self.folder, p, 128 + (self.stop_signal or signal.SIGTERM))
+        if p.stopped_early(self.config.train):
+            self.say(f"stopped early: no better loss in the last {p.stale} epochs")
+        return Outcome(self.folder, p, exit_code=0)
+
+    def _ask(self, number: int) -> None:
+        self.stop_signal = number
+
+    def _epoch(self, profiler: Profiler) -> None:
+        p, train, steps = self.progress, self.config.train, self.batches.steps
+        clock = Clock(steps * train.epochs - p.total_steps)
+        saved = time.monotonic()
+        batches = self.batches.epoch(p.epoch, p.step)
+        while p.step < steps and not self.stopped:
+            with clock.waiting():
+                batch = next(batches)
+            profiler.step()
+            rate = self._rate(p.total_steps)
+            result = self.step(batch, rate, stop=bool(self.stop_signal))
+            p.step, p.total_steps = p.step + 1, p.total_steps + 1
+            self._note(result, batch)
+            clock.tick(train.batch_size)
+            self._show(result, rate, clock)
+            if self.scores and self.scores.ready():
+                self._collect()
+            # Several workers stop after the same step: the one in which all have heard of it.
+            self.stopped = result.stop or (self.team.workers == 1 and bool(self.stop_signal))
+            if time.monotonic() - saved > 60 * train.checkpoint_minutes and p.step < steps:
+                self._collect()
+                p.seconds += clock.lap()
+                self.save()
+                saved = time.monotonic()
+        if p.step == steps:
+            self._end_epoch(clock)
+        else:
+            p.seconds += clock.lap()
+
+    def _rate(self, step: int) -> float:
+        train = self.config.train
+        total = train.epochs * self.batches.steps
+        return optim.learning_rate(train, step, total, self.progress.reductions)
+
+    def _note(self, result: Result, batch: tuple) -> None:
+        """Count a step; stop the run after too many without a finite gradient."""
+        p = self.progress
+        if result.finite:
+            p.loss_sum, p.skipped_in_a_row = p.loss_sum + result.loss, 0
+            return
+        p.skipped, p.skipped_in_a_row = p.skipped + 1, p.skipped_in_a_row + 1
+        self.say(f"warning: step {p.total_steps} skipped: its gradient is not finite")
+        if p.skipped_in_a_row >= self.config.train.max_skipped:
+            self._give_up(batch)
+
+    def _give_up(self, batch: tuple) -> None:
+        p, path = self.progress, self.folder / BAD_BATCH
+        files = self.batches.items(self.batches.order(p.epoch), p.step - 1)
+        if self.team.chief:
+            save_batch(path, batch, files, p.total_steps)
+        cached = self.config.stft.cache("training")
+        advice = (
+            "the batch itself is finite: lower [train] learning_rate"
+            if all(np.isfinite(a).all() for a in batch)
+            else "the batch holds NaN or infinite values: remove the STFT cache "
+            f"{cached} and make it again with python stft.py"
+        )
+        raise UserError(
+            f"{p.skipped_in_a_row} steps in a row had no finite gradient, the last was step "
+            f"{p.total_steps}; {advice}; the batch was saved to {path}"
+        )
+
+    # ------------------------------------------------------------ the end of an epoch
+
+    def _end_epoch(self, clock: Clock) -> None:
+        p = self.progress
+        self._collect()
+        loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
+        row = {
+            "epoch": p.epoch + 1,
+            "step": p.total_steps,
+            "learning_rate": self._rate(p.total_steps - 1),
+            "training_loss": loss,
+            "skipped": p.skipped,
+        }
+        if self.validation:
+            loss, parts, self.scores = self._validate()
+            row["validation_loss"] = loss = self.team.agreed(loss)  # all have to decide alike
+            if len(parts) > 1:
+                row |= {f"validation_{name}": value for name, value in parts.items()}
+        p.seconds += clock.lap()
+        p.epoch, p.step, p.loss_sum, p.skipped, p.pending = p.epoch + 1, 0, 0.0, 0, row
+        if p.judge(loss, self.config.train) and self.team.chief:
+            with self._averaged():
+                weights = {"model": self.network.model.variables}
+                state = {"epoch": p.epoch, "loss": loss}
+                checkpoint.save(self.folder / "best.npz", weights, state)
+        if self.scores is None or p.finished(self.config.train):
+            self._collect()
+        self.save()
+
+    def _validate(self) -> tuple[float, dict[str, float], Scores]:
+        with self._averaged():
+            return self.validation.run(score=self.team.chief)
+
+    def _averaged(self) -> contextlib.AbstractContextManager:
+        return self.step.average.applied() if self.step.average else contextlib.nullcontext()
+
+    def _collect(self) -> None:
+        """Wait for the scores of the last epoch, if they are outstanding, and write its row."""
+        p = self.progress
+        if not p.pending:
+            return
+        means, by_snr, shown = self.scores.collect() if self.scores else ({}, {}, [])
+        row = p.pending | means
+        p.pending, self.scores = None, None
+        p.history.append(row)
+        if self.board:
+            self.board.validation(row, by_snr, shown)
+            write_history(self.folder / "history.csv", p.history)
+            self.say(run_state.line(row, p, self.config.train.epochs))
+
+    def _show(self, result: Result, rate: float, clock: Clock) -> None:
+        """Write a step to TensorBoard and the terminal."""
+        p, train = self.progress, self.config.train
+        if not self.board:
+            return
+        if os.isatty(1):
+            line = step_line(p, train.epochs, self.batches.steps, result.loss, clock)
+            print(line, end="", flush=True)
+        if p.total_steps % train.log_steps == 0:
+            self.board.training(result.scalars(rate, clock), p.total_steps)
+            clock.reset()

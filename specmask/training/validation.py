@@ -1,0 +1,84 @@
+"""What an epoch is worth: losses over all validation files, metrics over the first ones.
+
+The losses are there at once. The metrics are made by other processes:
+:mod:`specmask.training.validation_metrics`.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from specmask.audio import stft
+from specmask.audio.stft import Stft
+from specmask.config.schema import Config
+from specmask.data.stft_cache import Cache
+from specmask.models import Network
+from specmask.training.losses import Estimate, Objective
+from specmask.training.validation_metrics import Job, Scores
+
+
+class Validation:
+    """Validates a network on a cache.
+
+    Args:
+        config: metric_files, listen_files, batch_size, workers.
+        network: what is validated.
+        files: the cache of the validation files.
+    """
+
+    def __init__(self, config: Config, network: Network, files: Cache):
+        self.config, self.network, self.files = config, network, files
+        self.objective, self.stft = Objective(config), Stft.from_config(config)
+        self.scored = min(config.train.metric_files, len(files))
+        # Clean speech and noise alone show little: they come last.
+        plain = ~np.isfinite(files.index["snr_db"][: self.scored])
+        shown = np.argsort(plain, kind="stable")[: config.train.listen_files]
+        self.shown = frozenset(shown.tolist())
+        self._estimate = tf.function(self._parts_and_spectra, reduce_retracing=True)
+
+    def run(self, score: bool = True) -> tuple[float, dict[str, float], Scores]:
+        """Return the mean loss, its parts, and the metrics as they become ready."""
+        size, count = self.config.train.batch_size, len(self.files)
+        sums, known, scores = np.zeros(len(self.objective.names)), 0, Scores()
+        for start in range(0, count, size):
+            items = np.arange(start, min(start + size, count))
+            clean, noise = (self.files.gather(kind, items) for kind in ("clean", "noise"))
+            parts, *spectra = self._estimate(clean, noise)
+            parts = parts.numpy()
+            finite = np.isfinite(parts).all(axis=0)
+            sums, known = sums + parts[:, finite].sum(axis=1), known + int(finite.sum())
+            if not finite.all():
+                left_out = ", ".join(str(item + 1) for item in items[~finite])
+                print(f"warning: validation file {left_out} left out: its loss is not finite")
+            if score and start < self.scored:
+                jobs = [
+                    self._job(int(items[row]), [s[row].numpy() for s in spectra])
+                    for row in np.flatnonzero(finite & (items < self.scored))
+                ]
+                scores.submit(jobs, self.config.compute.workers)
+        means = sums / known if known else np.full(len(sums), np.nan)
+        parts = dict(zip(self.objective.names, map(float, means), strict=True))
+        return float(self.objective.total(means)), parts, scores
+
+    def _parts_and_spectra(self, clean: Any, noise: Any) -> tuple:
+        clean, noise = tf.cast(clean, tf.float32), tf.cast(noise, tf.float32)
+        noisy = clean + noise
+        enhanced, mask = self.network.estimate(noisy)
+        estimate = Estimate(clean, noise, noisy, mask, enhanced, self.stft)
+        return self.objective.parts(estimate), clean, noisy, enhanced, mask
+
+    def _job(self, item: int, spectra: list[np.ndarray]) -> Job:
+        *spectra, mask = spectra
+        record = self.files.index[item]
+        waves = [
+            stft.inverse(stft.to_complex(s), int(record["samples"]), self.stft) for s in spectra
+        ]
+        return Job(
+            name=f"{item + 1}, {record['snr_db']:g} dB",
+            snr_db=float(record["snr_db"]),
+            waves=dict(zip(("clean", "noisy", "enhanced"), waves, strict=True)),
+            mask=mask if item in self.shown else None,
+            rate=self.config.data.sample_rate,
+            bound=self.config.model.mask_bound,
+        )

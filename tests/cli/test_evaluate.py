@@ -1,0 +1,148 @@
+"""evaluate.py end to end on a small test set, and what it makes again."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from testset import ROOT, damage, noisy_speech, write
+
+import evaluate as script
+from specmask.evaluation import oracles
+
+
+def test_script_on_the_test_set_of_the_config(data, capsys, monkeypatch):
+    monkeypatch.chdir("/")
+    arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
+    more = ["--system", f"again={data / 'enhanced'}"]
+    assert script.main([*arguments, *more]) == 0
+    out = capsys.readouterr().out
+    for heading in ("SI-SDR dB", "SI-SDRi dB", "SDR dB", "PESQ-WB", "STOI", "ESTOI", "SNRi dB"):
+        assert heading in out
+    with (data / "report" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert {r["system"] for r in rows} == {"noisy", "wiener", "enhanced", "again"}
+    summary = json.loads((data / "report" / "summary.json").read_text())
+    assert summary["command"].endswith(" ".join(more))
+    enhanced, again = summary["systems"]["enhanced"], summary["systems"]["again"]
+    assert enhanced == again and not enhanced["misaligned"]
+    assert enhanced["by_noise"]["rain"]["files"] == 2
+
+
+def test_script_on_two_folders(data, capsys):
+    folders = [str(data / "CleanSpeech_testing"), str(data / "enhanced")]
+    options = ["--config", str(data / "config.ini"), "--out", str(data / "out")]
+    assert script.main([*folders, *options]) == 0
+    assert "SI-SDRi" not in capsys.readouterr().out
+    assert (data / "out" / "scores.csv").is_file()
+
+
+def test_oracles_of_all_targets_without_a_model(data, capsys):
+    for folder in ("CleanSpeech_testing", "NoisySpeech_testing", "enhanced"):
+        for path in (data / folder).iterdir():
+            if folder == "enhanced" or not path.stem.endswith("clnsp3"):
+                path.unlink()
+    ini = ["--config", str(data / "config.ini")]
+    options = ["--set", "stft.n_fft=400", "--set", "model.binary_threshold_db=20"]
+    assert script.main([*ini, *options, "--oracle", "--baseline", "oracle_ratio"]) == 0
+    out = capsys.readouterr().out
+    assert not (data / "report" / "summary.json").exists()  # that of the enhanced files
+    path = data / "report" / "oracles" / "summary.json"
+    summary = json.loads(path.read_text())
+    systems = summary["systems"]
+    assert set(systems) == {"noisy", *oracles.ORACLES}
+    score = {name: s["metrics"]["si_sdr"]["mean"] for name, s in systems.items()}
+    assert score["oracle_complex_mapping"] > score["oracle_complex"] > score["oracle_ratio"]
+    assert list(systems["oracle_binary"]["by_snr"]) == ["6 dB"] and "oracle_noise_db" in out
+    assert summary["inputs"]["ideal"]["n_fft"] == 400
+    # checked with the settings of the report, not those of the config
+    assert script.main([*ini, "--check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "11 rows scored again, all figures are the same" in out
+    folders = [str(data / "CleanSpeech_testing"), str(data / "NoisySpeech_testing")]
+    assert script.main([*ini, "--oracle", *folders, "--out", str(data / "out")]) == 0
+    other = json.loads((data / "out" / "summary.json").read_text())["systems"]
+    for name in ("noisy", "oracle_complex_mapping"):  # nothing of the settings is in these
+        assert other[name]["metrics"]["si_sdr"]["mean"] == pytest.approx(score[name], abs=0.01)
+    assert other["oracle_binary"]["metrics"]["si_sdr"]["mean"] != score["oracle_binary"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{}/CleanSpeech_testing"], "expected two: CLEAN ENHANCED"),
+        (["{}/nowhere", "{}/enhanced"], "nowhere: no such folder"),
+        (["--oracle", "{}/CleanSpeech_testing"], "expected two: CLEAN NOISY"),
+        (["--oracle", "--gate"], "--oracle: goes without --noisy and --gate"),
+        (["--baseline", "oracle_irm"], "oracle_irm: unknown; known are wiener"),
+        (["--system", "x"], "--system x: expected NAME=DIR"),
+        (["--system", "enhanced={}"], "expected NAME=DIR with a name of its own"),
+        (["--by", "{}/gone.json"], "gone.json: no such file"),
+        (["--set", "enhance.output_path={}/none"], "none: no such folder; run enhance.py"),
+        (["--set", "data.data_path={}/none"], "no such folder; make the test set"),
+        (["--set", "data.unknown=1"], "unknown option"),
+    ],
+)
+def test_script_says_what_is_wrong_in_one_line(data, capsys, arguments, message):
+    arguments = [a.format(data) for a in arguments]
+    assert script.main(["--config", str(data / "config.ini"), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1 and err.startswith("error: ")
+
+
+def test_script_fails_when_nothing_could_be_scored(data, capsys):
+    for path in (data / "CleanSpeech_testing").iterdir():
+        damage(path, "silent")
+    assert script.main(["--config", str(data / "config.ini")]) == 2
+    assert "none of 6 files could be scored: clean is silent" in capsys.readouterr().err
+    assert "clean is silent" in (data / "report" / "scores.csv").read_text()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import evaluate\n"
+        "try: evaluate.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'numpy', 'pydantic', 'scipy'} & sys.modules.keys()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--baseline" in result.stdout
+
+
+def test_check_makes_the_figures_again(data, capsys, monkeypatch):
+    (data / "enhanced" / "enhanced.json").write_text('{"model": "abc"}')
+    arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
+    assert script.main(arguments) == 0
+    path = data / "report" / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["checkpoints"] == {"enhanced": "abc"}
+    assert summary["manifest"]["name"] == "manifest_testing.csv"
+    assert summary["inputs"]["clean_dir"] == "../CleanSpeech_testing"
+    assert "[evaluate]" in summary["config"] and summary["versions"]["numpy"] == np.__version__
+    monkeypatch.chdir("/")
+    arguments = ["--config", str(data / "config.ini"), "--check", str(path)]
+    capsys.readouterr()
+    assert script.main(arguments) == 0
+    assert "9 rows scored again, all figures are the same" in capsys.readouterr().out
+    write(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", noisy_speech(2, 0.02))
+    (data / "enhanced" / "enhanced.json").write_text('{"model": "abd"}')
+    assert script.main(arguments) == 1
+    err = capsys.readouterr().err
+    assert "different: checkpoints/enhanced: was abc, is abd" in err
+    assert re.search(r"different: systems/enhanced/metrics/si_sdr/mean: was \S+, is \S+", err)
+    assert "systems/noisy" not in err
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"inputs": {}}'])
+def test_check_of_what_is_no_summary(data, capsys, text):
+    path = data / "s.json"
+    if text is not None:
+        path.write_text(text)
+    assert script.main(["--config", str(data / "config.ini"), "--check", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert str(path) in err and err.count("\n") == 1

@@ -1,0 +1,221 @@
+"""The user's commands, end to end, from another folder and without PYTHONPATH."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import project
+import pytest
+import soundfile as sf
+
+from specmask.training import checkpoint
+from specmask.training.runs import newest_first, run_folders
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A project with its data set and caches made by the scripts; not to be changed."""
+    folder = tmp_path_factory.mktemp("data set of a user")
+    ini = project.make(folder)
+    other = tmp_path_factory.mktemp("elsewhere")
+    for script in ("data/data_prep.py", "stft.py"):
+        result = project.run(script, "--config", ini, cwd=other)
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def own(trained, tmp_path) -> Path:
+    """A copy of the trained project that a test may change; returns its INI file."""
+    shutil.copytree(trained.parent, tmp_path / "p")
+    return tmp_path / "p" / "config.ini"
+
+
+@pytest.fixture
+def copy(data, tmp_path) -> Path:
+    """A copy of the project that a test may change; returns its INI file."""
+    shutil.copytree(data, tmp_path / "p")
+    return tmp_path / "p" / "config.ini"
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> Path:
+    """The project after an unbroken training; returns its INI file."""
+    folder = tmp_path_factory.mktemp("trained") / "p"
+    shutil.copytree(data, folder)
+    result = project.run("train.py", "--config", folder / "config.ini", cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\nepoch ") == 4
+    return folder / "config.ini"
+
+
+def final_arrays(ini: Path) -> dict[str, np.ndarray]:
+    return checkpoint.read(newest_first(ini.parent / "cp" / "run")[0])[0]
+
+
+def scalar_steps(ini: Path, part: str, tag: str) -> list[int]:
+    """Steps of a TensorBoard scalar over all event files of a run, as they were written."""
+    import tensorflow as tf
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    steps = []
+    for path in sorted((ini.parent / "logs" / "run" / part).glob("events*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = Event.FromString(record.numpy())
+            steps += [event.step for value in event.summary.value if value.tag == tag]
+    return steps
+
+
+def test_enhance_and_evaluate(trained, tmp_path):
+    result = project.run("enhance.py", "--config", trained, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = trained.parent
+    noisy = sorted((folder / "data" / "NoisySpeech_testing").glob("*.wav"))
+    assert len(noisy) == 4
+    for path in noisy:
+        a, b = sf.info(path), sf.info(folder / "enhanced" / path.name)
+        assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
+    again = project.call("enhance.py", "--config", trained, cwd=tmp_path)
+    assert "4 skipped" in again.stdout
+    result = project.call("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "r" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {r["system"] for r in rows} >= {"noisy", "enhanced"}
+    assert "SI-SDR" in result.stdout
+
+
+def test_enhance_keeps_folders_rates_and_channels(trained, tmp_path):
+    rng = np.random.default_rng(1)
+    source, target = tmp_path / "in", tmp_path / "out put"
+    stereo = np.stack([project.voice(rng, 0.7, 44100)] * 2, axis=1)
+    project.write(source / "a b" / "stereo 44.1.flac", stereo, 44100)
+    project.write(source / "ünï.ogg", project.voice(rng, 0.7, 16000), 16000)
+    project.write(source / "tiny.wav", np.array([0.1], np.float32))
+    (source / "empty.wav").write_bytes(b"")
+    (source / "text.wav").write_text("no audio")
+    project.write(source / "nan.wav", np.full(99, np.nan, np.float32))
+    sf.write(source / "nan.wav", np.full(99, np.nan), 8000, subtype="FLOAT")
+    before = {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
+    result = project.call("enhance.py", "--config", trained, source, target, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name in ("a b/stereo 44.1.flac", "ünï.ogg", "tiny.wav"):
+        a, b = sf.info(source / name), sf.info(target / name)
+        assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
+        assert (a.format, a.subtype) == (b.format, b.subtype)
+    with (target / "enhance_rejected.csv").open() as file:
+        reasons = {r["path"]: r["reason"] for r in csv.DictReader(file)}
+    assert set(reasons) == {"empty.wav", "text.wav", "nan.wav"}
+    assert "NaN" in reasons["nan.wav"]
+    assert "0 bytes" in reasons["empty.wav"]
+    assert before == {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
+    assert not list(target.rglob(".specmask-*"))
+
+
+def wait_for_rows(path: Path, rows: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.is_file() and path.read_text().count("\n") > rows:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("no progress")
+
+
+def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
+    """Ctrl-C in the first epoch, kill -9 in the third, then on to the end."""
+    history = copy.parent / "cp" / "run" / "history.csv"
+    for rows, blow, code in ((1, signal.SIGINT, 130), (2, signal.SIGKILL, -9)):
+        process = subprocess.Popen(
+            project.command("train.py", "--config", copy),
+            env=project.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for_rows(history, rows, process)
+        process.send_signal(blow)
+        process.communicate(timeout=120)
+        if process.returncode == 0:
+            pytest.skip("the run had ended before the blow")
+        assert process.returncode == code
+    result = project.run("train.py", "--config", copy, cwd=copy.parent)
+    assert result.returncode == 0, result.stderr
+    assert "resumed from" in result.stdout
+    wanted, got = final_arrays(trained), final_arrays(copy)
+    assert wanted.keys() == got.keys()
+    for name in wanted:
+        np.testing.assert_array_equal(wanted[name], got[name], err_msg=name)
+    assert history.read_text() == (trained.parent / "cp/run/history.csv").read_text()
+    for ini in (trained, copy):
+        for tag in ("loss", "pesq", "si_sdr"):
+            assert scalar_steps(ini, "validation", tag) == [3, 6, 9, 12]
+        assert scalar_steps(ini, "training", "loss") == list(range(1, 13))
+
+
+def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path):
+    ini = own
+    before = final_arrays(ini)
+    result = project.call("train.py", "--config", ini, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "\nepoch " not in result.stdout
+    options = "--set", "train.epochs=2", "--profile"
+    result = project.call("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    runs = run_folders(ini.parent / "cp", "run")
+    assert [r.name for r in runs] == ["run", "run-2"]
+    assert list(ini.parent.glob("logs/run-2/plugins/profile/*/*"))
+    listed = project.call("train.py", "--config", ini, "--list", cwd=tmp_path).stdout
+    assert "train.epochs=4" in listed and "run-2   2/2" in listed
+    for name, array in final_arrays(ini).items():
+        np.testing.assert_array_equal(before[name], array)
+
+
+def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
+    ini = own
+    wanted = final_arrays(ini)
+    newest = newest_first(ini.parent / "cp" / "run")[0]
+    newest.write_bytes(newest.read_bytes()[:-200])
+    result = project.call("train.py", "--config", ini, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "damaged" in result.stdout
+    for name, array in final_arrays(ini).items():
+        np.testing.assert_array_equal(wanted[name], array)
+
+
+@pytest.mark.parametrize(
+    "script, options, words",
+    [
+        ("train.py", ["model.recurrent_units=7"], ["recurrent_units was 6, is 7", "--fresh"]),
+        ("train.py", ["train.batch_size=2"], ["batch_size was 4, is 2"]),
+        ("train.py", ["stft.hop_size=0.005"], ["stale cache", "hop_length", "stft.py"]),
+        ("train.py", ["data.snr_lower=-3"], ["SNR_lower was -6.0, is -3.0", "data_prep.py"]),
+        ("train.py", ["train.batch_size=99", "train.run_name=b"], ["batch_size = 99"]),
+        ("train.py", ["stft.hop_size=0.03"], ["hop_size", "longer"]),
+        ("enhance.py", ["enhance.checkpoint=nowhere"], ["nowhere", "train.py"]),
+        ("enhance.py", ["enhance.input_path=nowhere"], ["no such file or folder"]),
+        ("enhance.py", ["enhance.output_path=config.ini/x"], ["config.ini"]),
+    ],
+)
+def test_bad_input_is_one_line(trained, script, options, words):
+    overrides = [word for option in options for word in ("--set", option)]
+    before = {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
+    result = project.call(script, "--config", trained, *overrides, cwd=trained.parent)
+    project.refused(result, *words)
+    assert before == {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
+
+
+def test_enhanced_files_of_another_checkpoint_are_not_mixed(trained, tmp_path):
+    out = tmp_path / "out"
+    project.call(
+        "enhance.py", "--config", trained, "--set", f"enhance.output_path={out}", cwd=tmp_path
+    )
+    (out / "enhanced.json").write_text('{"model": "other"}')
+    arguments = "--config", trained, "--set", f"enhance.output_path={out}"
+    project.refused(project.call("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
+    result = project.call("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
+    assert "4 files enhanced" in result.stdout

@@ -1,0 +1,245 @@
+"""Exports give what the Keras model gives, in runtimes without TensorFlow."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import project
+import pytest
+import runs
+import soundfile as sf
+from conftest import ROOT, error_db, save
+
+from specmask import models
+from specmask.audio.stft import Stft, analyse, overlap_add
+from specmask.config import ini as configuration
+from specmask.config import schema
+from specmask.enhancement import (
+    enhancer,
+    export,
+    export_check,
+    keras_runtime,
+    postprocess,
+    runtimes,
+)
+from specmask.errors import UserError
+
+SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
+SMALL += [
+    "model.dense_units=5",
+    "model.attention_heads=2",
+    "stft.n_fft=256",
+    "data.sample_rate=8000",
+]
+TOLERANCE = 1e-4
+
+
+def small(*options: str) -> schema.Config:
+    return configuration.load(ROOT / "config.ini", [*SMALL, *options])
+
+
+def noisy(frames: int, bins: int = 129) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((2, frames, bins, 2)).astype(np.float32)
+
+
+# ---------------------------------------------------------------- the step of every network
+
+
+@pytest.fixture(scope="module", params=runs.CAUSAL)
+def steps(request, tmp_path_factory):
+    """A network, and the folder of its steps."""
+    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    folder = tmp_path_factory.mktemp(request.param)
+    cfg = small(f"model.network={request.param}")
+    keras.utils.set_random_seed(0)
+    network = models.build(cfg)
+    step = export.step_model(cfg, [np.asarray(v) for v in network.model.variables])
+    description = keras_runtime.describe(cfg, network, "of nothing")
+    export.write_onnx(step, folder / "step.onnx", description)
+    export.write_litert(step, folder / "step.tflite", description)
+    return network, folder
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
+def test_steps_equal_the_network(steps, name):
+    network, folder = steps
+    x = noisy(70)  # more than the state of any layer reaches back
+    wanted, _ = network(x, network.zero_state(2))
+    step = runtimes.load(folder / name)
+    state, parts = step.zero_state(2), []
+    for start, stop in ((0, 1), (1, 30), (30, 70)):
+        part, state = step.mask(x[:, start:stop], state)
+        parts.append(part)
+    np.testing.assert_allclose(np.concatenate(parts, 1), wanted, atol=TOLERANCE)
+    assert export.milliseconds(step, frames=2, repeats=1) > 0
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
+def test_exports_tell_what_a_runtime_must_know(steps, name):
+    found = runtimes.load(steps[1] / name).description
+    assert (found.sample_rate, found.digest, found.causal) == (8000, "of nothing", True)
+    assert (found.stft.window_length, found.stft.hop_length, found.stft.n_fft) == (200, 80, 256)
+    assert found.states["level_state"] == [2]
+    assert runtimes.Description.from_json(found.to_json()) == found
+
+
+def test_what_is_no_export_is_refused(tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra export")
+    for name in ("a.onnx", "a.txt"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(UserError, match="a.onnx" if name == "a.onnx" else "expected"):
+            runtimes.load(tmp_path / name)
+    with pytest.raises(UserError, match="expected"):
+        runtimes.load(tmp_path / "none.onnx")
+
+
+def test_networks_that_are_not_causal_have_no_step():
+    with pytest.raises(UserError, match="not causal"):
+        export.step_model(small("model.bidirectional=yes"))
+
+
+# ---------------------------------------------------------------- the whole chain in one graph
+
+
+@pytest.mark.parametrize("window, n_fft", [("hann", 256), ("cosine", 201), ("hamming", 200)])
+def test_matrices_are_the_transform(window, n_fft):
+    stft = Stft(window, 200, 80, n_fft)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(200).astype(np.float32)
+    pairs = (x @ export.analysis_matrix(stft)).reshape(-1, 2)
+    wanted = analyse(x, stft)[0]
+    np.testing.assert_allclose(pairs[:, 0] + 1j * pairs[:, 1], wanted, atol=1e-4)
+    back = pairs.ravel() @ export.synthesis_matrix(stft)
+    np.testing.assert_allclose(back, overlap_add(wanted[None], stft), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [[], ["model.bidirectional=yes"]])
+def test_whole_model_equals_the_enhancer(tmp_path, options):
+    run = runs.make(tmp_path, *options)
+    sound = postprocess.Knobs(max_suppression_db=3, mix=0.7, post_gain_db=-6)
+    model = enhancer.load(run, knobs=sound)
+    weights = [np.asarray(v) for v in model.runtime.network.model.variables]
+    found = export.whole_model(configuration.load(run / "config.ini"), weights, sound)
+    for samples in (1, 80, 5003):
+        x = runs.signal(samples)
+        y = np.asarray(found(x[None]))[0]
+        np.testing.assert_allclose(y, enhancer.enhance(x, 8000, model), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["unet", "autoencoder"])
+def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
+    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
+    run = runs.make(tmp_path, f"model.network={network}", *options)
+    model = enhancer.load(run)
+    weights = [np.asarray(v) for v in model.runtime.network.model.variables]
+    cfg = configuration.load(run / "config.ini")
+    made = export.whole_model(cfg, weights, postprocess.Knobs())
+    description = keras_runtime.describe(cfg, model.runtime.network, "of nothing")
+    export.write_onnx(made, tmp_path / "whole.onnx", description)
+    session = runtimes.session(tmp_path / "whole.onnx")
+    for samples in (1, 640, 5003):
+        x = runs.signal(samples)
+        (y,) = session.run(None, {session.get_inputs()[0].name: x[None]})
+        np.testing.assert_allclose(y[0], enhancer.enhance(x, 8000, model), atol=TOLERANCE)
+
+
+# ---------------------------------------------------------------- the scripts
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A run with all its exports, made by the script; its INI file and a noisy recording."""
+    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    folder = tmp_path_factory.mktemp("all of them")
+    run = runs.make(folder)
+    save(folder / "noisy" / "a.wav", runs.signal(9000), 8000)
+    save(folder / "noisy" / "b.wav", runs.signal(5000, 1), 8000)
+    ini = folder / "config.ini"
+    options = ["--config", ini, "--noisy", folder / "noisy", "--set", "enhance.mix=0.8", "--int8"]
+    result = project.call("export.py", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    project.refused(project.call("export.py", *options, cwd=folder), "--overwrite")
+    return ini, run
+
+
+def test_parity_report(exported):
+    rows = {r["name"]: r for r in json.loads((exported[1] / "exports/parity.json").read_text())}
+    floats = {"step.onnx", "whole.onnx", "step.tflite", "saved_model"}
+    assert rows.keys() == floats | {"step_int8.onnx", "step_int8.tflite"}
+    for name, row in rows.items():
+        assert row["difference"] < (TOLERANCE if name in floats else 0.1), name
+        assert row["megabytes"] > 0 and row["real_time_factor"] > 0
+    assert rows["step_int8.tflite"]["difference"] > rows["step.tflite"]["difference"]
+    assert "step_int8.onnx" in (exported[1] / "exports/parity.md").read_text()
+
+
+def test_recordings_to_compare_on(tmp_path):
+    save(tmp_path / "a.wav", runs.signal(900), 8000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    assert export_check.pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(UserError, match="no recordings to compare on"):
+        export_check.pairs(tmp_path, tmp_path / "none", 5)
+
+
+def test_a_wrong_export_is_noticed():
+    row = export_check.Row("step.onnx", 1, float("nan"), None, None, None, 1)
+    assert export_check.broken([row]) and not export_check.broken(
+        [export_check.Row("a", 1, 1e-5, 0, 0, 1, 1)]
+    )
+
+
+@pytest.mark.parametrize("program, model", [("onnx", "step.onnx"), ("litert", "step.tflite")])
+def test_examples_do_without_specmask(exported, tmp_path, program, model):
+    ini, run = exported
+    source, target = ini.parent / "noisy" / "a.wav", tmp_path / "out.wav"
+    script = ROOT / "examples" / f"{program}_wav.py"
+    assert len(script.read_text().splitlines()) <= 60
+    command = [sys.executable, script, run / "exports" / model, source, target]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    x, y = sf.read(source, dtype="float32")[0], sf.read(target)[0]
+    wanted = enhancer.enhance(x, 8000, enhancer.load(run, knobs=postprocess.Knobs(mix=0.8)))
+    np.testing.assert_allclose(y, wanted, atol=1.5 * 2**-15)
+
+
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    print(end.code, sorted({"tensorflow", "keras"}.intersection(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_enhance_with_onnx_runtime(exported, tmp_path):
+    ini, _ = exported
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / "enhance.py", "--config", ini]
+    command += [ini.parent / "noisy", tmp_path / "onnx", "--runtime", "onnx"]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "0 []\n", done.stderr
+    assert "2 files enhanced" in done.stdout
+    again = project.call(
+        "enhance.py", "--config", ini, ini.parent / "noisy", tmp_path / "tf", cwd=tmp_path
+    )
+    assert again.returncode == 0
+    for name in ("a.wav", "b.wav"):
+        a, b = sf.read(tmp_path / "onnx" / name)[0], sf.read(tmp_path / "tf" / name)[0]
+        assert error_db(a, b) < -70
+
+
+def test_an_export_of_older_weights_is_refused(exported, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(exported[1], run)
+    model = enhancer.load(run, engine="onnx")
+    assert model.digest == enhancer.load(run).digest
+    with (run / "best.npz").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match=r"not made from best\.npz"):
+        enhancer.load(run, engine="onnx")

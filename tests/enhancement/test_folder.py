@@ -1,0 +1,307 @@
+"""Files and folders: formats, names, what is refused, what is skipped."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import runs
+import soundfile as sf
+from conftest import error_db, save
+from runs import signal
+
+from specmask.audio import io as audio_io
+from specmask.cli.enhance import REJECTED, said
+from specmask.enhancement import enhancer, folder
+from specmask.enhancement import file as recording_file
+from specmask.enhancement.file import TAGS, enhance_file
+from specmask.enhancement.folder import enhance_folder
+from specmask.enhancement.postprocess import Knobs
+from specmask.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory):
+    return enhancer.load(runs.make(tmp_path_factory.mktemp("causal")))
+
+
+def same_but_for_rounding(source, target, step: float) -> None:
+    a, b = sf.info(source), sf.info(target)
+    assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
+    assert (a.format, a.subtype) == (b.format, b.subtype)
+    np.testing.assert_allclose(audio_io.read(target)[0], audio_io.read(source)[0], atol=step)
+
+
+def test_a_broken_link_does_not_stop_the_rest(identity, tmp_path):
+    save(tmp_path / "in" / "a.wav", signal(900), 8000)
+    (tmp_path / "in" / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1)
+    assert done.done == 1 and [r.path for r in done.rejected] == ["b.wav"]
+    assert "No such file" in done.rejected[0].reason
+
+
+# ---------------------------------------------------------------- formats
+
+STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-21, "PCM_32": 2**-21}
+STEPS |= {"FLOAT": 2**-21, "DOUBLE": 2**-21, "ULAW": 2**-5}
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "aiff", "w64", "au", "caf", "rf64"])
+@pytest.mark.parametrize("subtype", sorted(STEPS))
+def test_files_keep_their_sample_format(identity, tmp_path, kind, subtype):
+    if not sf.check_format(kind.upper(), subtype):
+        pytest.skip("the format has no such samples")
+    source = tmp_path / f"a.{kind}"
+    sf.write(source, signal(3000).reshape(-1, 2), 11025, subtype=subtype, format=kind.upper())
+    target = tmp_path / "b" / source.name
+    seconds, limited = enhance_file(source, target, identity, block_seconds=0.1)
+    assert (seconds, limited) == (pytest.approx(1500 / 11025), 0)
+    same_but_for_rounding(source, target, 1.01 * STEPS[subtype])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    "kind, subtype, rate",
+    [
+        ("mp3", "MPEG_LAYER_III", 44100),
+        ("mp3", "MPEG_LAYER_III", 16000),
+        ("ogg", "VORBIS", 22050),
+        ("ogg", "OPUS", 48000),
+        ("flac", "PCM_24", 96000),
+    ],
+)
+def test_lossy_files_stay_aligned(identity, tmp_path, kind, subtype, rate, channels):
+    t = np.arange(rate) / rate
+    sweep = 0.3 * np.sin(2 * np.pi * (200 * t + 700 * t**2)).astype(np.float32)
+    x = np.stack([sweep] * channels, axis=1)
+    source, target = tmp_path / f"a.{kind}", tmp_path / "b" / f"a.{kind}"
+    sf.write(source, x, rate, subtype=subtype, format="OGG" if kind == "ogg" else kind.upper())
+    enhance_file(source, target, identity, 0.25)
+    a, b = sf.info(source), sf.info(target)
+    assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
+    assert (a.format, a.subtype) == (b.format, b.subtype)
+    # What a second coding loses; a shift by one sample would lose 15 dB more at the sweep's end.
+    assert error_db(audio_io.read(target)[0][:, 0], audio_io.read(source)[0][:, 0]) < -14
+
+
+def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(44100))
+    spectrum[6615:] = 0
+    source = save(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
+    with audio_io.opened(source) as file:
+        blocks = np.concatenate(list(recording_file.blocks(file, 2345)))
+    np.testing.assert_allclose(blocks, audio_io.read(source)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_any_rate_and_number_of_channels(identity, tmp_path, rate, channels):
+    source = save(tmp_path / "a.wav", signal(channels * (rate // 10)).reshape(-1, channels), rate)
+    enhance_file(source, tmp_path / "b.wav", identity, 0.03)
+    same_but_for_rounding(source, tmp_path / "b.wav", 1.01 * 2**-15)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 79, 80, 81, 1000])
+def test_any_length(identity, tmp_path, samples):
+    for rate in (8000, 44100):
+        source = save(tmp_path / "a.wav", signal(samples), rate)
+        enhance_file(source, tmp_path / "b.wav", identity, 0.1)
+        same_but_for_rounding(source, tmp_path / "b.wav", 1.01 * 2**-15)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "aiff", "mp3"])
+def test_tags_are_kept(identity, tmp_path, kind):
+    source, target = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
+    with sf.SoundFile(source, "w", 8000, 1, format=kind.upper()) as file:
+        file.title, file.artist, file.comment = "Räuber", "Anna", "third take"
+        file.write(signal(2000))
+    enhance_file(source, target, identity, 1.0)
+    with sf.SoundFile(source) as a, sf.SoundFile(target) as b:
+        kept = [getattr(a, tag) for tag in TAGS if tag != "software"]
+        assert kept == [getattr(b, tag) for tag in TAGS if tag != "software"]
+        assert "Räuber" in kept
+
+
+@pytest.mark.parametrize(
+    "source, subtype, format, wanted",
+    [
+        ("a.flac", "PCM_24", "wav", ("WAV", "PCM_24")),
+        ("a.ogg", "VORBIS", "wav", ("WAV", "PCM_16")),
+        ("a.wav", "FLOAT", "flac", ("FLAC", "PCM_24")),
+        ("a.aiff", "PCM_16", "flac", ("FLAC", "PCM_16")),
+        ("a.wav", "PCM_16", "wav", ("WAV", "PCM_16")),
+    ],
+)
+def test_another_format(identity, tmp_path, source, subtype, format, wanted):
+    save(tmp_path / "in" / source, signal(900), 8000, subtype=subtype)
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 10, format=format)
+    assert done.done == 1
+    found = sf.info(tmp_path / "out" / f"a.{format}")
+    assert (found.format, found.subtype, found.frames) == (*wanted, 900)
+
+
+def test_files_beyond_4_gib_become_rf64(identity, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_file, "WAV_BYTES", 1000)
+    source = save(tmp_path / "a.wav", signal(900))
+    enhance_file(source, tmp_path / "b.wav", identity, 1.0)
+    assert sf.info(tmp_path / "b.wav").format == "RF64"
+    assert sf.info(tmp_path / "b.wav").frames == 900
+
+
+def test_samples_above_full_scale_are_counted(identity, tmp_path):
+    loud = replace(identity, knobs=Knobs(post_gain_db=20))
+    x = np.full(2000, 0.2, np.float32)
+    for subtype, wanted in (("PCM_16", 2000), ("FLOAT", 0)):
+        source = save(tmp_path / "a.wav", x, 8000, subtype=subtype)
+        assert enhance_file(source, tmp_path / "b.wav", loud, 1.0)[1] == wanted
+        assert audio_io.read(tmp_path / "b.wav")[0].min() > 0.99
+
+
+def test_failed_file_leaves_nothing_behind(identity, tmp_path):
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"RIFF....WAVE")
+    with pytest.raises(audio_io.AudioError):
+        enhance_file(source, tmp_path / "out" / "a.wav", identity, 1.0)
+    x = signal(9000)
+    x[8000] = np.nan
+    save(source, x, 8000, subtype="FLOAT")
+    with pytest.raises(audio_io.AudioError, match="NaN"):
+        enhance_file(source, tmp_path / "out" / "a.wav", identity, 0.1)
+    assert not list(tmp_path.rglob("out/*"))
+
+
+# ---------------------------------------------------------------- folders
+
+
+def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkeypatch):
+    for number in range(11):
+        save(tmp_path / "in" / f"{number}.wav", signal(500 + 700 * number, number), 8000)
+    (tmp_path / "in" / "3.wav").write_bytes(b"none")
+    calls = []
+    real = folder.stream.together
+    monkeypatch.setattr(
+        folder.stream, "together", lambda r, model: calls.append(len(r)) or real(r, model)
+    )
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", causal, block_seconds=0.5)
+    assert (done.done, done.skipped, len(done.rejected)) == (10, 0, 1)
+    assert calls == [5]
+    assert done.audio_seconds == pytest.approx(
+        sum(500 + 700 * n for n in range(11) if n != 3) / 8000
+    )
+    for number in (0, 1, 2, 4, 10):
+        alone = tmp_path / "alone.wav"
+        enhance_file(tmp_path / "in" / f"{number}.wav", alone, causal, 0.1)
+        a, b = audio_io.read(alone)[0], audio_io.read(tmp_path / "out" / f"{number}.wav")[0]
+        np.testing.assert_allclose(a, b, atol=1.01 * 2**-15)
+
+
+def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path):
+    memo = tmp_path / "memo.m4a"
+    memo.write_bytes(bytes(999))
+    with pytest.raises(UserError, match=r"memo\.m4a: not readable .* convert .*another recording$"):
+        enhance_folder(memo, tmp_path / "out", causal, 10)
+
+
+def test_what_a_run_did_in_one_line():
+    done = folder.Summary(done=1, skipped=2, audio_seconds=90, seconds=9)
+    done.rejected.append(audio_io.Rejected("a.m4a", "no"))
+    text = said(done)
+    assert text.startswith("1 file enhanced, 1.5 min, real-time factor 0.100; 2 skipped as done (")
+    assert "--overwrite" in text and text.endswith("1 set aside, the reasons are in " + REJECTED)
+    assert said(folder.Summary()) == "0 files enhanced"
+
+
+def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
+    for name in ("a.wav", "deep/b.wav", "deep/c.flac"):
+        save(tmp_path / "in" / name, signal(600))
+    run = lambda model=causal, **o: enhance_folder(  # noqa: E731
+        tmp_path / "in", tmp_path / "out", model, 10, **o
+    )
+    assert run(glob="*.flac").done == 1
+    assert run(glob="deep/*").done == 1
+    done = run()
+    assert (done.done, done.skipped) == (1, 2)
+    with pytest.raises(UserError, match="other settings"):
+        run(replace(causal, knobs=Knobs(mix=0.5)))
+    assert run(replace(causal, knobs=Knobs(mix=0.5)), overwrite=True).done == 3
+    with pytest.raises(UserError, match=r"match \*\.mp3"):
+        run(glob="*.mp3")
+
+
+def test_two_files_never_have_one_name(causal, tmp_path):
+    for name in ("a.wav", "a.flac", "b.ogg"):
+        save(tmp_path / "in" / name, signal(600))
+    enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, format="flac")
+    assert {p.name for p in (tmp_path / "out").glob("*.flac")} == {
+        "a.wav.flac", "a.flac.flac", "b.flac"
+    }  # fmt: skip
+
+
+def test_inputs_are_never_written_over(causal, tmp_path):
+    save(tmp_path / "in" / "in" / "a.wav", signal(600))
+    save(tmp_path / "in" / "a.wav", signal(600))
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.wav")}
+    (tmp_path / "same").symlink_to(tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "in").symlink_to(tmp_path / "in" / "in")
+    cases = [("in", "in"), ("in", "same"), ("in", "out"), ("in/in", "in")]
+    cases += [("in/a.wav", "in"), ("in/a.wav", "same")]
+    for source, target in cases:
+        with pytest.raises(UserError):
+            enhance_folder(tmp_path / source, tmp_path / target, causal, 10, overwrite=True)
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_nothing_is_written_outside_the_output_folder(causal, tmp_path):
+    save(tmp_path / "in" / "deep" / "a.wav", signal(600))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "deep").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="leads out of"):
+        enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    # A link in the place of a file is replaced, not followed.
+    (tmp_path / "out" / "deep").unlink()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out" / "deep").mkdir()
+    (tmp_path / "out" / "deep" / "a.wav").symlink_to(tmp_path / "precious")
+    enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, overwrite=True)
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert sf.info(tmp_path / "out" / "deep" / "a.wav").frames == 600
+
+
+def test_results_inside_the_input_folder_are_no_input(causal, tmp_path):
+    save(tmp_path / "in" / "a.wav", signal(600))
+    for _ in range(2):
+        done = enhance_folder(tmp_path / "in", tmp_path / "in" / "out", causal, 10, overwrite=True)
+        assert done.done == 1
+
+
+def test_pictures(causal, tmp_path):
+    pytest.importorskip("matplotlib")
+    save(tmp_path / "in" / "deep" / "a.flac", signal(9000))
+    enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
+    picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- long files
+
+
+def test_ten_minutes_in_blocks_are_as_in_one_piece_in_the_memory_of_one(causal, tmp_path):
+    peaks = {}
+    for minutes in (1, 10):
+        x = np.tile(signal(30 * 8000), 2 * minutes)
+        source = save(tmp_path / f"{minutes}.wav", x, 8000, subtype="FLOAT")
+        tracemalloc.start()
+        enhance_file(source, tmp_path / "out.wav", causal, 5)
+        peaks[minutes] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[10] < 1.2 * peaks[1] < 100e6  # of NumPy; a recording of 10 minutes has 19 MB
+    wanted = enhancer.enhance(x, 8000, causal)
+    np.testing.assert_allclose(audio_io.read(tmp_path / "out.wav")[0][:, 0], wanted, atol=1e-5)

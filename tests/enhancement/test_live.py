@@ -1,0 +1,107 @@
+"""Live enhancement on a device that is none."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import runs
+
+from specmask.enhancement import enhancer, live
+from specmask.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+
+
+class Device:
+    """Hands blocks of a signal to the callback, and keeps what comes back."""
+
+    x = runs.signal(8000)
+
+    def __init__(self, callback, blocksize, **options):
+        self.callback, self.size, self.options = callback, blocksize, options
+
+    def __enter__(self):
+        heard = []
+        for start in range(0, len(self.x) - self.size, self.size):
+            block = self.x[start : start + self.size, None]
+            y = np.full_like(block, np.nan)
+            self.callback(block, y, self.size, None, None)
+            heard.append(y[:, 0])
+        Device.heard = np.concatenate(heard)
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.fixture
+def device(monkeypatch):
+    fake = SimpleNamespace(Stream=Device, query_devices=lambda: "0 Nothing at all")
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    return fake
+
+
+def test_sound_comes_out_late_and_unchanged(identity, device):
+    session, out = live.Live(identity), io.StringIO()
+    session.run(["b\n", "\n", "b\n", "q\n", "b\n"], out)
+    late = np.flatnonzero(Device.heard)[0]
+    assert 0 < late <= 0.05 * 8000
+    y = Device.heard[late:]
+    shift = int(np.argmax([np.dot(y[:999], Device.x[k : k + 999]) for k in range(20)]))
+    np.testing.assert_allclose(y, Device.x[shift : shift + len(y)], atol=1e-5)
+    assert session.late == 0
+    assert session.bypass  # switched three times
+    assert session.latency_seconds < 0.06
+
+
+def test_bypass_is_equally_late(tmp_path):
+    session = live.Live(enhancer.load(runs.make(tmp_path)))
+    x = runs.signal(4000)
+    heard = []
+    for start in range(0, 4000, 80):
+        if start == 2000:
+            session.toggle()
+            assert "bypass" in session.meters()
+        heard.append(session.process(x[start : start + 80]))
+    y = np.concatenate(heard)
+    late = round(session.latency_seconds * 8000)
+    np.testing.assert_allclose(y[2400:], x[2400 - late : 4000 - late], atol=1e-5)
+    assert np.abs(y[1000:1900] - x[1000 - late : 1900 - late]).max() > 1e-3
+
+
+def test_meters(identity):
+    session = live.Live(identity)
+    session.levels = (0.0, -np.inf)
+    assert session.meters() == f"in {'#' * 20}  out {'.' * 20}  enhanced"
+    session.levels = (-30.0, -60.0)
+    assert session.meters().startswith(f"in {'#' * 10 + '.' * 10}  out {'.' * 20}")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [(ImportError("no such package"), "pip install sounddevice"), (OSError("PortAudio"), "apt")],
+)
+def test_what_is_missing_is_told(monkeypatch, error, advice):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "sounddevice":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(UserError, match=advice):
+        live.devices()
+
+
+def test_devices(device):
+    assert live.devices() == "0 Nothing at all"
+
+
+def test_a_network_that_is_not_causal_is_refused(tmp_path):
+    model = enhancer.load(runs.make(tmp_path, "model.bidirectional=yes"))
+    with pytest.raises(UserError, match="not causal"):
+        live.Live(model)

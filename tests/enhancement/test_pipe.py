@@ -1,0 +1,65 @@
+"""Raw samples through a pipe."""
+
+import io
+import subprocess
+
+import numpy as np
+import project
+import pytest
+import runs
+
+import specmask
+from specmask.enhancement import enhancer, pipe
+from specmask.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return runs.make(tmp_path_factory.mktemp("piped"))
+
+
+class Trickle(io.RawIOBase):
+    """A source that gives odd numbers of bytes, as pipes do."""
+
+    def __init__(self, data: bytes):
+        self.inner, self.sizes = io.BytesIO(data), iter([1, 3, 500, 7, 2] * 10_000)
+
+    def read1(self, size: int) -> bytes:
+        return self.inner.read(min(size, next(self.sizes)))
+
+
+@pytest.mark.parametrize("encoding, scale, step", [("s16le", 32768, 1), ("f32le", 1, 1e-5)])
+@pytest.mark.parametrize("channels, rate", [(1, 8000), (2, 11025)])
+def test_pipe_equals_the_array(run, encoding, scale, step, channels, rate):
+    model = enhancer.load(run)
+    x = (runs.signal(3000) * scale).astype(pipe.ENCODINGS[encoding]).reshape(-1, channels)
+    sink = io.BytesIO()
+    done = pipe.enhance(Trickle(x.tobytes() + b"\1"), sink, model, encoding, rate, channels)
+    y = np.frombuffer(sink.getvalue(), x.dtype).reshape(-1, channels)
+    wanted = specmask.enhance(x.astype(np.float32) / scale, rate, model) * scale
+    assert y.shape == x.shape and done.samples == len(x)
+    np.testing.assert_allclose(y, wanted, atol=1.01 * step)
+    assert 0 < done.lag_seconds < (0.03 if rate == 8000 else 0.3)  # soxr works in blocks
+
+
+def test_samples_that_are_not_finite_are_refused(run):
+    data = np.array([0, np.nan], "<f4").tobytes()
+    with pytest.raises(UserError, match="NaN"):
+        pipe.enhance(io.BytesIO(data), io.BytesIO(), enhancer.load(run), "f32le", 8000, 1)
+
+
+def test_script_writes_nothing_but_samples(run):
+    x = (runs.signal(4000) * 32768).astype("<i2")
+    command = project.command("enhance.py", "--stdin", "--stdout", "--config", run / "config.ini")
+    command += ["--set", f"enhance.checkpoint={run}"]
+    done = subprocess.run(command, input=x.tobytes(), capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    y = np.frombuffer(done.stdout, "<i2")
+    wanted = specmask.enhance(x.astype(np.float32) / 32768, 8000, run) * 32768
+    np.testing.assert_allclose(y, wanted, atol=1.01)
+    assert b"latency" in done.stderr
+
+
+def test_only_one_end_of_a_pipe(run, tmp_path):
+    project.refused(project.call("enhance.py", "--stdin", cwd=tmp_path), "--stdout")
+    project.refused(project.call("enhance.py", "in.wav", cwd=tmp_path), "in.wav: no OUT")

@@ -1,0 +1,255 @@
+"""Streams: aligned, exact in length, the same in blocks, in one piece and in company."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import runs
+from conftest import error_db
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import signal
+
+import specmask
+from specmask.audio import stft
+from specmask.enhancement import enhancer, streaming
+from specmask.enhancement.postprocess import Knobs
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory):
+    return enhancer.load(runs.make(tmp_path_factory.mktemp("causal")))
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory):
+    run = runs.make(tmp_path_factory.mktemp("windowed"), "model.bidirectional=yes")
+    return enhancer.load(run)
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+
+
+def whole(model, x: np.ndarray) -> np.ndarray:
+    """The slow reference: one spectrum, one call, one inverse."""
+    noisy = stft.to_pairs(stft.forward(x[None], model.stft))
+    enhanced = model.runtime.network.estimate(noisy)[0].numpy()
+    return stft.inverse(stft.to_complex(enhanced), len(x), model.stft)[0]
+
+
+def in_blocks(model, x: np.ndarray, sizes: list[int], rate: int = 8000) -> np.ndarray:
+    channels = 1 if x.ndim == 1 else x.shape[1]
+    streamer, parts, at = specmask.Streamer(model, channels, rate), [], 0
+    for size in sizes:
+        parts.append(streamer.feed(x[at : at + size]))
+        at += size
+    return np.concatenate([*parts, streamer.flush()])
+
+
+# ---------------------------------------------------------------- blocks
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=30), st.integers(0, 99))
+@settings(max_examples=25)
+def test_stream_of_any_blocks_equals_the_whole(causal, sizes, seed):
+    x = signal(sum(sizes), seed)
+    y = in_blocks(causal, x, sizes)
+    assert y.shape == x.shape
+    if len(x):
+        np.testing.assert_allclose(y, whole(causal, x), atol=1e-5)
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=12), st.sampled_from([4000, 44100]))
+@settings(max_examples=15)
+def test_stream_of_any_blocks_equals_the_whole_at_other_rates(causal, sizes, rate):
+    x = signal(2 * sum(sizes)).reshape(-1, 2)
+    y = in_blocks(causal, x, sizes, rate)
+    assert y.shape == x.shape
+    if len(x):
+        np.testing.assert_allclose(y, specmask.enhance(x, rate, causal), atol=2e-5)
+
+
+def test_stream_lags_by_its_latency(causal):
+    streamer = specmask.Streamer(causal)
+    for _ in range(50):
+        streamer.feed(signal(80))
+    assert causal.latency_seconds == pytest.approx(0.025)
+    assert streamer.lag < round(causal.latency_seconds * causal.rate)
+
+
+def test_a_streamer_may_be_used_again(causal):
+    streamer = specmask.Streamer(causal)
+    x = signal(1000)
+    first = np.concatenate([streamer.feed(x), streamer.flush()])
+    again = np.concatenate([streamer.feed(x), streamer.flush()])
+    np.testing.assert_array_equal(first, again)
+
+
+def test_calls_of_many_frames_are_split(causal, monkeypatch):
+    x = signal(9000)
+    wanted = specmask.enhance(x, 8000, causal)
+    monkeypatch.setattr(streaming, "FRAMES_A_CALL", 7)
+    np.testing.assert_allclose(specmask.enhance(x, 8000, causal), wanted, atol=1e-6)
+
+
+def test_recordings_in_company_are_enhanced_as_if_alone(causal):
+    recordings = [
+        (signal(3000 * channels, channels).reshape(-1, channels), rate)
+        for channels, rate in ((1, 8000), (2, 8000), (1, 16000), (3, 4000))
+    ] + [(signal(1)[:, None], 8000)]
+    for (x, rate), y in zip(recordings, streaming.together(recordings, causal), strict=True):
+        np.testing.assert_allclose(y, specmask.enhance(x, rate, causal), atol=1e-6)
+
+
+# ---------------------------------------------------------------- length, alignment, level
+
+
+@given(st.integers(1, 100_000))
+@settings(max_examples=15)
+def test_identity_mask_gives_the_input_back(identity, samples):
+    x = signal(samples)
+    y = specmask.enhance(x, 8000, identity)
+    assert y.shape == x.shape
+    assert error_db(y, x) < -120
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 11025, 4000, 48000])
+@pytest.mark.parametrize("channels", [None, 1, 2, 8])
+def test_identity_mask_gives_the_input_back_at_every_rate(identity, rate, channels):
+    """White noise: the band above the model's own is kept too, at the same gain."""
+    shape = (rate // 4,) if channels is None else (rate // 4, channels)
+    x = signal(int(np.prod(shape))).reshape(shape)
+    y = specmask.enhance(x, rate, identity)
+    assert y.shape == shape
+    assert error_db(y, x) < -120
+
+
+@pytest.mark.parametrize("rate", [8000, 22050])
+def test_nothing_is_moved(causal, rate):
+    x = signal(rate)
+    y = specmask.enhance(x, rate, causal)
+    lags = np.arange(-400, 401)
+    products = [np.dot(x[500:-500], y[500 + lag : len(y) - 500 + lag]) for lag in lags]
+    assert lags[np.argmax(products)] == 0
+
+
+@pytest.mark.parametrize("x", [np.full(4000, 0.5), np.sign(np.sin(np.arange(4000) / 9))])
+def test_constant_and_clipping_input(identity, x):
+    x = x.astype(np.float32)
+    assert error_db(specmask.enhance(x, 8000, identity), x) < -120
+
+
+def test_silence_stays_silent(causal):
+    for rate in (8000, 16000):
+        assert not specmask.enhance(np.zeros((5000, 2), np.float32), rate, causal).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_arrays_that_are_not_finite_are_refused(causal, bad):
+    with pytest.raises(ValueError, match="finite"):
+        specmask.enhance(np.array([0.0, bad]), 8000, causal)
+
+
+# ---------------------------------------------------------------- band, channels, knobs
+
+
+def high_share_db(y: np.ndarray, rate: int, edge: float) -> float:
+    power = np.abs(np.fft.rfft(y * np.hanning(len(y)))) ** 2
+    above = np.fft.rfftfreq(len(y), 1 / rate) > edge
+    return float(10 * np.log10(power[above].sum() / power.sum()))
+
+
+def test_high_band_is_dropped_or_follows_the_masks_top(identity):
+    rate, x = 24000, signal(24000)
+    dropped = specmask.enhance(x, rate, replace(identity, highband="drop"))
+    assert high_share_db(dropped, rate, 4100) < -80
+    quiet = replace(identity, knobs=Knobs(post_gain_db=-20))
+    inside = slice(500, -500)  # the gain passes a resampler, which needs some ms at the ends
+    assert error_db(10 * specmask.enhance(x, rate, quiet)[inside], x[inside]) < -100
+
+
+@pytest.mark.parametrize("target", ["magnitude_mapping", "complex_mapping", "noise_db"])
+def test_what_has_no_bound_in_the_band_has_one_above_it(tmp_path, target):
+    """A mapping says much where the noisy band is silent; the tone above it must not grow."""
+    model = enhancer.load(runs.make(tmp_path, f"model.target={target}"))
+    model = replace(model, knobs=Knobs(post_gain_db=6))
+    rate, t = 24000, np.arange(24000) / 24000
+    x = (0.01 * np.sin(2 * np.pi * 6000 * t)).astype(np.float32)
+    y = specmask.enhance(x, rate, model)
+    assert np.abs(y).max() < 1.1 * 10 ** (6 / 20) * 0.01
+
+
+def test_linked_channels_keep_the_image_and_separate_do_not(causal):
+    x = np.stack([signal(4000, 1), 0.3 * signal(4000, 1)], axis=1)
+    for channels in ("linked", "mid"):
+        y = specmask.enhance(x, 8000, replace(causal, channels=channels))
+        np.testing.assert_allclose(y[:, 1], 0.3 * y[:, 0], atol=1e-5)
+    z = np.stack([signal(4000, 1), signal(4000, 2)], axis=1)
+    apart = specmask.enhance(z, 8000, replace(causal, channels="separate"))
+    np.testing.assert_allclose(apart[:, 0], whole(causal, z[:, 0]), atol=1e-5)
+
+
+def test_mid_is_the_mask_of_the_mean(causal):
+    x = np.stack([signal(4000, 1), signal(4000, 2)], axis=1)
+    y = specmask.enhance(x, 8000, replace(causal, channels="mid"))
+    np.testing.assert_allclose(y.mean(1), whole(causal, x.mean(1)), atol=1e-5)
+
+
+def test_a_dead_channel_does_not_change_the_other(causal):
+    x = np.stack([signal(4000), np.zeros(4000, np.float32)], axis=1)
+    y = specmask.enhance(x, 8000, causal)
+    np.testing.assert_allclose(y[:, 0], whole(causal, x[:, 0]), atol=1e-5)
+    assert not y[:, 1].any()
+
+
+def test_knobs_on_masks():
+    rng = np.random.default_rng(0)
+    mask = (rng.standard_normal((2, 5, 9)) + 1j * rng.standard_normal((2, 5, 9))) * 0.2
+    mask = mask.astype(np.complex64)
+    mask[0, 0, 0] = 0
+    assert Knobs().turn(mask) is mask
+    limited = Knobs(max_suppression_db=20).turn(mask)
+    np.testing.assert_allclose(np.abs(limited), np.maximum(np.abs(mask), 0.1), rtol=1e-5)
+    loud = np.abs(mask) > 0
+    np.testing.assert_allclose(np.angle(limited[loud]), np.angle(mask[loud]), atol=1e-5)
+    np.testing.assert_allclose(Knobs(mix=0.25).turn(mask), 0.25 * mask + 0.75, atol=1e-6)
+    np.testing.assert_allclose(Knobs(post_gain_db=20).turn(mask), 10 * mask, rtol=1e-5, atol=1e-8)
+
+
+def test_dry_and_wet_lie_in_phase(causal):
+    x = signal(8000)
+    wet = specmask.enhance(x, 12000, causal)
+    half = specmask.enhance(x, 12000, replace(causal, knobs=Knobs(mix=0.5)))
+    assert error_db(half, 0.5 * wet + 0.5 * x) < -35  # |M| is not linear above the model's band
+    dry = specmask.enhance(x, 12000, replace(causal, knobs=Knobs(mix=0)))
+    assert error_db(dry, x) < -120
+
+
+def test_knobs_of_a_stream_can_be_turned(causal):
+    x = signal(16000)
+    streamer = specmask.Streamer(causal)
+    y = [streamer.feed(x[:8000])]
+    streamer.knobs = Knobs(mix=0)
+    y = np.concatenate([*y, streamer.feed(x[8000:]), streamer.flush()])
+    assert error_db(y[8200:], x[8200:]) < -120
+    np.testing.assert_allclose(y[:7600], whole(causal, x)[:7600], atol=1e-5)
+
+
+# ---------------------------------------------------------------- networks that are not causal
+
+
+def test_short_files_are_one_window(windowed):
+    x = signal(8000)
+    np.testing.assert_allclose(specmask.enhance(x, 8000, windowed), whole(windowed, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [24000, 23370])
+def test_long_files_are_windows_with_a_cross_fade(windowed, monkeypatch, samples):
+    monkeypatch.setattr(streaming, "FRAMES_A_CALL", 60)
+    monkeypatch.setattr(streaming, "OVERLAP_FRAMES", 20)
+    x = signal(samples)
+    y = specmask.enhance(x, 8000, windowed)
+    assert y.shape == x.shape
+    assert error_db(y, whole(windowed, x)) < -17

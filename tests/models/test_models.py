@@ -1,0 +1,269 @@
+"""Every network: shape, state, causality, gradients, published sizes."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import runs
+from keras import ops
+
+from specmask import models
+from specmask.config import ini
+from specmask.models.layers import LEVEL_FLOOR, CausalConv2D, LevelNormaliser
+from specmask.models.recurrent import LSTM
+from specmask.training import optim
+
+SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
+SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
+SMALL += ["model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
+PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
+PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
+
+
+def build(*options: str) -> models.Network:
+    keras.utils.set_random_seed(1)
+    path = ini.Path(__file__).parents[2] / "config.ini"
+    return models.build(ini.load(path, [*SMALL, *options]))
+
+
+def spectra(frames: int, bins: int = 257, batch: int = 2, seed: int = 0) -> np.ndarray:
+    shape = batch, frames, bins, 2
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=runs.CAUSAL)
+def network(request) -> models.Network:
+    return build(f"model.network={request.param}")
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("n_fft, bins, frames", [(512, 257, 7), (401, 201, 1), (400, 201, 40)])
+def test_mask_has_the_shape_of_the_spectrum(name, n_fft, bins, frames):
+    net = build(f"model.network={name}", f"stft.n_fft={n_fft}")
+    mask, _ = net(spectra(frames, bins), net.zero_state(2))
+    assert tuple(mask.shape) == (2, frames, bins, 2)
+
+
+@pytest.mark.parametrize("name", ["unet", "autoencoder"])
+def test_whole_clips_of_any_length_in_one_graph(name):
+    """As the trainer calls it: the number of frames is open when the graph is made."""
+    import tensorflow as tf
+
+    net = build(f"model.network={name}")
+    signature = tf.TensorSpec((2, None, 257, 2), tf.float32)
+    graph = tf.function(net.estimate, input_signature=[signature])
+    assert graph.get_concrete_function().output_shapes[0][2:] == [257, 2]
+    for frames in (16, 21):
+        x = spectra(frames)
+        np.testing.assert_allclose(graph(x)[0], net.estimate(x)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("rate, n_fft", [(8000, 255), (48000, 2048)])
+def test_nothing_depends_on_16_khz(name, rate, n_fft):
+    net = build(f"model.network={name}", f"data.sample_rate={rate}", f"stft.n_fft={n_fft}")
+    x = spectra(5, n_fft // 2 + 1)
+    assert tuple(net.estimate(x)[0].shape) == x.shape
+
+
+def test_stream_equals_whole(network):
+    x = spectra(60)
+    whole, _ = network(x, network.zero_state(2))
+    state, parts, at = network.zero_state(2), [], 0
+    for size in (1, 1, 2, 5, 1, 17, 3, 30):
+        part, state = network(x[:, at : at + size], state)
+        parts.append(ops.convert_to_numpy(part))
+        at += size
+    assert at == 60
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-5)
+
+
+def test_a_frame_changes_nothing_before_it(network):
+    x = spectra(30)
+    other = x.copy()
+    other[:, 20] += 3
+    a, _ = network(x, network.zero_state(2))
+    b, _ = network(other, network.zero_state(2))
+    difference = np.abs(ops.convert_to_numpy(a - b)).max(axis=(0, 2, 3))
+    assert (difference[:20] == 0).all()
+    assert (difference[20:] > 0).all()
+
+
+def test_bidirectional_network_sees_the_future_and_has_no_state():
+    net = build("model.bidirectional=yes")
+    assert not net.causal
+    assert net.zero_state(2) == []
+    x = spectra(30)
+    other = x.copy()
+    other[:, 20] += 3
+    difference = np.abs(ops.convert_to_numpy(net.estimate(x)[0] - net.estimate(other)[0]))
+    assert difference.max(axis=(0, 2, 3))[10] > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [*([f"model.network={name}"] for name in models.NETWORKS), ["model.bidirectional=yes"]],
+)
+def test_gradient_reaches_every_weight(options):
+    import tensorflow as tf
+
+    net = build(*options)
+    x = spectra(20)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(net.estimate(x, training=True)[0]))
+    weights = net.model.trainable_variables
+    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_changes_a_mask_little(name, precision):
+    """By less than 1 % in the mean; weights and masks stay single, gradients finite."""
+    import tensorflow as tf
+
+    seen = "model.features=real, imaginary, log_magnitude, mel", "model.delta_phase=both"
+    options = f"model.network={name}", *seen, "model.dropout=0"
+    x, single = 1e-3 * spectra(40), build(*options)
+    with optim.precision(precision):
+        half = build(*options)
+    assert {layer.compute_dtype for layer in half.model.layers} >= {precision[len("mixed_") :]}
+    assert {weight.dtype for weight in half.model.weights} == {"float32"}
+    with tf.GradientTape() as tape:
+        _, mask = half.estimate(x, training=True)
+        loss = tf.reduce_mean(tf.square(mask))
+    assert mask.dtype == tf.float32
+    assert np.abs(mask - single.mask(x, training=True)).mean() < 0.01 * np.abs(mask).mean()
+    for gradient in tape.gradient(loss, half.model.trainable_variables):
+        assert np.isfinite(gradient).all()
+
+
+def test_published_parameter_count():
+    """The reference project's network has 27,579,091 parameters."""
+    assert build(*PUBLISHED, "model.recurrent_layers=1").model.count_params() == 27_579_091
+
+
+def blstm_parameters(channels: int, squeeze: int, layers: int, units: int, dense: int) -> int:
+    """By hand: the network of Wilson et al. with 257 bins, two features and a complex mask."""
+    convolutions = 7 * 2 * channels + 7 * channels**2 + 5 * 25 * channels**2 + 7 * channels
+    width, total = 257 * squeeze, convolutions + (channels + 1) * squeeze
+    for _ in range(layers):
+        total += 2 * 4 * units * (width + units + 1)
+        width = 2 * units
+    return total + (width + 1) * dense + (dense + 1) * 514
+
+
+def test_parameters_of_the_larger_form():
+    """Three BLSTM layers: counted by hand, by a rule that holds for small sizes and for one."""
+    assert blstm_parameters(32, 8, 1, 1023, 873) == 27_579_091
+    recipes = ini.Path(__file__).parents[2] / "recipes"
+    c = ini.load(recipes / "wilson2018_blstm3.ini").model
+    sizes = (c.conv_channels, c.squeeze_channels, c.recurrent_layers, c.recurrent_units)
+    assert blstm_parameters(*sizes, c.dense_units) == 77_828_851
+    small = *PUBLISHED, "model.recurrent_layers=3", "model.recurrent_units=5"
+    assert build(*small).model.count_params() == blstm_parameters(32, 8, 3, 5, 873)
+
+
+def test_parameters_of_the_unet():
+    """Five levels from 16 channels on: 1,941,093."""
+    options = "model.conv_channels=16", "model.levels=5", "model.features=log_magnitude"
+    net = build("model.network=unet", "model.target=noise_db", *options)
+    assert net.model.count_params() == 1_941_093
+
+
+def test_parameters_of_the_autoencoder():
+    """By hand: convolutions of 3x3 with biases there and back, and the dense layers."""
+    options = "model.conv_channels=32", "model.levels=6", "model.dense_units=512"
+    options += "model.window_frames=256", "model.features=real", "model.target=real_mapping"
+    net = build("model.network=autoencoder", *options)
+    sizes = [1, 32, 64, 128, 256, 512, 1024]
+    wanted = sum(9 * a * b + b for a, b in itertools.pairwise(sizes))
+    wanted += sum(9 * a * b + b for a, b in itertools.pairwise(sizes[::-1]))
+    flat = 4 * 4 * 1024
+    wanted += sum(a * b + b for a, b in itertools.pairwise([flat, 2048, 512, 2048, flat]))
+    assert net.model.count_params() == wanted == 81_801_217
+
+
+def test_an_untrained_autoencoder_of_six_levels_hears_its_input():
+    """Two inputs give two masks, also through twelve levels and four dense layers."""
+    options = "model.conv_channels=8", "model.levels=6", "model.dense_units=128"
+    options += "model.window_frames=256", "model.features=real", "model.target=ratio"
+    net = build("model.network=autoencoder", "model.activation=relu", *options)
+    first, second = (net.mask(spectra(256, seed=k)) for k in (1, 2))
+    assert np.std(first - second) > 0.001  # 7e-7 where weights begin as Keras's do by themselves
+
+
+@pytest.mark.parametrize("name", ["unet", "autoencoder"])
+def test_dropout_is_for_training(name):
+    net = build(f"model.network={name}", "model.dropout=0.5")
+    x = spectra(16)
+    np.testing.assert_array_equal(net.estimate(x)[0], net.estimate(x)[0])
+    assert np.abs(net.estimate(x, training=True)[0] - net.estimate(x, training=True)[0]).max() > 0
+
+
+def test_mask_is_bounded():
+    net = build("model.mask_bound=1.5")
+    for weight in net.model.trainable_variables:
+        weight.assign(weight * 100)
+    mask, _ = net(spectra(10), net.zero_state(2))
+    assert np.abs(mask).max() <= 1.5
+
+
+@pytest.mark.parametrize("gain_db", [-40, -20, 15])
+def test_level_does_not_matter(network, gain_db):
+    """The normaliser makes the mask the same at every level, but for its floor."""
+    x = spectra(40)
+    a, _ = network(x, network.zero_state(2))
+    b, _ = network(x * np.float32(10 ** (gain_db / 20)), network.zero_state(2))
+    np.testing.assert_allclose(a, b, atol=2e-2)
+
+
+def test_level_normaliser_against_its_recursion():
+    layer = LevelNormaliser(10.0)
+    x = spectra(50, bins=4, batch=1)
+    got, state = layer(x, np.zeros((1, 2), np.float32))
+    p = n = 0.0
+    decay = np.exp(-0.1)
+    for t in range(50):
+        p = decay * p + (1 - decay) * np.mean(np.sum(x[0, t] ** 2, -1))
+        n = decay * n + 1 - decay
+        wanted = x[0, t] / np.sqrt(p / n + LEVEL_FLOOR)
+        np.testing.assert_allclose(got[0, t], wanted, rtol=1e-4)
+    np.testing.assert_allclose(state[0], [p, n], rtol=1e-4)
+
+
+def test_causal_convolution_against_its_definition():
+    keras.utils.set_random_seed(0)
+    conv = CausalConv2D(3, (3, 5), dilation=2, activation=None)
+    x = np.random.default_rng(0).standard_normal((1, 9, 7, 2)).astype(np.float32)
+    got, state = conv(x, np.zeros((1, conv.context, 7, 2), np.float32))
+    kernel = ops.convert_to_numpy(conv.kernel)
+    wanted = np.zeros((9, 7, 3))
+    for t in range(9):
+        for f in range(7):
+            for i in range(3):
+                for j in range(5):
+                    s, g = t - (2 - i) * 2, f + j - 2
+                    if s >= 0 and 0 <= g < 7:
+                        wanted[t, f] += x[0, s, g] @ kernel[i, j]
+    np.testing.assert_allclose(got[0], wanted, atol=1e-5)
+    np.testing.assert_array_equal(state, x[:, -4:])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_lstm_equals_keras_lstm(backwards):
+    keras.utils.set_random_seed(0)
+    data = np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32)
+    own = LSTM(4, backwards)
+    own(data)
+    theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
+    theirs(data)
+    kernel, recurrent, bias = theirs.get_weights()
+    by_shape = {(5, 16): kernel, (4, 16): recurrent, (16,): bias}
+    for weight in own.trainable_variables:
+        weight.assign(by_shape[tuple(weight.shape)])
+    wanted = ops.convert_to_numpy(theirs(data))
+    np.testing.assert_allclose(own(data)[0], wanted[:, ::-1] if backwards else wanted, atol=1e-6)

@@ -1,0 +1,157 @@
+"""Every target: what perfect output gives, and gradients that stay finite."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from keras import ops
+
+from specmask.config import ini, schema, types
+from specmask.evaluation import oracles
+from specmask.models import features, targets
+
+
+def cfg(*options: str) -> schema.Config:
+    return ini.load(ROOT / "config.ini", options)
+
+
+def pairs(values: np.ndarray) -> np.ndarray:
+    return np.stack([values.real, values.imag], -1).astype(np.float32)
+
+
+def spectra(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((1, 4, 9)) + 1j * rng.standard_normal((1, 4, 9))
+
+
+def applied(target: str, raw: np.ndarray, noisy: np.ndarray, *options: str) -> np.ndarray:
+    raw = raw if raw.ndim == 4 else raw[..., None]
+    mask = targets.TARGETS[target].mask(raw.astype(np.float32), pairs(noisy), cfg(*options))
+    out = ops.convert_to_numpy(targets.apply_complex(mask, pairs(noisy)))
+    return out[..., 0] + 1j * out[..., 1]
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
+def test_config_names_every_target():
+    assert tuple(targets.TARGETS) == types.TARGETS
+    assert tuple(features.FEATURES) == types.FEATURES
+
+
+def test_complex_mask_gives_the_clean_spectrum():
+    clean, noisy = spectra(0), spectra(1) + 2
+    wanted = clean / noisy
+    raw = 20 * np.arctanh(np.clip(pairs(wanted), -19, 19) / 20) - [1, 0]
+    got = applied("complex", raw, noisy, "model.mask_bound=20")
+    np.testing.assert_allclose(got, clean, atol=1e-4)
+
+
+def test_sigmoids_scale_the_two_parts_apart():
+    noisy = spectra(1)
+    raw = pairs(logit(np.full(noisy.shape, 0.25)) + 1j * logit(np.full(noisy.shape, 0.75)))
+    np.testing.assert_allclose(
+        applied("sigmoids", raw, noisy), 0.25 * noisy.real + 0.75j * noisy.imag, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("target", ["magnitude", "ratio", "binary", "phase_sensitive"])
+def test_gains_keep_the_phase(target):
+    noisy, gain = spectra(1), np.random.default_rng(2).uniform(0.1, 0.9, (1, 4, 9))
+    bound = 2 if target == "magnitude" else 1
+    np.testing.assert_allclose(applied(target, logit(gain / bound), noisy), gain * noisy, atol=1e-4)
+
+
+def test_magnitude_mapping_gives_the_magnitude_with_the_noisy_phase():
+    clean, noisy = spectra(0), spectra(1)
+    raw = np.log(np.expm1(np.abs(clean) ** 0.3))  # inverse of softplus
+    wanted = np.abs(clean) * np.exp(1j * np.angle(noisy))
+    np.testing.assert_allclose(applied("magnitude_mapping", raw, noisy), wanted, atol=1e-3)
+
+
+def test_complex_mapping_gives_the_clean_spectrum():
+    clean, noisy = spectra(0), spectra(1)
+    raw = ops.convert_to_numpy(features.compress(pairs(clean), 0.3))
+    np.testing.assert_allclose(applied("complex_mapping", raw, noisy), clean, atol=1e-3)
+
+
+def test_real_mapping_leaves_the_imaginary_part_noisy():
+    clean, noisy = spectra(0), spectra(1)
+    raw = np.sign(clean.real) * np.abs(clean.real) ** 0.3
+    got = applied("real_mapping", raw, noisy)
+    np.testing.assert_allclose(got, clean.real + 1j * noisy.imag, atol=1e-3)
+
+
+def test_noise_is_subtracted_in_db():
+    noisy = spectra(1)
+    raw = np.full(noisy.shape, np.arctanh((20 - 6) / 82))
+    np.testing.assert_allclose(applied("noise_db", raw, noisy), noisy / 10, atol=1e-4)
+
+
+def realising(target: str, clean: np.ndarray, mask: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    """Raw output that a network has to give for the mask of its oracle."""
+    with np.errstate(divide="ignore"):
+        match target:
+            case "complex":
+                return 20 * np.arctanh(pairs(mask) / 20) - [1, 0]
+            case "sigmoids":
+                estimate = mask * noisy
+                return pairs(
+                    logit(estimate.real / noisy.real) + 1j * logit(estimate.imag / noisy.imag)
+                )
+            case "magnitude":
+                return logit(mask.real / 20)
+            case "ratio" | "binary" | "phase_sensitive":
+                return logit(mask.real)
+            case "magnitude_mapping":
+                return np.log(np.expm1(np.abs(clean) ** 0.3))
+            case "complex_mapping":
+                return ops.convert_to_numpy(features.compress(pairs(clean), 0.3))
+            case "real_mapping":
+                return ops.convert_to_numpy(features.compress(pairs(clean.real + 0j), 0.3))[..., 0]
+            case "noise_db":
+                return np.arctanh((-20 * np.log10(mask.real) - 6) / 82)
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+def test_a_perfect_network_reaches_the_oracle(target):
+    """The two homes of a target, in Keras and in NumPy, mean the same."""
+    clean, noisy = spectra(0), spectra(1)
+    c = cfg("model.mask_bound=20")
+    mask = oracles.MASKS[target](clean, noisy, oracles.Settings.from_config(c))
+    raw = realising(target, clean, mask, noisy)
+    got = applied(target, raw, noisy, "model.mask_bound=20")
+    np.testing.assert_allclose(got, mask * noisy, atol=2e-3)
+
+
+@pytest.mark.parametrize("target", types.MASK_TARGETS)
+def test_ideal_gain_is_that_of_the_oracle(target):
+    clean, noise = spectra(0), spectra(1)
+    noise[0, 0] = 0
+    for threshold in (-7, 0, 4):
+        c = cfg(f"model.binary_threshold_db={threshold}")
+        want = oracles.MASKS[target](clean, clean + noise, oracles.Settings.from_config(c))
+        got = targets.TARGETS[target].ideal(pairs(clean), pairs(noise), c)
+        np.testing.assert_allclose(got, want, atol=1e-5)
+        assert not np.any(targets.TARGETS[target].ideal(pairs(0 * clean), pairs(0 * noise), c))
+
+
+def test_targets_with_an_ideal_gain_are_those_of_the_config():
+    assert {n for n, t in targets.TARGETS.items() if t.ideal} == set(types.MASK_TARGETS)
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+def test_gradients_are_finite_on_silence_and_on_wild_output(target):
+    import tensorflow as tf
+
+    kind, c = targets.TARGETS[target], cfg()
+    raw = np.random.default_rng(0).standard_normal((1, 4, 9, kind.channels)).astype(np.float32)
+    for scale in (0, 1, 30):
+        for noisy in (pairs(spectra(1)), np.zeros((1, 4, 9, 2), np.float32)):
+            x = tf.constant(scale * raw)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                out = tf.reduce_sum(targets.apply_complex(kind.mask(x, noisy, c), noisy) ** 2)
+            assert np.isfinite(out)
+            assert np.isfinite(tape.gradient(out, x)).all()
