@@ -32,6 +32,7 @@ from specmask.config import ini, schema  # noqa: E402
 from specmask.data.corpus import scan_cache  # noqa: E402
 from specmask.data.mixtures import build, crops, manifest, preflight, render  # noqa: E402
 from specmask.data.mixtures.plan import Plan, make_plans  # noqa: E402
+from specmask.data.names import mixture_files  # noqa: E402
 
 KIB = 1024
 SIZE = build.HEADER_BYTES + 2 * 48000
@@ -73,7 +74,7 @@ def row(index: int, plan: Plan) -> dict:
     """Return a row as long as a real one, for a file that nobody makes."""
     speech = plan.speech[index * 7919 % len(plan.speech)]
     noise = plan.noise[index * 7919 % len(plan.noise)]
-    names = render.file_names(index, float(index % 16), plan.config.data.files_per_folder)
+    names = mixture_files(index, float(index % 16), plan.config.data.files_per_folder)
     return dict.fromkeys(render.COLUMNS, "-12.345") | {
         "index": index,
         **{column: names[kind] for kind, column in render.FILES.items()},

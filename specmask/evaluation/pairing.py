@@ -9,7 +9,6 @@ Conventions:
 import csv
 import json
 import math
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +16,12 @@ from pathlib import Path, PurePosixPath
 
 from specmask.audio import io as audio_io
 from specmask.config.types import SPLITS
-from specmask.data.corpus.layouts import counterpart
+from specmask.data.names import read_noisy
 from specmask.errors import UserError
 from specmask.evaluation import baselines, oracles
 
 NOISY = "noisy"
 BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)
-
-# noisy12_SNRdb_-3.00_clnsp12, as data_prep and MS-SNSD name their files
-_OUR_NAME = re.compile(r"^noisy.*_SNRdb_(?P<snr>-?(?:[\d.]+|inf))_clnsp.+$")
-# sp01_car_sn5, as NOIZEUS does
-_NOIZEUS_NAME = re.compile(r"^sp\d+_(?P<noise>.+)_sn(?P<snr>-?\d+)$")
 
 
 @dataclass(frozen=True)
@@ -86,10 +80,9 @@ class Task:
 def pair(clean_dir: Path, enhanced_dir: Path) -> list[Pair]:
     """Find the clean file of every enhanced one, and see that no clean file is left over.
 
-    Files belong together that have the same name, the same name without folders, or that a
-    naming of noisy files connects, see
-    :func:`specmask.data.corpus.layouts.counterpart`. One clean file may
-    have many enhanced ones.
+    Files belong together that have the same name, the same name without folders, or the name that
+    the noisy one contains: see :mod:`specmask.data.names`. One clean file may have many enhanced
+    ones.
 
     Returns:
         pairs, sorted by name.
@@ -279,10 +272,8 @@ def manifest_beside(folder: Path) -> Path | None:
 
 def condition_of(noisy_stem: str) -> Condition:
     """Return what the name of a noisy file tells, without its folders and suffix."""
-    match = _OUR_NAME.match(noisy_stem) or _NOIZEUS_NAME.match(noisy_stem)
-    if not match:
-        return Condition()
-    return Condition(_number(match["snr"]), match.groupdict().get("noise", ""))
+    name = read_noisy(noisy_stem)
+    return Condition(name.snr_db, name.noise_type) if name else Condition()
 
 
 def stem(name: str) -> str:
@@ -322,7 +313,8 @@ def _counterpart(
     if name in clean:
         return name
     bare = stem(name)
-    for candidate in (bare, counterpart(bare)):
+    noisy = read_noisy(bare)
+    for candidate in (bare, noisy.clean) if noisy else (bare,):
         names = by_stem.get(candidate, [])
         if len(names) > 1:
             raise UserError(

@@ -3,8 +3,6 @@
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from testset import run_evaluation, touch
 
 from specmask.errors import UserError
@@ -72,16 +70,6 @@ def test_pair_of_a_missing_folder(tmp_path):
     file = touch(tmp_path, "a.wav") / "a.wav"
     with pytest.raises(UserError, match=r"a\.wav: a file, expected a folder"):
         pairing.pair(file, file)
-
-
-@given(
-    index=st.integers(1, 99999),
-    snr=st.floats(-100, 100, allow_nan=False),
-)
-@settings(deadline=None)
-def test_names_of_data_prep_tell_their_snr(index, snr):
-    name = f"noisy{index}_SNRdb_{snr:.2f}_clnsp{index}"
-    assert pairing.condition_of(name) == Condition(float(f"{snr:.2f}"))
 
 
 def test_conditions_from_names():

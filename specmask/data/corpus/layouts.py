@@ -50,12 +50,6 @@ _SPEAKERS = {
 _SISEC = re.compile(r"^((?:dev|test)\d*_[A-Z][a-z]+\d+_[A-Z][a-z]_[A-Z])_(mix|noi|src|sim)")
 _ESC = re.compile(r"^\d-(\d+)-[A-Z](?:-\d+)?$")  # fold-recording-take-class
 _FREESOUND = re.compile(r"^(.*?)_?Freesound_(?:validated_)?([A-Z]*\d+)_\d+$")
-NOIZEUS = re.compile(r"^(sp\d\d)_(\w+)_sn(-?\d+)$")  # sentence, noise, SNR
-_HOLDS_CLEAN_NAME = (
-    (re.compile(r"_(clnsp\d+)$"), "{}"),
-    (NOIZEUS, "{}"),
-    (re.compile(r"_fileid_(\d+)$"), "clean_fileid_{}"),
-)
 _NO_SPEAKER = re.compile(
     r"(?:session|sess|ses|chapter|chap|disc|disk|cd|day|take|part|rec|recordings?|visit|run|book|"
     r"mic|microphone|channel|tape|side|batch|wavs?\d*|flac|ogg|mp3|audio|clean|speech|data|"
@@ -185,22 +179,6 @@ def _outer(parts: tuple[str, ...]) -> tuple[str, ...]:
     while len(kept) > 1 and _NO_SPEAKER.fullmatch(kept[0]):
         kept = kept[1:]
     return kept
-
-
-# ---------------------------------------------------------------- noisy speech
-
-
-def counterpart(stem: str) -> str:
-    """Return the name of the clean file that the name of a noisy one tells; else the same name.
-
-    So of MS-SNSD and ``data_prep.py`` (noisy12_SNRdb_5.00_clnsp12: clnsp12), of NOIZEUS
-    (sp01_car_sn5: sp01) and of DNS-Challenge (..._fileid_12: clean_fileid_12).
-    """
-    for pattern, form in _HOLDS_CLEAN_NAME:
-        match = pattern.search(stem)
-        if match:
-            return form.format(match[1])
-    return stem
 
 
 # ---------------------------------------------------------------- noise

@@ -15,15 +15,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from specmask.audio import io as audio_io
 from specmask.audio.io import Rejected
 from specmask.audio.levels import FULL_SCALE
 from specmask.config.schema import Config
 from specmask.data.corpus import layouts, recordings
-from specmask.data.corpus.layouts import NOIZEUS, Layout
+from specmask.data.corpus.layouts import Layout
 from specmask.data.corpus.recordings import Source
+from specmask.data.names import NoisyName, read_noisy
 from specmask.errors import UserError
 
 TOLERANCE_SECONDS = 0.05  # by which the lengths of a pair may differ; the longer one is cut
@@ -66,12 +67,14 @@ def find(root: Path, split: str) -> tuple[str, dict[str, str]]:
         by_name = {_plain(f, clean): f for f in files} | {PurePosixPath(f).stem: f for f in files}
         for path in audio_io.files(root / noisy):
             name = f"{noisy}/{path.as_posix()}"
-            match = by_name.get(_plain(name, noisy)) or by_name.get(layouts.counterpart(path.stem))
+            facts = read_noisy(path.stem)
+            same = by_name.get(_plain(name, noisy)) or by_name.get(path.stem)
+            match = same or (by_name.get(facts.clean) if facts else None)
             if match:
                 found[name] = match
     if not found and "clean" in inside:
         found = _noizeus(root)
-    if found and all(NOIZEUS.match(PurePosixPath(n).stem) for n in found):
+    if found and all(_noizeus_name(PurePosixPath(n)) for n in found):
         return "NOIZEUS", found
     return (
         "VoiceBank+DEMAND"
@@ -82,8 +85,13 @@ def find(root: Path, split: str) -> tuple[str, dict[str, str]]:
 
 def _noizeus(root: Path) -> dict[str, str]:
     clean = {p.stem: f"clean/{p.as_posix()}" for p in audio_io.files(root / "clean")}
-    noisy = {p.as_posix(): NOIZEUS.match(p.stem) for p in audio_io.files(root)}
-    return {name: clean[m[1]] for name, m in noisy.items() if m and m[1] in clean}
+    noisy = {p.as_posix(): _noizeus_name(p) for p in audio_io.files(root)}
+    return {name: clean[n.clean] for name, n in noisy.items() if n and n.clean in clean}
+
+
+def _noizeus_name(path: PurePath) -> NoisyName | None:
+    name = read_noisy(path.stem)
+    return name if name and name.scheme == "NOIZEUS" else None
 
 
 def _plain(path: str, folder: str) -> str:
@@ -188,8 +196,8 @@ def _namer(root: Path, found: dict[str, str], config: Config):
     def name_of(path: PurePosixPath) -> layouts.Name | None:
         name = str(path)
         if name in found:
-            match = NOIZEUS.match(path.stem)
-            return f"noisy:{name}", match[2] if match else types.get(path.stem, "")
+            noizeus = _noizeus_name(path)
+            return f"noisy:{name}", noizeus.noise_type if noizeus else types.get(path.stem, "")
         if path in speech:
             return layout.name_of(inner[path])
         return None

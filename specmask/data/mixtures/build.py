@@ -6,7 +6,6 @@ tells of it and it has the right size. So a run may be stopped at any moment.
 
 import functools
 import os
-import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -33,11 +32,11 @@ from specmask.data.mixtures.manifest import (
     write_settings,
 )
 from specmask.data.mixtures.plan import Plan
+from specmask.data.names import mixture_index
 from specmask.errors import UserError
 
 HEADER_BYTES = 44  # of a WAV file
 BLOCK_BYTES = 4096  # a file takes whole blocks of a disk
-_OURS = re.compile(r"^(?:clnsp(\d+)|noisy(\d+)_SNRdb_-?[\d.inf]+(?:_clnsp\d+)?)\.wav$")
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
     path, settings = path_of(plan.config, plan.split), plan.settings()
     if overwrite:
         sizes = {
-            kind: sum(
-                disk_bytes(e.stat().st_size) for _, e in _entries(folder) if _OURS.match(e.name)
-            )
+            kind: sum(disk_bytes(e.stat().st_size) for _, e in _entries(folder) if is_ours(e.name))
             for kind, folder in zip(KINDS, folders, strict=True)
         }
         return Survey(plan, settings, there, overwrite=True, replaced_bytes=sizes)
@@ -155,7 +152,7 @@ def survey(plan: Plan, overwrite: bool = False) -> Survey:
 
 def is_ours(name: str) -> bool:
     """Tell whether a file bears a name that data sets give."""
-    return _OURS.match(name) is not None
+    return mixture_index(name) is not None
 
 
 def disk_bytes(size: int) -> int:
@@ -227,7 +224,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
 def _clear(folder: Path, overwrite: bool) -> None:
     """Remove what killed runs have left half written; with ``overwrite`` also what they made."""
     for _, entry in _entries(folder):
-        if entry.name.startswith(files.TEMPORARY) or (overwrite and _OURS.match(entry.name)):
+        if entry.name.startswith(files.TEMPORARY) or (overwrite and is_ours(entry.name)):
             Path(entry.path).unlink(missing_ok=True)
     if overwrite:
         for path in folder.iterdir():
@@ -242,9 +239,9 @@ def _marks(folder: Path, total: int) -> np.ndarray:
     """
     marks = np.zeros(total, np.uint64)
     for name, entry in _entries(folder):
-        match = _OURS.match(entry.name)
-        if match and 0 < (number := int(match[1] or match[2])) <= total:
-            marks[number - 1] = _mark(name, entry.stat().st_size)
+        index = mixture_index(entry.name)
+        if index is not None and 0 <= index < total:
+            marks[index] = _mark(name, entry.stat().st_size)
     return marks
 
 

@@ -3,7 +3,7 @@
 File i of a split depends on (seed, split, i) and the sorted list of sources alone, never on the
 number of workers, the order of work, or an interruption; a larger total extends a smaller one.
 
-Names (after MS-SNSD), n counting from 1:
+Names (after MS-SNSD, see :mod:`specmask.data.names`), counting from 1:
     CleanSpeech_training/clnsp12.wav
     Noise_training/noisy12_SNRdb_-3.00.wav
     NoisySpeech_training/noisy12_SNRdb_-3.00_clnsp12.wav
@@ -26,6 +26,7 @@ from specmask.data.corpus import splits
 from specmask.data.mixtures import augmentation, crops, imported, mixing
 from specmask.data.mixtures.crops import Piece
 from specmask.data.mixtures.plan import Plan
+from specmask.data.names import mixture_files
 from specmask.data.seeding import generator
 
 COLUMNS = (
@@ -63,7 +64,7 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
         speech = []
     if mixture.scale != 1:
         drawn["scale"] = mixture.scale
-    names = file_names(index, snr, data.files_per_folder)
+    names = mixture_files(index, snr, data.files_per_folder)
     _write(mixture, names, plan)
     return _facts(mixture, names, data.sample_rate) | {
         "index": index,
@@ -85,7 +86,7 @@ def _import(index: int, plan: Plan) -> dict[str, Any]:
     paths = pair.clean.path, pair.noisy.path
     mixture = imported.read(plan.speech_root, *paths, pair.length, rate, config.audio.resampler)
     measured = levels.snr_db(mixture.clean, mixture.noise)
-    names = file_names(index, measured, config.data.files_per_folder)
+    names = mixture_files(index, measured, config.data.files_per_folder)
     _write(mixture, names, plan)
     return _facts(mixture, names, rate) | {
         "index": index,
@@ -161,21 +162,6 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     noises += [crops.read(part[None], noise_root, samples, config) for part in parts.values()]
     gains = float(row["clean_gain"]), float(row["noise_gain"])
     return augmentation.mixture(speech, noises, drawn, config, gains=gains)
-
-
-def file_names(index: int, snr: float, files_per_folder: int = 0) -> dict[str, str]:
-    """Return the names of the three files of an item, by kind; they count from 1.
-
-    With ``files_per_folder`` a numbered subfolder stands before them, counted from 0.
-    """
-    n = index + 1
-    folder = f"{index // files_per_folder:05d}/" if files_per_folder else ""
-    stem = f"noisy{n}_SNRdb_{snr:.2f}"
-    return {
-        "CleanSpeech": f"{folder}clnsp{n}.wav",
-        "Noise": f"{folder}{stem}.wav",
-        "NoisySpeech": f"{folder}{stem}_clnsp{n}.wav",
-    }
 
 
 def _noises(

@@ -13,7 +13,7 @@ from conftest import data_config, hiss, make_corpus, save, speechlike
 
 from specmask.audio import io as audio_io
 from specmask.audio import levels
-from specmask.data.corpus import doctor, layouts, pairs
+from specmask.data.corpus import doctor, pairs
 from specmask.data.mixtures import imported, render
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
@@ -78,19 +78,6 @@ def test_noizeus_by_its_names(where, tmp_path):
     kind, found = pairs.find(noizeus(tmp_path, where), "train")
     assert kind == "NOIZEUS" and len(found) == 16
     assert found[f"{where.format(snr=15)}/sp03_car_sn15.wav"] == "clean/sp03.wav"
-
-
-@pytest.mark.parametrize(
-    ("noisy", "clean"),
-    [
-        ("noisy12_SNRdb_-3.00_clnsp12", "clnsp12"),
-        ("book_1_door_snr27_fileid_10465", "clean_fileid_10465"),
-        ("sp01_car_sn5", "sp01"),
-        ("p232_001", "p232_001"),
-    ],
-)
-def test_the_name_of_the_clean_file(noisy, clean):
-    assert layouts.counterpart(noisy) == clean
 
 
 # ---------------------------------------------------------------- is it a sum?
