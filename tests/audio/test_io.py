@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import RATE, error_db, hiss, save, speechlike, tone
+from helpers import RATE, error_db, hiss, speechlike, tone, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -92,7 +92,9 @@ def broadband(tmp_path_factory):
     folder = tmp_path_factory.mktemp("broadband")
     rng = np.random.default_rng(3)
     for rate in (*RATES, RATE):
-        save(folder / f"{rate}.wav", 0.3 * rng.standard_normal((rate, 2)), rate, subtype="FLOAT")
+        write_audio(
+            folder / f"{rate}.wav", 0.3 * rng.standard_normal((rate, 2)), rate, subtype="FLOAT"
+        )
     return folder
 
 
@@ -161,7 +163,7 @@ FORMATS = [  # name, rate, options of soundfile, largest error in dB
 def test_formats(tmp_path, name, rate, options, limit, channels):
     rng = np.random.default_rng(1)
     x = np.stack([speechlike(rng, 0.5, rate) for _ in range(channels)], 1)
-    path = save(tmp_path / name, x, rate, **options)
+    path = write_audio(tmp_path / name, x, rate, **options)
     samples, found = audio_io.read(path)
     assert found == rate
     assert samples.shape == x.shape and samples.dtype == np.float32
@@ -173,7 +175,7 @@ def test_formats(tmp_path, name, rate, options, limit, channels):
 
 
 def test_reading_stops_at_the_end(tmp_path):
-    path = save(tmp_path / "a.wav", tone(100, 0.1), subtype="FLOAT")
+    path = write_audio(tmp_path / "a.wav", tone(100, 0.1), subtype="FLOAT")
     assert len(audio_io.read(path, 1000, 10_000)[0]) == 600
 
 
@@ -217,7 +219,7 @@ def test_damaged_files_give_a_reason_and_no_other_exception(tmp_path):
     x = speechlike(rng, 0.3)
     outcomes = set()
     for suffix in ("wav", "flac", "ogg", "mp3", "aiff"):
-        whole = save(tmp_path / f"whole.{suffix}", x).read_bytes()
+        whole = write_audio(tmp_path / f"whole.{suffix}", x).read_bytes()
         path = tmp_path / f"damaged.{suffix}"
         for cut in range(1, len(whole), len(whole) // 20):
             flipped = bytearray(whole)
@@ -237,7 +239,7 @@ def test_damaged_files_give_a_reason_and_no_other_exception(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
 def test_names_that_are_not_unicode(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
-    shutil.copy(save(tmp_path / "a.wav", tone(100, 0.3)), path)
+    shutil.copy(write_audio(tmp_path / "a.wav", tone(100, 0.3)), path)
     try:
         samples, _ = audio_io.read(path)
     except AudioError as error:
@@ -261,7 +263,7 @@ def test_audio_files_are_found_in_the_same_order_everywhere(tmp_path):
 
 
 def test_loops_of_links(tmp_path):
-    save(tmp_path / "a/x.wav", tone(100, 0.1))
+    write_audio(tmp_path / "a/x.wav", tone(100, 0.1))
     try:
         (tmp_path / "a/loop").symlink_to(tmp_path, target_is_directory=True)
         (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
@@ -279,7 +281,7 @@ def test_loops_of_links(tmp_path):
 
 @pytest.mark.parametrize("rate", [RATE, 44100])
 def test_a_piece_takes_one_opening_of_its_file(tmp_path, monkeypatch, rate):
-    path = save(tmp_path / "x.ogg", tone(440, 2, rate), rate)
+    path = write_audio(tmp_path / "x.ogg", tone(440, 2, rate), rate)
     opened = []
     original = sf.SoundFile
     monkeypatch.setattr(sf, "SoundFile", lambda name: opened.append(name) or original(name))
@@ -388,6 +390,6 @@ def test_reasons_that_a_person_can_use(tmp_path):
         audio_io.read(tmp_path / "memo.M4A")
     with pytest.raises(AudioError, match=r"no sound found in it$"):
         audio_io.read(tmp_path / "text.mp3")
-    save(tmp_path / "in.wav", np.full(100, 0.5), RATE)
+    write_audio(tmp_path / "in.wav", np.full(100, 0.5), RATE)
     renamed = (tmp_path / "in.wav").rename(tmp_path / "renamed.m4a")  # its content decides
     assert audio_io.read(renamed)[1] == RATE

@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
 import scipy.stats
+from helpers import PROJECT_INI, ScriptResult, assert_error_line, call_script, make_project
 
 from specmask.cli import console
 from specmask.cli.compare import recipes as recipes_module
@@ -23,7 +23,7 @@ from specmask.errors import UserError
 from specmask.files import digest
 from specmask.training import checkpoint
 
-SMALL = project.INI.replace("[model]", "[model]\nnetwork = band_lstm")
+SMALL = PROJECT_INI.replace("[model]", "[model]\nnetwork = band_lstm")
 INIS = {
     "a": SMALL,
     "b": SMALL.replace("n_fft = 256", "n_fft = 300").replace("files = 12", "files = 9"),
@@ -44,7 +44,7 @@ class Scripts:
     def execute(self, command: list[str], capture: bool = False) -> subprocess.CompletedProcess:
         assert command[:5] == [sys.executable, "-m", "specmask", "train", "--config"]
         self.commands.append(Path(command[5]).stem)
-        done = project.call("train.py", *command[4:], cwd=Path(command[5]).parent)
+        done = call_script("train.py", *command[4:], cwd=Path(command[5]).parent)
         self.said += done.stdout
         if done.returncode == console.EXIT_TERMINATED:
             raise console.Terminated
@@ -55,7 +55,7 @@ class Scripts:
 def home(tmp_path_factory) -> Path:
     """Recordings and recipes."""
     folder = tmp_path_factory.mktemp("recipes")
-    project.make(folder)
+    make_project(folder)
     for name, text in INIS.items():
         (folder / f"{name}.ini").write_text(text, encoding="utf-8")
     return folder
@@ -66,8 +66,8 @@ def scripts(monkeypatch) -> Scripts:
     return Scripts(monkeypatch)
 
 
-def compare(home: Path, *arguments: object) -> project.Result:
-    return project.call("compare.py", *arguments, cwd=home)
+def compare(home: Path, *arguments: object) -> ScriptResult:
+    return call_script("compare.py", *arguments, cwd=home)
 
 
 ARGUMENTS = "a.ini", "b.ini", "--seeds", 2, "--budget", "5 steps", "--out"
@@ -215,14 +215,14 @@ def test_a_stopped_training_is_gone_on_with(made, stopped, resumed):
 )
 def test_changed_settings_are_refused(made, home, scripts, changed, words):
     before = state(made)
-    project.refused(compare(home, *ARGUMENTS, "made", *changed), *words)
+    assert_error_line(compare(home, *ARGUMENTS, "made", *changed), *words)
     assert scripts.commands == [] and state(made) == before
 
 
 def test_a_failed_training_is_left_out_and_another_rate_has_the_same_recordings(home, scripts):
     arguments = "faster.ini", "broken.ini", "--config", "a.ini", "--seeds", 1, "--budget", "1 step"
     result = compare(home, *arguments, "--out", "rates")
-    project.refused(result, "1 of 2 trainings failed (broken_seed0)")
+    assert_error_line(result, "1 of 2 trainings failed (broken_seed0)")
     assert scripts.commands == ["faster_seed0", "broken_seed0"]
     summary = json.loads((home / "rates/summary.json").read_text())
     assert list(summary["systems"]) == ["noisy", "faster"]
@@ -295,7 +295,7 @@ def test_a_budget_in_time_becomes_steps(home, scripts, monkeypatch):
 )
 def test_wrong_input_is_one_line(home, scripts, arguments, words):
     before = sorted(home.rglob("*"))
-    project.refused(compare(home, "--out", "none", *arguments), *words)
+    assert_error_line(compare(home, "--out", "none", *arguments), *words)
     assert scripts.commands == [] and sorted(home.rglob("*")) == before
 
 

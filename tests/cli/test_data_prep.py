@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import (
+from helpers import (
     ROOT,
     assert_user_error,
     data_config,
@@ -18,11 +18,11 @@ from conftest import (
     hiss,
     make_corpus,
     run_script,
-    save,
     settings_args,
     snapshot,
     speechlike,
     start_script,
+    write_audio,
 )
 
 from specmask.data import stft_cache
@@ -93,14 +93,14 @@ def test_hard_sources_are_set_aside_and_listed(tmp_path):
     speech, anna = root / "clean_train", root / "clean_train/anna"
     (anna / "empty.wav").write_bytes(b"")
     (anna / "text.wav").write_text("this is no audio, and it is long enough to be looked at\n" * 9)
-    save(anna / "silent.wav", np.zeros(16000))
-    save(anna / "nan.wav", np.full(16000, np.nan), subtype="FLOAT")
-    save(anna / "short.wav", speechlike(rng, 0.1))
+    write_audio(anna / "silent.wav", np.zeros(16000))
+    write_audio(anna / "nan.wav", np.full(16000, np.nan), subtype="FLOAT")
+    write_audio(anna / "short.wav", speechlike(rng, 0.1))
     shutil.copy(speech / "bert/0.wav", anna / "copy of bert.wav")
-    save(anna / "renamed.wav", speechlike(rng, 1, 44100), 44100, format="MP3")
+    write_audio(anna / "renamed.wav", speechlike(rng, 1, 44100), 44100, format="MP3")
     both = np.stack([speechlike(rng, 1, 44100), speechlike(rng, 1, 44100)], 1)
-    save(speech / "dick/stereo.ogg", both, 44100)
-    save(root / "noise_test/wind/silent.wav", np.zeros(16000))
+    write_audio(speech / "dick/stereo.ogg", both, 44100)
+    write_audio(root / "noise_test/wind/silent.wav", np.zeros(16000))
 
     done = run_script("data_prep.py", *arguments(root, tmp_path / "out"), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -132,7 +132,7 @@ def test_hard_sources_are_set_aside_and_listed(tmp_path):
 def test_warnings(tmp_path):
     root = make_corpus(tmp_path / "corpus")
     shutil.rmtree(root / "noise_train")
-    save(root / "noise_train/rain.wav", hiss(np.random.default_rng(0), 12))
+    write_audio(root / "noise_train/rain.wav", hiss(np.random.default_rng(0), 12))
     for path in (root / "clean_train").rglob("*.wav"):
         path.rename(root / "clean_train" / f"{path.parent.name}{path.name}")
     done = run_script("data_prep.py", *arguments(root, tmp_path / "out"), cwd=tmp_path)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from testset import ROOT, damage, noisy_speech, write
+from helpers import ROOT, damage, noisy_bursts, write_audio
 
 import evaluate as script
 from specmask.evaluation import oracles
@@ -129,7 +129,7 @@ def test_check_makes_the_figures_again(data, capsys, monkeypatch):
     capsys.readouterr()
     assert script.main(arguments) == 0
     assert "9 rows scored again, all figures are the same" in capsys.readouterr().out
-    write(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", noisy_speech(2, 0.02))
+    write_audio(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", noisy_bursts(2, 0.02))
     (data / "enhanced" / "enhanced.json").write_text('{"model": "abd"}')
     assert script.main(arguments) == 1
     err = capsys.readouterr().err

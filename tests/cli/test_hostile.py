@@ -6,17 +6,16 @@ import struct
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
 import soundfile as sf
-from conftest import save
+from helpers import PROJECT_RATE, call_script, make_project, voice, write_audio
 
 from specmask.audio import io as audio_io
 
 POSIX = os.name == "posix"
 EACH = 15  # of 20 kinds
-RATE = project.RATE
-VOICE = project.voice(np.random.default_rng(1), 1.0)
+RATE = PROJECT_RATE
+VOICE = voice(np.random.default_rng(1), 1.0)
 REASONS = {  # by the name's beginning; None: strange, but to be used
     "header": "not readable as audio",
     "random": "not readable as audio",
@@ -59,11 +58,11 @@ def content(kind: str, k: int, rng: np.random.Generator, path: Path) -> Path:
         )
     elif kind in ("cutwav", "cutflac", "cutogg"):
         path = path.with_suffix(f".{kind.removeprefix('cut')}")
-        save(path, x, RATE)
+        write_audio(path, x, RATE)
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * (0.5 + 0.03 * k))])
     elif kind == "claims":
-        save(path, x, RATE)
+        write_audio(path, x, RATE)
         whole = bytearray(path.read_bytes())
         at = whole.index(b"data") + 4
         whole[at : at + 4] = struct.pack("<I", 0x7FFFEFFF - k)
@@ -72,7 +71,7 @@ def content(kind: str, k: int, rng: np.random.Generator, path: Path) -> Path:
         path.symlink_to(path.name) if k % 2 else path.symlink_to(f"gone{k}.wav")
     elif kind == "names":
         path = path.with_name(f"names{NAMES[k]}.wav")
-        save(path, np.zeros(RATE), RATE)
+        write_audio(path, np.zeros(RATE), RATE)
     else:
         signal, rate = {
             "single": (x[:1], RATE),
@@ -86,7 +85,7 @@ def content(kind: str, k: int, rng: np.random.Generator, path: Path) -> Path:
             "4k": (x[: RATE // 2], 4000),
             "square": (np.sign(np.sin(np.arange(RATE) / (3 + k))), RATE),
         }[kind]
-        save(path, signal, rate, subtype="FLOAT")
+        write_audio(path, signal, rate, subtype="FLOAT")
     return path
 
 
@@ -94,13 +93,13 @@ def content(kind: str, k: int, rng: np.random.Generator, path: Path) -> Path:
 def folder(tmp_path_factory) -> Path:
     """A project with ten good files of speech and of noise, and 150 hostile ones beside each."""
     root = tmp_path_factory.mktemp("hostile")
-    project.make(root)
+    make_project(root)
     rng = np.random.default_rng(99)
     for name in ("speech", "noise"):
         for old in (root / name).rglob("*.wav"):
             old.unlink()
         for k in range(10):
-            save(root / name / f"good{k % 5}/{k}.wav", project.voice(rng, 1.5), RATE)
+            write_audio(root / name / f"good{k % 5}/{k}.wav", voice(rng, 1.5), RATE)
     kinds = [kind for kind in REASONS if POSIX or kind not in ("loop", "names")]
     for n, kind in enumerate(kinds):
         for k in range(EACH):
@@ -109,7 +108,7 @@ def folder(tmp_path_factory) -> Path:
     if POSIX:  # on top of the 300
         (root / "speech/good0/circle").symlink_to(root / "speech", target_is_directory=True)
         os.mkfifo(root / "speech/good0/pipe.wav")  # reading it would wait for ever
-        odd = save(root / "speech/good1/odd.wav", np.zeros(9), RATE)
+        odd = write_audio(root / "speech/good1/odd.wav", np.zeros(9), RATE)
         odd.rename(odd.with_name(os.fsdecode(b"\xff.wav")))
     (root / "noise/good0/folder.wav").mkdir()
     return root
@@ -125,7 +124,7 @@ def rejected(folder: Path) -> dict[str, str]:
 def test_the_run_ends_and_names_them_all(folder, tmp_path):
     strange = [p for p in folder.rglob("*") if p.name.startswith(tuple(REASONS))]
     assert len(strange) == 300
-    done = project.call("data_prep.py", "--config", folder / "config.ini", cwd=tmp_path)
+    done = call_script("data_prep.py", "--config", folder / "config.ini", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = rejected(folder)
     for path in strange:
@@ -143,14 +142,14 @@ def test_the_run_ends_and_names_them_all(folder, tmp_path):
             x, rate = sf.read(path, dtype="int16")
             assert len(x) == RATE // 2 and rate == RATE and np.abs(x.astype(int)).max() < 32600
     ini = ("--config", folder / "config.ini")
-    again = project.call("data_prep.py", "--verify", *ini, cwd=tmp_path)
+    again = call_script("data_prep.py", "--verify", *ini, cwd=tmp_path)
     assert again.returncode == 0, again.stdout
 
 
 @pytest.mark.skipif(not POSIX, reason="names, links and pipes of POSIX systems")
 def test_the_doctor_ends_as_well(folder, tmp_path):
     options = ("--config", folder / "config.ini", "--set", f"data.data_path={tmp_path}")
-    done = project.call("data_prep.py", "--check", *options, cwd=tmp_path)
+    done = call_script("data_prep.py", "--check", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "check.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as f:
         rows = list(csv.DictReader(f))
@@ -162,10 +161,10 @@ def test_the_doctor_ends_as_well(folder, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
 def test_files_that_may_not_be_read(tmp_path):
-    ini = project.make(tmp_path)
+    ini = make_project(tmp_path)
     for path in (tmp_path / "speech/a").iterdir():
         path.chmod(0)
-    done = project.call("data_prep.py", "--config", ini, cwd=tmp_path)
+    done = call_script("data_prep.py", "--config", ini, cwd=tmp_path)
     assert done.returncode == 0
     assert all("ermission denied" in reason for reason in rejected(tmp_path).values())
     assert len(rejected(tmp_path)) == 2

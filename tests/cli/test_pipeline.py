@@ -8,9 +8,19 @@ import time
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
 import soundfile as sf
+from helpers import (
+    PROJECT_RATE,
+    assert_error_line,
+    call_script,
+    make_project,
+    run_script,
+    script_command,
+    script_environment,
+    voice,
+    write_audio,
+)
 
 from specmask.training import checkpoint
 from specmask.training.runs import newest_first, run_folders
@@ -20,10 +30,10 @@ from specmask.training.runs import newest_first, run_folders
 def data(tmp_path_factory) -> Path:
     """A project with its data set and caches made by the scripts; not to be changed."""
     folder = tmp_path_factory.mktemp("data set of a user")
-    ini = project.make(folder)
+    ini = make_project(folder)
     other = tmp_path_factory.mktemp("elsewhere")
     for script in ("data/data_prep.py", "stft.py"):
-        result = project.run(script, "--config", ini, cwd=other)
+        result = run_script(script, "--config", ini, cwd=other)
         assert result.returncode == 0, result.stderr
     return folder
 
@@ -47,7 +57,7 @@ def trained(data, tmp_path_factory) -> Path:
     """The project after an unbroken training; returns its INI file."""
     folder = tmp_path_factory.mktemp("trained") / "p"
     shutil.copytree(data, folder)
-    result = project.run("train.py", "--config", folder / "config.ini", cwd=folder.parent)
+    result = run_script("train.py", "--config", folder / "config.ini", cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("\nepoch ") == 4
     return folder / "config.ini"
@@ -71,7 +81,7 @@ def scalar_steps(ini: Path, part: str, tag: str) -> list[int]:
 
 
 def test_enhance_and_evaluate(trained, tmp_path):
-    result = project.run("enhance.py", "--config", trained, cwd=tmp_path)
+    result = run_script("enhance.py", "--config", trained, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     folder = trained.parent
     noisy = sorted((folder / "data" / "NoisySpeech_testing").glob("*.wav"))
@@ -79,9 +89,9 @@ def test_enhance_and_evaluate(trained, tmp_path):
     for path in noisy:
         a, b = sf.info(path), sf.info(folder / "enhanced" / path.name)
         assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
-    again = project.call("enhance.py", "--config", trained, cwd=tmp_path)
+    again = call_script("enhance.py", "--config", trained, cwd=tmp_path)
     assert "4 skipped" in again.stdout
-    result = project.call("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
+    result = call_script("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "r" / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -92,16 +102,16 @@ def test_enhance_and_evaluate(trained, tmp_path):
 def test_enhance_keeps_folders_rates_and_channels(trained, tmp_path):
     rng = np.random.default_rng(1)
     source, target = tmp_path / "in", tmp_path / "out put"
-    stereo = np.stack([project.voice(rng, 0.7, 44100)] * 2, axis=1)
-    project.write(source / "a b" / "stereo 44.1.flac", stereo, 44100)
-    project.write(source / "ünï.ogg", project.voice(rng, 0.7, 16000), 16000)
-    project.write(source / "tiny.wav", np.array([0.1], np.float32))
+    stereo = np.stack([voice(rng, 0.7, 44100)] * 2, axis=1)
+    write_audio(source / "a b" / "stereo 44.1.flac", stereo, 44100)
+    write_audio(source / "ünï.ogg", voice(rng, 0.7, 16000), 16000)
+    write_audio(source / "tiny.wav", np.array([0.1], np.float32), PROJECT_RATE)
     (source / "empty.wav").write_bytes(b"")
     (source / "text.wav").write_text("no audio")
-    project.write(source / "nan.wav", np.full(99, np.nan, np.float32))
+    write_audio(source / "nan.wav", np.full(99, np.nan, np.float32), PROJECT_RATE)
     sf.write(source / "nan.wav", np.full(99, np.nan), 8000, subtype="FLOAT")
     before = {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
-    result = project.call("enhance.py", "--config", trained, source, target, cwd=tmp_path)
+    result = call_script("enhance.py", "--config", trained, source, target, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     for name in ("a b/stereo 44.1.flac", "ünï.ogg", "tiny.wav"):
         a, b = sf.info(source / name), sf.info(target / name)
@@ -131,8 +141,8 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
     history = copy.parent / "cp" / "run" / "history.csv"
     for rows, blow, code in ((1, signal.SIGINT, 130), (2, signal.SIGKILL, -9)):
         process = subprocess.Popen(
-            project.command("train.py", "--config", copy),
-            env=project.environment(),
+            script_command("train.py", "--config", copy),
+            env=script_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -143,7 +153,7 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
         if process.returncode == 0:
             pytest.skip("the run had ended before the blow")
         assert process.returncode == code
-    result = project.run("train.py", "--config", copy, cwd=copy.parent)
+    result = run_script("train.py", "--config", copy, cwd=copy.parent)
     assert result.returncode == 0, result.stderr
     assert "resumed from" in result.stdout
     wanted, got = final_arrays(trained), final_arrays(copy)
@@ -160,16 +170,16 @@ def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
 def test_finished_run_does_nothing_more_and_fresh_starts_beside_it(own, tmp_path):
     ini = own
     before = final_arrays(ini)
-    result = project.call("train.py", "--config", ini, cwd=tmp_path)
+    result = call_script("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0
     assert "\nepoch " not in result.stdout
     options = "--set", "train.epochs=2", "--profile"
-    result = project.call("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
+    result = call_script("train.py", "--config", ini, "--fresh", *options, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     runs = run_folders(ini.parent / "cp", "run")
     assert [r.name for r in runs] == ["run", "run-2"]
     assert list(ini.parent.glob("logs/run-2/plugins/profile/*/*"))
-    listed = project.call("train.py", "--config", ini, "--list", cwd=tmp_path).stdout
+    listed = call_script("train.py", "--config", ini, "--list", cwd=tmp_path).stdout
     assert "train.epochs=4" in listed and "run-2   2/2" in listed
     for name, array in final_arrays(ini).items():
         np.testing.assert_array_equal(before[name], array)
@@ -180,7 +190,7 @@ def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
     wanted = final_arrays(ini)
     newest = newest_first(ini.parent / "cp" / "run")[0]
     newest.write_bytes(newest.read_bytes()[:-200])
-    result = project.call("train.py", "--config", ini, cwd=tmp_path)
+    result = call_script("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "damaged" in result.stdout
     for name, array in final_arrays(ini).items():
@@ -204,18 +214,18 @@ def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
 def test_bad_input_is_one_line(trained, script, options, words):
     overrides = [word for option in options for word in ("--set", option)]
     before = {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
-    result = project.call(script, "--config", trained, *overrides, cwd=trained.parent)
-    project.refused(result, *words)
+    result = call_script(script, "--config", trained, *overrides, cwd=trained.parent)
+    assert_error_line(result, *words)
     assert before == {p: p.stat().st_mtime_ns for p in trained.parent.rglob("*") if p.is_file()}
 
 
 def test_enhanced_files_of_another_checkpoint_are_not_mixed(trained, tmp_path):
     out = tmp_path / "out"
-    project.call(
+    call_script(
         "enhance.py", "--config", trained, "--set", f"enhance.output_path={out}", cwd=tmp_path
     )
     (out / "enhanced.json").write_text('{"model": "other"}')
     arguments = "--config", trained, "--set", f"enhance.output_path={out}"
-    project.refused(project.call("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
-    result = project.call("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
+    assert_error_line(call_script("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
+    result = call_script("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
     assert "4 files enhanced" in result.stdout

@@ -15,19 +15,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
-from conftest import (
+from helpers import (
+    assert_error_line,
     assert_user_error,
+    call_script,
     data_config,
     data_overrides,
     hiss,
     make_corpus,
+    make_project,
     run_script,
-    save,
     settings_args,
     snapshot,
     start_script,
+    write_audio,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,7 +110,7 @@ def test_dask_on_this_machine_through_the_script(corpus, tmp_path, expected):
     pytest.importorskip("distributed", reason="needs the extra dask")
     changes = {"compute__engine": "dask", "compute__workers": 2}
     args = settings_args(data_overrides(corpus, tmp_path / "out", **changes, **TOTALS))
-    done = project.call("data_prep.py", *args, cwd=tmp_path)
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "with 2 workers" in done.stdout
     assert snapshot(tmp_path / "out") == expected
@@ -124,8 +126,8 @@ def test_ray_makes_the_same_bytes(corpus, tmp_path, expected):
 def test_an_engine_that_is_not_installed(engine, corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, {"dask": "distributed"}.get(engine, engine), None)
     args = settings_args(data_overrides(corpus, tmp_path, compute__engine=engine))
-    done = project.call("data_prep.py", *args, cwd=tmp_path)
-    project.refused(done, f"engine = {engine}", f'pip install ".[{engine}]"', "local")
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
+    assert_error_line(done, f"engine = {engine}", f'pip install ".[{engine}]"', "local")
 
 
 @pytest.mark.parametrize(
@@ -165,12 +167,12 @@ def test_results_come_in_order_whatever_the_chunks(count, chunk):
 
 def test_subfolders_from_end_to_end(tmp_path):
     """Data, cache, training, enhancement and scores of files in numbered subfolders."""
-    ini = project.make(tmp_path)
+    ini = make_project(tmp_path)
     plain = ("--config", ini, "--set", "data.data_path=plain")
     sharded = ("--config", ini, "--set", "data.data_path=sharded")
     sharded += ("--set", "data.files_per_folder=3", "--set", "train.epochs=1")
     for arguments in (plain, sharded):
-        assert project.call("data_prep.py", *arguments, cwd=tmp_path).returncode == 0
+        assert call_script("data_prep.py", *arguments, cwd=tmp_path).returncode == 0
     names = {p.name for p in (tmp_path / "sharded/NoisySpeech_training").iterdir()}
     assert names == {"00000", "00001", "00002", "00003"}
     flat = {
@@ -187,7 +189,7 @@ def test_subfolders_from_end_to_end(tmp_path):
     assert [r["clean_file"] for r in found[2:4]] == ["00000/clnsp3.wav", "00001/clnsp4.wav"]
 
     for script in ("stft.py", "train.py", "enhance.py", "evaluate.py"):
-        done = project.call(script, *sharded, cwd=tmp_path)
+        done = call_script(script, *sharded, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "enhanced").rglob("0000?/noisy*.wav"))) == 4
     scored = rows(tmp_path / "report/scores.csv")
@@ -195,12 +197,12 @@ def test_subfolders_from_end_to_end(tmp_path):
 
     (tmp_path / "sharded/Noise_training/00001" / Path(found[4]["noise_file"]).name).unlink()
     before = snapshot(tmp_path / "sharded")
-    again = project.call("data_prep.py", *sharded, cwd=tmp_path)
+    again = call_script("data_prep.py", *sharded, cwd=tmp_path)
     assert "training: 12 files, 0.00 h, 1 new" in again.stdout
     assert len(snapshot(tmp_path / "sharded")) == len(before) + 1
-    done = project.call("data_prep.py", *sharded[:4], cwd=tmp_path)
-    project.refused(done, "files_per_folder was 3, is 0", "--overwrite")
-    done = project.call("data_prep.py", *sharded[:4], "--overwrite", cwd=tmp_path)
+    done = call_script("data_prep.py", *sharded[:4], cwd=tmp_path)
+    assert_error_line(done, "files_per_folder was 3, is 0", "--overwrite")
+    done = call_script("data_prep.py", *sharded[:4], "--overwrite", cwd=tmp_path)
     assert done.returncode == 0
     now = snapshot(tmp_path / "sharded")
     assert {k: v for k, v in now.items() if k.endswith(".wav")} == {
@@ -421,11 +423,11 @@ def test_what_has_changed_is_read_again(old_corpus, tmp_path, change, monkeypatc
     if change == "time":
         x = hiss(np.random.default_rng(9), 1.1)
         size = path.stat().st_size
-        save(path, x)
+        write_audio(path, x)
         assert path.stat().st_size == size
         os.utime(path, (1e9, 1e9 + 1))
     elif change == "size":
-        save(path, hiss(np.random.default_rng(9), 1.2))
+        write_audio(path, hiss(np.random.default_rng(9), 1.2))
         os.utime(path, (1e9, 1e9))
     elif change == "version":
         monkeypatch.setattr(scan_cache, "VERSION", scan_cache.VERSION + 1)
@@ -434,7 +436,7 @@ def test_what_has_changed_is_read_again(old_corpus, tmp_path, change, monkeypatc
     elif change == "cut":
         store.write_bytes(content[:-20])
     else:
-        save(old_corpus / "clean_train/bert/5.wav", hiss(np.random.default_rng(9), 1))
+        write_audio(old_corpus / "clean_train/bert/5.wav", hiss(np.random.default_rng(9), 1))
     found, read = scan(config)
     assert read == {
         "version": [f"{s}/{k}.wav" for s in ("anna", "bert", "carl") for k in range(2)],
@@ -481,12 +483,12 @@ def disk(monkeypatch, free: int) -> None:
 
 def test_the_plan_is_told_before_the_first_file(corpus, tmp_path):
     args = settings_args(data_overrides(corpus, tmp_path / "out", **TOTALS))
-    done = project.call("data_prep.py", *args, cwd=tmp_path)
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
     lines = done.stdout.splitlines()
     first = next(x for x in lines if not x.startswith("warning") and "layout: " not in x)
     assert first.startswith("plan: 48 files, 0.01 h, 48 to be made: 0.00")
     assert re.search(r" GB of [\d.]+ GB free, about \d+ s with 1 worker$", first)
-    done = project.call("data_prep.py", *args, cwd=tmp_path)
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
     assert "plan: 48 files, 0.01 h, all are there" in done.stdout
 
 
@@ -515,11 +517,11 @@ def test_a_disk_that_is_too_small_is_refused(corpus, tmp_path, monkeypatch):
     needed = 48 * (3 * 4 * 4096) + 48 * 2 * 2048  # 16,044 bytes are four blocks
     args = settings_args(data_overrides(corpus, tmp_path / "out", **TOTALS))
     disk(monkeypatch, needed - 1)
-    done = project.call("data_prep.py", *args, cwd=tmp_path)
-    project.refused(done, str(tmp_path / "out"), "0.003 GB are needed", "free some space")
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
+    assert_error_line(done, str(tmp_path / "out"), "0.003 GB are needed", "free some space")
     assert not list(tmp_path.rglob("*.wav"))
     disk(monkeypatch, needed)
-    assert project.call("data_prep.py", *args, cwd=tmp_path).returncode == 0
+    assert call_script("data_prep.py", *args, cwd=tmp_path).returncode == 0
 
 
 def test_what_is_there_needs_no_space(corpus, tmp_path, monkeypatch):

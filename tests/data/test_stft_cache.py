@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import data_config, error_db
+from helpers import data_config, error_db
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal

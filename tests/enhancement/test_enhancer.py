@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import runs
+from helpers import make_run, white_noise
 
 import specmask
 from specmask.config import ini
@@ -11,11 +11,11 @@ from specmask.errors import UserError
 
 
 def test_load_takes_a_folder_or_a_file(tmp_path):
-    run = runs.make(tmp_path)
+    run = make_run(tmp_path)
     from_folder, from_file = enhancer.load(run), enhancer.load(str(run / "best.npz"))
     assert from_folder.digest == from_file.digest
     assert (from_folder.rate, from_folder.causal) == (8000, True)
-    x = runs.signal(1000)
+    x = white_noise(1000)
     np.testing.assert_array_equal(
         specmask.enhance(x, 8000, run), specmask.enhance(x, 8000, from_file)
     )
@@ -29,12 +29,12 @@ def test_what_is_missing_is_named(tmp_path, engine):
 
 def test_without_an_export_onnx_says_how_to_make_one(tmp_path):
     with pytest.raises(UserError, match=r"export\.py --checkpoint"):
-        enhancer.load(runs.make(tmp_path), engine="onnx")
+        enhancer.load(make_run(tmp_path), engine="onnx")
 
 
 def test_default_weights_are_used_until_a_run_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(enhancer, "PRETRAINED", tmp_path / "pretrained")
-    run = runs.make(tmp_path / "project")
+    run = make_run(tmp_path / "project")
     other = ini.load(run / "config.ini", [f"train.checkpoint_path={tmp_path / 'cp'}"])
     with pytest.raises(UserError, match="no trained run, and no default"):
         enhancer.find(other)
@@ -53,7 +53,7 @@ def test_default_weights_are_used_until_a_run_is_there(tmp_path, monkeypatch):
 
 
 def test_settings_come_from_the_configuration(tmp_path):
-    run = runs.make(tmp_path)
+    run = make_run(tmp_path)
     options = ["channels=mid", "highband=drop", "max_suppression_db=20", "mix=0.5"]
     options = [f"enhance.{o}" for o in [*options, "post_gain_db=3", f"checkpoint={run}"]]
     model, path = enhancer.from_config(ini.load(run / "config.ini", options))

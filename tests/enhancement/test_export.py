@@ -7,11 +7,18 @@ import sys
 
 import keras
 import numpy as np
-import project
 import pytest
-import runs
 import soundfile as sf
-from conftest import ROOT, error_db, save
+from helpers import (
+    ROOT,
+    assert_error_line,
+    call_script,
+    causal_networks,
+    error_db,
+    make_run,
+    white_noise,
+    write_audio,
+)
 
 from specmask import models
 from specmask.audio.stft import Stft, analyse, overlap_add
@@ -49,7 +56,7 @@ def noisy(frames: int, bins: int = 129) -> np.ndarray:
 # ---------------------------------------------------------------- the step of every network
 
 
-@pytest.fixture(scope="module", params=runs.CAUSAL)
+@pytest.fixture(scope="module", params=causal_networks())
 def steps(request, tmp_path_factory):
     """A network, and the folder of its steps."""
     pytest.importorskip("tf2onnx", reason="needs the extra export")
@@ -119,13 +126,13 @@ def test_matrices_are_the_transform(window, n_fft):
 
 @pytest.mark.parametrize("options", [[], ["model.bidirectional=yes"]])
 def test_whole_model_equals_the_enhancer(tmp_path, options):
-    run = runs.make(tmp_path, *options)
+    run = make_run(tmp_path, *options)
     sound = postprocess.Knobs(max_suppression_db=3, mix=0.7, post_gain_db=-6)
     model = enhancer.load(run, knobs=sound)
     weights = [np.asarray(v) for v in model.runtime.network.model.variables]
     found = export.whole_model(configuration.load(run / "config.ini"), weights, sound)
     for samples in (1, 80, 5003):
-        x = runs.signal(samples)
+        x = white_noise(samples)
         y = np.asarray(found(x[None]))[0]
         np.testing.assert_allclose(y, enhancer.enhance(x, 8000, model), atol=1e-5)
 
@@ -134,7 +141,7 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
 def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
-    run = runs.make(tmp_path, f"model.network={network}", *options)
+    run = make_run(tmp_path, f"model.network={network}", *options)
     model = enhancer.load(run)
     weights = [np.asarray(v) for v in model.runtime.network.model.variables]
     cfg = configuration.load(run / "config.ini")
@@ -143,7 +150,7 @@ def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
     export.write_onnx(made, tmp_path / "whole.onnx", description)
     session = runtimes.session(tmp_path / "whole.onnx")
     for samples in (1, 640, 5003):
-        x = runs.signal(samples)
+        x = white_noise(samples)
         (y,) = session.run(None, {session.get_inputs()[0].name: x[None]})
         np.testing.assert_allclose(y[0], enhancer.enhance(x, 8000, model), atol=TOLERANCE)
 
@@ -156,14 +163,14 @@ def exported(tmp_path_factory):
     """A run with all its exports, made by the script; its INI file and a noisy recording."""
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp("all of them")
-    run = runs.make(folder)
-    save(folder / "noisy" / "a.wav", runs.signal(9000), 8000)
-    save(folder / "noisy" / "b.wav", runs.signal(5000, 1), 8000)
+    run = make_run(folder)
+    write_audio(folder / "noisy" / "a.wav", white_noise(9000), 8000)
+    write_audio(folder / "noisy" / "b.wav", white_noise(5000, 1), 8000)
     ini = folder / "config.ini"
     options = ["--config", ini, "--noisy", folder / "noisy", "--set", "enhance.mix=0.8", "--int8"]
-    result = project.call("export.py", *options, cwd=folder)
+    result = call_script("export.py", *options, cwd=folder)
     assert result.returncode == 0, result.stderr
-    project.refused(project.call("export.py", *options, cwd=folder), "--overwrite")
+    assert_error_line(call_script("export.py", *options, cwd=folder), "--overwrite")
     return ini, run
 
 
@@ -179,7 +186,7 @@ def test_parity_report(exported):
 
 
 def test_recordings_to_compare_on(tmp_path):
-    save(tmp_path / "a.wav", runs.signal(900), 8000)
+    write_audio(tmp_path / "a.wav", white_noise(900), 8000)
     (tmp_path / "b.wav").write_bytes(b"no sound")
     assert export_check.pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
     (tmp_path / "a.wav").unlink()
@@ -225,7 +232,7 @@ def test_enhance_with_onnx_runtime(exported, tmp_path):
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == "0 []\n", done.stderr
     assert "2 files enhanced" in done.stdout
-    again = project.call(
+    again = call_script(
         "enhance.py", "--config", ini, ini.parent / "noisy", tmp_path / "tf", cwd=tmp_path
     )
     assert again.returncode == 0

@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import runs
 import soundfile as sf
-from conftest import error_db, save
-from runs import signal
+from helpers import error_db, make_run, white_noise, write_audio
 
 from specmask.audio import io as audio_io
 from specmask.cli.enhance import REJECTED, said
@@ -22,12 +20,12 @@ from specmask.errors import UserError
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
 
 
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory):
-    return enhancer.load(runs.make(tmp_path_factory.mktemp("causal")))
+    return enhancer.load(make_run(tmp_path_factory.mktemp("causal")))
 
 
 def same_but_for_rounding(source, target, step: float) -> None:
@@ -38,7 +36,7 @@ def same_but_for_rounding(source, target, step: float) -> None:
 
 
 def test_a_broken_link_does_not_stop_the_rest(identity, tmp_path):
-    save(tmp_path / "in" / "a.wav", signal(900), 8000)
+    write_audio(tmp_path / "in" / "a.wav", white_noise(900), 8000)
     (tmp_path / "in" / "b.wav").symlink_to(tmp_path / "nowhere.wav")
     done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1)
     assert done.done == 1 and [r.path for r in done.rejected] == ["b.wav"]
@@ -57,7 +55,7 @@ def test_files_keep_their_sample_format(identity, tmp_path, kind, subtype):
     if not sf.check_format(kind.upper(), subtype):
         pytest.skip("the format has no such samples")
     source = tmp_path / f"a.{kind}"
-    sf.write(source, signal(3000).reshape(-1, 2), 11025, subtype=subtype, format=kind.upper())
+    sf.write(source, white_noise(3000).reshape(-1, 2), 11025, subtype=subtype, format=kind.upper())
     target = tmp_path / "b" / source.name
     seconds, limited = enhance_file(source, target, identity, block_seconds=0.1)
     assert (seconds, limited) == (pytest.approx(1500 / 11025), 0)
@@ -92,7 +90,7 @@ def test_lossy_files_stay_aligned(identity, tmp_path, kind, subtype, rate, chann
 def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(44100))
     spectrum[6615:] = 0
-    source = save(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
+    source = write_audio(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
     with audio_io.opened(source) as file:
         blocks = np.concatenate(list(recording_file.blocks(file, 2345)))
     np.testing.assert_allclose(blocks, audio_io.read(source)[0], atol=1e-6)
@@ -101,7 +99,9 @@ def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
 @pytest.mark.parametrize("rate", [4000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 def test_any_rate_and_number_of_channels(identity, tmp_path, rate, channels):
-    source = save(tmp_path / "a.wav", signal(channels * (rate // 10)).reshape(-1, channels), rate)
+    source = write_audio(
+        tmp_path / "a.wav", white_noise(channels * (rate // 10)).reshape(-1, channels), rate
+    )
     enhance_file(source, tmp_path / "b.wav", identity, 0.03)
     same_but_for_rounding(source, tmp_path / "b.wav", 1.01 * 2**-15)
 
@@ -109,7 +109,7 @@ def test_any_rate_and_number_of_channels(identity, tmp_path, rate, channels):
 @pytest.mark.parametrize("samples", [1, 2, 7, 79, 80, 81, 1000])
 def test_any_length(identity, tmp_path, samples):
     for rate in (8000, 44100):
-        source = save(tmp_path / "a.wav", signal(samples), rate)
+        source = write_audio(tmp_path / "a.wav", white_noise(samples), rate)
         enhance_file(source, tmp_path / "b.wav", identity, 0.1)
         same_but_for_rounding(source, tmp_path / "b.wav", 1.01 * 2**-15)
 
@@ -119,7 +119,7 @@ def test_tags_are_kept(identity, tmp_path, kind):
     source, target = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
     with sf.SoundFile(source, "w", 8000, 1, format=kind.upper()) as file:
         file.title, file.artist, file.comment = "Räuber", "Anna", "third take"
-        file.write(signal(2000))
+        file.write(white_noise(2000))
     enhance_file(source, target, identity, 1.0)
     with sf.SoundFile(source) as a, sf.SoundFile(target) as b:
         kept = [getattr(a, tag) for tag in TAGS if tag != "software"]
@@ -138,7 +138,7 @@ def test_tags_are_kept(identity, tmp_path, kind):
     ],
 )
 def test_another_format(identity, tmp_path, source, subtype, format, wanted):
-    save(tmp_path / "in" / source, signal(900), 8000, subtype=subtype)
+    write_audio(tmp_path / "in" / source, white_noise(900), 8000, subtype=subtype)
     done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 10, format=format)
     assert done.done == 1
     found = sf.info(tmp_path / "out" / f"a.{format}")
@@ -147,7 +147,7 @@ def test_another_format(identity, tmp_path, source, subtype, format, wanted):
 
 def test_files_beyond_4_gib_become_rf64(identity, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_file, "WAV_BYTES", 1000)
-    source = save(tmp_path / "a.wav", signal(900))
+    source = write_audio(tmp_path / "a.wav", white_noise(900))
     enhance_file(source, tmp_path / "b.wav", identity, 1.0)
     assert sf.info(tmp_path / "b.wav").format == "RF64"
     assert sf.info(tmp_path / "b.wav").frames == 900
@@ -157,7 +157,7 @@ def test_samples_above_full_scale_are_counted(identity, tmp_path):
     loud = replace(identity, knobs=Knobs(post_gain_db=20))
     x = np.full(2000, 0.2, np.float32)
     for subtype, wanted in (("PCM_16", 2000), ("FLOAT", 0)):
-        source = save(tmp_path / "a.wav", x, 8000, subtype=subtype)
+        source = write_audio(tmp_path / "a.wav", x, 8000, subtype=subtype)
         assert enhance_file(source, tmp_path / "b.wav", loud, 1.0)[1] == wanted
         assert audio_io.read(tmp_path / "b.wav")[0].min() > 0.99
 
@@ -167,9 +167,9 @@ def test_failed_file_leaves_nothing_behind(identity, tmp_path):
     source.write_bytes(b"RIFF....WAVE")
     with pytest.raises(audio_io.AudioError):
         enhance_file(source, tmp_path / "out" / "a.wav", identity, 1.0)
-    x = signal(9000)
+    x = white_noise(9000)
     x[8000] = np.nan
-    save(source, x, 8000, subtype="FLOAT")
+    write_audio(source, x, 8000, subtype="FLOAT")
     with pytest.raises(audio_io.AudioError, match="NaN"):
         enhance_file(source, tmp_path / "out" / "a.wav", identity, 0.1)
     assert not list(tmp_path.rglob("out/*"))
@@ -180,7 +180,9 @@ def test_failed_file_leaves_nothing_behind(identity, tmp_path):
 
 def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkeypatch):
     for number in range(11):
-        save(tmp_path / "in" / f"{number}.wav", signal(500 + 700 * number, number), 8000)
+        write_audio(
+            tmp_path / "in" / f"{number}.wav", white_noise(500 + 700 * number, number), 8000
+        )
     (tmp_path / "in" / "3.wav").write_bytes(b"none")
     calls = []
     real = folder.stream.together
@@ -218,7 +220,7 @@ def test_what_a_run_did_in_one_line():
 
 def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
     for name in ("a.wav", "deep/b.wav", "deep/c.flac"):
-        save(tmp_path / "in" / name, signal(600))
+        write_audio(tmp_path / "in" / name, white_noise(600))
     run = lambda model=causal, **o: enhance_folder(  # noqa: E731
         tmp_path / "in", tmp_path / "out", model, 10, **o
     )
@@ -235,7 +237,7 @@ def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
 
 def test_two_files_never_have_one_name(causal, tmp_path):
     for name in ("a.wav", "a.flac", "b.ogg"):
-        save(tmp_path / "in" / name, signal(600))
+        write_audio(tmp_path / "in" / name, white_noise(600))
     enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, format="flac")
     assert {p.name for p in (tmp_path / "out").glob("*.flac")} == {
         "a.wav.flac", "a.flac.flac", "b.flac"
@@ -243,8 +245,8 @@ def test_two_files_never_have_one_name(causal, tmp_path):
 
 
 def test_inputs_are_never_written_over(causal, tmp_path):
-    save(tmp_path / "in" / "in" / "a.wav", signal(600))
-    save(tmp_path / "in" / "a.wav", signal(600))
+    write_audio(tmp_path / "in" / "in" / "a.wav", white_noise(600))
+    write_audio(tmp_path / "in" / "a.wav", white_noise(600))
     before = {p: p.read_bytes() for p in tmp_path.rglob("*.wav")}
     (tmp_path / "same").symlink_to(tmp_path / "in")
     (tmp_path / "out").mkdir()
@@ -258,7 +260,7 @@ def test_inputs_are_never_written_over(causal, tmp_path):
 
 
 def test_nothing_is_written_outside_the_output_folder(causal, tmp_path):
-    save(tmp_path / "in" / "deep" / "a.wav", signal(600))
+    write_audio(tmp_path / "in" / "deep" / "a.wav", white_noise(600))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "deep").symlink_to(tmp_path / "elsewhere")
@@ -276,7 +278,7 @@ def test_nothing_is_written_outside_the_output_folder(causal, tmp_path):
 
 
 def test_results_inside_the_input_folder_are_no_input(causal, tmp_path):
-    save(tmp_path / "in" / "a.wav", signal(600))
+    write_audio(tmp_path / "in" / "a.wav", white_noise(600))
     for _ in range(2):
         done = enhance_folder(tmp_path / "in", tmp_path / "in" / "out", causal, 10, overwrite=True)
         assert done.done == 1
@@ -284,7 +286,7 @@ def test_results_inside_the_input_folder_are_no_input(causal, tmp_path):
 
 def test_pictures(causal, tmp_path):
     pytest.importorskip("matplotlib")
-    save(tmp_path / "in" / "deep" / "a.flac", signal(9000))
+    write_audio(tmp_path / "in" / "deep" / "a.flac", white_noise(9000))
     enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
     picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
@@ -296,8 +298,8 @@ def test_pictures(causal, tmp_path):
 def test_ten_minutes_in_blocks_are_as_in_one_piece_in_the_memory_of_one(causal, tmp_path):
     peaks = {}
     for minutes in (1, 10):
-        x = np.tile(signal(30 * 8000), 2 * minutes)
-        source = save(tmp_path / f"{minutes}.wav", x, 8000, subtype="FLOAT")
+        x = np.tile(white_noise(30 * 8000), 2 * minutes)
+        source = write_audio(tmp_path / f"{minutes}.wav", x, 8000, subtype="FLOAT")
         tracemalloc.start()
         enhance_file(source, tmp_path / "out.wav", causal, 5)
         peaks[minutes] = tracemalloc.get_traced_memory()[1]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import runs
+from helpers import make_run, white_noise
 
 from specmask.enhancement import enhancer, live
 from specmask.errors import UserError
@@ -14,13 +14,13 @@ from specmask.errors import UserError
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
 
 
 class Device:
     """Hands blocks of a signal to the callback, and keeps what comes back."""
 
-    x = runs.signal(8000)
+    x = white_noise(8000)
 
     def __init__(self, callback, blocksize, **options):
         self.callback, self.size, self.options = callback, blocksize, options
@@ -59,8 +59,8 @@ def test_sound_comes_out_late_and_unchanged(identity, device):
 
 
 def test_bypass_is_equally_late(tmp_path):
-    session = live.Live(enhancer.load(runs.make(tmp_path)))
-    x = runs.signal(4000)
+    session = live.Live(enhancer.load(make_run(tmp_path)))
+    x = white_noise(4000)
     heard = []
     for start in range(0, 4000, 80):
         if start == 2000:
@@ -102,6 +102,6 @@ def test_devices(device):
 
 
 def test_a_network_that_is_not_causal_is_refused(tmp_path):
-    model = enhancer.load(runs.make(tmp_path, "model.bidirectional=yes"))
+    model = enhancer.load(make_run(tmp_path, "model.bidirectional=yes"))
     with pytest.raises(UserError, match="not causal"):
         live.Live(model)

@@ -4,9 +4,8 @@ import io
 import subprocess
 
 import numpy as np
-import project
 import pytest
-import runs
+from helpers import assert_error_line, call_script, make_run, script_command, white_noise
 
 import specmask
 from specmask.enhancement import enhancer, pipe
@@ -15,7 +14,7 @@ from specmask.errors import UserError
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return runs.make(tmp_path_factory.mktemp("piped"))
+    return make_run(tmp_path_factory.mktemp("piped"))
 
 
 class Trickle(io.RawIOBase):
@@ -32,7 +31,7 @@ class Trickle(io.RawIOBase):
 @pytest.mark.parametrize("channels, rate", [(1, 8000), (2, 11025)])
 def test_pipe_equals_the_array(run, encoding, scale, step, channels, rate):
     model = enhancer.load(run)
-    x = (runs.signal(3000) * scale).astype(pipe.ENCODINGS[encoding]).reshape(-1, channels)
+    x = (white_noise(3000) * scale).astype(pipe.ENCODINGS[encoding]).reshape(-1, channels)
     sink = io.BytesIO()
     done = pipe.enhance(Trickle(x.tobytes() + b"\1"), sink, model, encoding, rate, channels)
     y = np.frombuffer(sink.getvalue(), x.dtype).reshape(-1, channels)
@@ -49,8 +48,8 @@ def test_samples_that_are_not_finite_are_refused(run):
 
 
 def test_script_writes_nothing_but_samples(run):
-    x = (runs.signal(4000) * 32768).astype("<i2")
-    command = project.command("enhance.py", "--stdin", "--stdout", "--config", run / "config.ini")
+    x = (white_noise(4000) * 32768).astype("<i2")
+    command = script_command("enhance.py", "--stdin", "--stdout", "--config", run / "config.ini")
     command += ["--set", f"enhance.checkpoint={run}"]
     done = subprocess.run(command, input=x.tobytes(), capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -61,5 +60,5 @@ def test_script_writes_nothing_but_samples(run):
 
 
 def test_only_one_end_of_a_pipe(run, tmp_path):
-    project.refused(project.call("enhance.py", "--stdin", cwd=tmp_path), "--stdout")
-    project.refused(project.call("enhance.py", "in.wav", cwd=tmp_path), "in.wav: no OUT")
+    assert_error_line(call_script("enhance.py", "--stdin", cwd=tmp_path), "--stdout")
+    assert_error_line(call_script("enhance.py", "in.wav", cwd=tmp_path), "in.wav: no OUT")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
+from helpers import PROJECT_RATE, call_script, voice, write_audio
 
 from specmask import files
 from specmask.config import ini as configuration
@@ -19,7 +19,7 @@ RATE = 16000
 def noisy_speech():
     """Speech-like sound in white noise at 5 dB, at 16 kHz."""
     rng = np.random.default_rng(3)
-    clean = project.voice(rng, 4.0, RATE)
+    clean = voice(rng, 4.0, RATE)
     noise = rng.standard_normal(len(clean)).astype(np.float32)
     noise *= np.sqrt(np.mean(clean**2) / np.mean(noise**2) * 10**-0.5)
     return clean, clean + noise
@@ -53,10 +53,10 @@ def test_it_enhances_at_any_level(noisy_speech, suffix):
 
 
 def test_it_is_used_where_nothing_has_been_trained(tmp_path):
-    project.write(tmp_path / "in" / "a.wav", project.voice(np.random.default_rng(0), 1.0))
+    write_audio(tmp_path / "in" / "a.wav", voice(np.random.default_rng(0), 1.0), PROJECT_RATE)
     ini = tmp_path / "config.ini"
     ini.write_text("[compute]\nworkers = 1\n", encoding="utf-8")
-    done = project.call(
+    done = call_script(
         "enhance.py", "--config", ini, "--runtime", "onnx", "in", "out", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,8 @@ import pytest
 import scipy.linalg
 import soundfile as sf
 import soxr
+from helpers import SHARED, write_audio
 from numpy.testing import assert_allclose
-from testset import SHARED, write
 
 from specmask.evaluation import report, scoring
 from specmask.evaluation.metrics import table
@@ -101,7 +101,7 @@ def test_means_at_8_khz_are_those_of_score_py(tmp_path):
     source = SHARED / "data" / "noizeus_8k"
     for kind, pattern in (("clean", "sp01.*"), ("noisy", "sp01_*_sn5.*")):
         for path in (source / kind).glob(pattern):
-            write(tmp_path / kind / f"{path.stem}.wav", *sf.read(path))
+            write_audio(tmp_path / kind / f"{path.stem}.wav", *sf.read(path))
     with score_py(tmp_path / "clean", tmp_path / "noisy") as process:
         expected = figures(process.communicate()[0])
     found = scoring.evaluate(tmp_path / "clean", {"s": tmp_path / "noisy"}, workers=1, names=NAMES)

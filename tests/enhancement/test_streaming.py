@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import runs
-from conftest import error_db
+from helpers import error_db, make_run, white_noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import signal
 
 import specmask
 from specmask.audio import stft
@@ -18,18 +16,18 @@ from specmask.enhancement.postprocess import Knobs
 
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory):
-    return enhancer.load(runs.make(tmp_path_factory.mktemp("causal")))
+    return enhancer.load(make_run(tmp_path_factory.mktemp("causal")))
 
 
 @pytest.fixture(scope="module")
 def windowed(tmp_path_factory):
-    run = runs.make(tmp_path_factory.mktemp("windowed"), "model.bidirectional=yes")
+    run = make_run(tmp_path_factory.mktemp("windowed"), "model.bidirectional=yes")
     return enhancer.load(run)
 
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return enhancer.load(runs.make(tmp_path_factory.mktemp("identity"), identity=True))
+    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
 
 
 def whole(model, x: np.ndarray) -> np.ndarray:
@@ -54,7 +52,7 @@ def in_blocks(model, x: np.ndarray, sizes: list[int], rate: int = 8000) -> np.nd
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=30), st.integers(0, 99))
 @settings(max_examples=25)
 def test_stream_of_any_blocks_equals_the_whole(causal, sizes, seed):
-    x = signal(sum(sizes), seed)
+    x = white_noise(sum(sizes), seed)
     y = in_blocks(causal, x, sizes)
     assert y.shape == x.shape
     if len(x):
@@ -64,7 +62,7 @@ def test_stream_of_any_blocks_equals_the_whole(causal, sizes, seed):
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=12), st.sampled_from([4000, 44100]))
 @settings(max_examples=15)
 def test_stream_of_any_blocks_equals_the_whole_at_other_rates(causal, sizes, rate):
-    x = signal(2 * sum(sizes)).reshape(-1, 2)
+    x = white_noise(2 * sum(sizes)).reshape(-1, 2)
     y = in_blocks(causal, x, sizes, rate)
     assert y.shape == x.shape
     if len(x):
@@ -74,21 +72,21 @@ def test_stream_of_any_blocks_equals_the_whole_at_other_rates(causal, sizes, rat
 def test_stream_lags_by_its_latency(causal):
     streamer = specmask.Streamer(causal)
     for _ in range(50):
-        streamer.feed(signal(80))
+        streamer.feed(white_noise(80))
     assert causal.latency_seconds == pytest.approx(0.025)
     assert streamer.lag < round(causal.latency_seconds * causal.rate)
 
 
 def test_a_streamer_may_be_used_again(causal):
     streamer = specmask.Streamer(causal)
-    x = signal(1000)
+    x = white_noise(1000)
     first = np.concatenate([streamer.feed(x), streamer.flush()])
     again = np.concatenate([streamer.feed(x), streamer.flush()])
     np.testing.assert_array_equal(first, again)
 
 
 def test_calls_of_many_frames_are_split(causal, monkeypatch):
-    x = signal(9000)
+    x = white_noise(9000)
     wanted = specmask.enhance(x, 8000, causal)
     monkeypatch.setattr(streaming, "FRAMES_A_CALL", 7)
     np.testing.assert_allclose(specmask.enhance(x, 8000, causal), wanted, atol=1e-6)
@@ -96,9 +94,9 @@ def test_calls_of_many_frames_are_split(causal, monkeypatch):
 
 def test_recordings_in_company_are_enhanced_as_if_alone(causal):
     recordings = [
-        (signal(3000 * channels, channels).reshape(-1, channels), rate)
+        (white_noise(3000 * channels, channels).reshape(-1, channels), rate)
         for channels, rate in ((1, 8000), (2, 8000), (1, 16000), (3, 4000))
-    ] + [(signal(1)[:, None], 8000)]
+    ] + [(white_noise(1)[:, None], 8000)]
     for (x, rate), y in zip(recordings, streaming.together(recordings, causal), strict=True):
         np.testing.assert_allclose(y, specmask.enhance(x, rate, causal), atol=1e-6)
 
@@ -109,7 +107,7 @@ def test_recordings_in_company_are_enhanced_as_if_alone(causal):
 @given(st.integers(1, 100_000))
 @settings(max_examples=15)
 def test_identity_mask_gives_the_input_back(identity, samples):
-    x = signal(samples)
+    x = white_noise(samples)
     y = specmask.enhance(x, 8000, identity)
     assert y.shape == x.shape
     assert error_db(y, x) < -120
@@ -120,7 +118,7 @@ def test_identity_mask_gives_the_input_back(identity, samples):
 def test_identity_mask_gives_the_input_back_at_every_rate(identity, rate, channels):
     """White noise: the band above the model's own is kept too, at the same gain."""
     shape = (rate // 4,) if channels is None else (rate // 4, channels)
-    x = signal(int(np.prod(shape))).reshape(shape)
+    x = white_noise(int(np.prod(shape))).reshape(shape)
     y = specmask.enhance(x, rate, identity)
     assert y.shape == shape
     assert error_db(y, x) < -120
@@ -128,7 +126,7 @@ def test_identity_mask_gives_the_input_back_at_every_rate(identity, rate, channe
 
 @pytest.mark.parametrize("rate", [8000, 22050])
 def test_nothing_is_moved(causal, rate):
-    x = signal(rate)
+    x = white_noise(rate)
     y = specmask.enhance(x, rate, causal)
     lags = np.arange(-400, 401)
     products = [np.dot(x[500:-500], y[500 + lag : len(y) - 500 + lag]) for lag in lags]
@@ -162,7 +160,7 @@ def high_share_db(y: np.ndarray, rate: int, edge: float) -> float:
 
 
 def test_high_band_is_dropped_or_follows_the_masks_top(identity):
-    rate, x = 24000, signal(24000)
+    rate, x = 24000, white_noise(24000)
     dropped = specmask.enhance(x, rate, replace(identity, highband="drop"))
     assert high_share_db(dropped, rate, 4100) < -80
     quiet = replace(identity, knobs=Knobs(post_gain_db=-20))
@@ -173,7 +171,7 @@ def test_high_band_is_dropped_or_follows_the_masks_top(identity):
 @pytest.mark.parametrize("target", ["magnitude_mapping", "complex_mapping", "noise_db"])
 def test_what_has_no_bound_in_the_band_has_one_above_it(tmp_path, target):
     """A mapping says much where the noisy band is silent; the tone above it must not grow."""
-    model = enhancer.load(runs.make(tmp_path, f"model.target={target}"))
+    model = enhancer.load(make_run(tmp_path, f"model.target={target}"))
     model = replace(model, knobs=Knobs(post_gain_db=6))
     rate, t = 24000, np.arange(24000) / 24000
     x = (0.01 * np.sin(2 * np.pi * 6000 * t)).astype(np.float32)
@@ -182,23 +180,23 @@ def test_what_has_no_bound_in_the_band_has_one_above_it(tmp_path, target):
 
 
 def test_linked_channels_keep_the_image_and_separate_do_not(causal):
-    x = np.stack([signal(4000, 1), 0.3 * signal(4000, 1)], axis=1)
+    x = np.stack([white_noise(4000, 1), 0.3 * white_noise(4000, 1)], axis=1)
     for channels in ("linked", "mid"):
         y = specmask.enhance(x, 8000, replace(causal, channels=channels))
         np.testing.assert_allclose(y[:, 1], 0.3 * y[:, 0], atol=1e-5)
-    z = np.stack([signal(4000, 1), signal(4000, 2)], axis=1)
+    z = np.stack([white_noise(4000, 1), white_noise(4000, 2)], axis=1)
     apart = specmask.enhance(z, 8000, replace(causal, channels="separate"))
     np.testing.assert_allclose(apart[:, 0], whole(causal, z[:, 0]), atol=1e-5)
 
 
 def test_mid_is_the_mask_of_the_mean(causal):
-    x = np.stack([signal(4000, 1), signal(4000, 2)], axis=1)
+    x = np.stack([white_noise(4000, 1), white_noise(4000, 2)], axis=1)
     y = specmask.enhance(x, 8000, replace(causal, channels="mid"))
     np.testing.assert_allclose(y.mean(1), whole(causal, x.mean(1)), atol=1e-5)
 
 
 def test_a_dead_channel_does_not_change_the_other(causal):
-    x = np.stack([signal(4000), np.zeros(4000, np.float32)], axis=1)
+    x = np.stack([white_noise(4000), np.zeros(4000, np.float32)], axis=1)
     y = specmask.enhance(x, 8000, causal)
     np.testing.assert_allclose(y[:, 0], whole(causal, x[:, 0]), atol=1e-5)
     assert not y[:, 1].any()
@@ -219,7 +217,7 @@ def test_knobs_on_masks():
 
 
 def test_dry_and_wet_lie_in_phase(causal):
-    x = signal(8000)
+    x = white_noise(8000)
     wet = specmask.enhance(x, 12000, causal)
     half = specmask.enhance(x, 12000, replace(causal, knobs=Knobs(mix=0.5)))
     assert error_db(half, 0.5 * wet + 0.5 * x) < -35  # |M| is not linear above the model's band
@@ -228,7 +226,7 @@ def test_dry_and_wet_lie_in_phase(causal):
 
 
 def test_knobs_of_a_stream_can_be_turned(causal):
-    x = signal(16000)
+    x = white_noise(16000)
     streamer = specmask.Streamer(causal)
     y = [streamer.feed(x[:8000])]
     streamer.knobs = Knobs(mix=0)
@@ -241,7 +239,7 @@ def test_knobs_of_a_stream_can_be_turned(causal):
 
 
 def test_short_files_are_one_window(windowed):
-    x = signal(8000)
+    x = white_noise(8000)
     np.testing.assert_allclose(specmask.enhance(x, 8000, windowed), whole(windowed, x), atol=1e-5)
 
 
@@ -249,7 +247,7 @@ def test_short_files_are_one_window(windowed):
 def test_long_files_are_windows_with_a_cross_fade(windowed, monkeypatch, samples):
     monkeypatch.setattr(streaming, "FRAMES_A_CALL", 60)
     monkeypatch.setattr(streaming, "OVERLAP_FRAMES", 20)
-    x = signal(samples)
+    x = white_noise(samples)
     y = specmask.enhance(x, 8000, windowed)
     assert y.shape == x.shape
     assert error_db(y, whole(windowed, x)) < -17

@@ -5,13 +5,13 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
-import project
 import pytest
 import soundfile as sf
+from helpers import PROJECT_RATE, voice, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
-import specmask
+import specmask.enhancement
 from specmask.cli import console
 from specmask.config.inference import Evaluate
 from specmask.config.schema import Config
@@ -26,7 +26,7 @@ def speech(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
     paths = [folder / f"{k}.wav" for k in range(3)]
     for k, path in enumerate(paths[:2]):
-        project.write(path, project.voice(np.random.default_rng(k), 1.5))
+        write_audio(path, voice(np.random.default_rng(k), 1.5), PROJECT_RATE)
     paths[2].write_text("no audio")
     return paths
 
@@ -103,15 +103,15 @@ def test_nothing_to_measure_is_no_success(speech):
 
 
 def test_a_silent_channel_costs_no_score(tmp_path):
-    x = project.voice(np.random.default_rng(0), 1)
-    project.write(tmp_path / "s.wav", np.stack([x, 0 * x], axis=1))
+    x = voice(np.random.default_rng(0), 1)
+    write_audio(tmp_path / "s.wav", np.stack([x, 0 * x], axis=1), PROJECT_RATE)
     row = gate.check(noisy_by(0.01), [tmp_path / "s.wav"], [], RATE)[0]
     assert 10 < row["si_sdr"] < 40
 
 
 def test_long_music_is_heard_in_pieces(tmp_path):
-    x = np.tile(project.voice(np.random.default_rng(0), 1), 35)
-    project.write(tmp_path / "long.wav", x)
+    x = np.tile(voice(np.random.default_rng(0), 1), 35)
+    write_audio(tmp_path / "long.wav", x, PROJECT_RATE)
     heard = []
 
     def enhance(samples, rate):
@@ -167,18 +167,18 @@ def model(monkeypatch):
         load=lambda run, channels: SimpleNamespace(rate=RATE),
         enhance=lambda x, rate, model: 0.5 * x,
     )
-    monkeypatch.setitem(sys.modules, "specmask.enhancer", stub)
-    monkeypatch.setattr(specmask, "enhancer", stub, raising=False)
+    monkeypatch.setitem(sys.modules, "specmask.enhancement.enhancer", stub)
+    monkeypatch.setattr(specmask.enhancement, "enhancer", stub, raising=False)
     monkeypatch.setattr(console, "import_tensorflow", lambda: None)
 
 
 def test_the_gate(tmp_path, speech, model, capsys):
     for folder in ("CleanSpeech_testing", "NoisySpeech_testing", "enhanced"):
         for path in speech[:2]:
-            x = project.voice(np.random.default_rng(int(path.stem)), 1.5)
+            x = voice(np.random.default_rng(int(path.stem)), 1.5)
             gain = {"C": 0, "N": 0.1, "e": 0.05}[folder[0]]
             hiss = gain * np.random.default_rng(9).standard_normal(len(x))
-            project.write(tmp_path / folder / path.name, 0.5 * x + hiss)
+            write_audio(tmp_path / folder / path.name, 0.5 * x + hiss, PROJECT_RATE)
     ini = tmp_path / "config.ini"
     ini.write_text("[data]\ndata_path = .\n[compute]\nworkers = 1\n")
     arguments = ["--config", str(ini), "--gate"]

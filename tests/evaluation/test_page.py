@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import soundfile as sf
-from testset import ROWS, make_row, noisy_speech, write
+from helpers import SCORE_ROWS, make_row, noisy_bursts, write_audio
 
 import evaluate as script
 from specmask.audio import spectrogram
@@ -122,7 +122,7 @@ def test_the_folder_holds_all_that_it_shows(data):
 
 def test_names_cannot_break_the_page(data):
     nasty = "</script><b>'\""
-    rows = [make_row(system=nasty, file="a", noise=nasty, si_sdr=1.0), *ROWS]
+    rows = [make_row(system=nasty, file="a", noise=nasty, si_sdr=1.0), *SCORE_ROWS]
     content = report.summary(rows, nasty, {})
     path = page.write(data / "r", rows, content, [], 0)
     text = path.read_text(encoding="utf-8")
@@ -147,7 +147,7 @@ def test_a_file_that_one_system_lacks(data):
 
 def test_nothing_of_others_is_removed_or_replaced(data, capsys):
     keep = data / "report" / "page" / "my notes.wav"
-    write(keep, np.zeros(9))
+    write_audio(keep, np.zeros(9))
     arguments = ["--config", str(data / "config.ini")]
     assert script.main(arguments) == 0 and script.main(arguments) == 0
     assert keep.is_file()
@@ -235,7 +235,7 @@ def test_page_in_a_browser(data, browser):
             ("NoisySpeech_testing", f"noisy{stem}_clnsp{i}", 0.02),
             ("enhanced", f"noisy{stem}_clnsp{i}", 0.01),
         ):
-            write(data / folder / f"{name}.wav", np.tile(noisy_speech(i, level), length))
+            write_audio(data / folder / f"{name}.wav", np.tile(noisy_bursts(i, level), length))
     assert script.main(["--config", str(data / "config.ini")]) == 0
     browser.get((data / "report" / "index.html").as_uri())
 

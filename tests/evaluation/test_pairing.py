@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from testset import run_evaluation, touch
+from helpers import run_evaluation, touch
 
 from specmask.errors import UserError
 from specmask.evaluation import pairing, scoring

@@ -6,23 +6,23 @@ import math
 import re
 
 import numpy as np
-from testset import ROWS, make_row
+from helpers import SCORE_ROWS, make_row
 
 from specmask.evaluation import report, scoring, statistics
 
 
 def test_means_say_what_they_are_over():
     for name, expected in (("si_sdr", (4.0, 3, 0)), ("stoi", (0.625, 2, 1))):
-        m = report.mean(ROWS[:3], name)
+        m = report.mean(SCORE_ROWS[:3], name)
         assert (m.mean, m.scored, m.missing) == expected
         assert m.low < m.mean < m.high
-    empty = report.mean(ROWS[1:2], "stoi")
+    empty = report.mean(SCORE_ROWS[1:2], "stoi")
     assert math.isnan(empty.mean) and (empty.scored, empty.missing) == (0, 1)
 
 
 def test_table():
-    lines = [line.split() for line in report.table(ROWS).splitlines()]
-    short = [line.split() for line in report.headline(ROWS).splitlines()]
+    lines = [line.split() for line in report.table(SCORE_ROWS).splitlines()]
+    short = [line.split() for line in report.headline(SCORE_ROWS).splitlines()]
     assert short == lines[: len(short)] and lines[len(short)] == ["by", "SNR"]
     assert lines[0] == ["system", "n", "SI-SDR", "dB", "STOI"]
     assert lines[1:4] == [
@@ -33,7 +33,7 @@ def test_table():
     assert ["0", "dB", "s", "2", "4.50±3.50", "0.6250±0.1250"] in lines
     assert ["6", "dB", "s", "1", "3.00", "nan", "(0)"] in lines
     assert ["dogs", "s", "1", "8.00", "0.7500"] in lines
-    text = report.table(ROWS)
+    text = report.table(SCORE_ROWS)
     assert "s: 1 of 3 files lack scores, 1 because (b) stoi: too short" in text
     assert re.search(r"STOI: Taal et al\. 2011, package pystoi \d+\.\d+", text)
 
@@ -62,8 +62,8 @@ def test_many_snrs_are_put_together():
 
 
 def test_files_of_the_report(tmp_path):
-    content = report.summary(ROWS, "evaluate.py a b", {"versions": scoring.versions()})
-    report.write(tmp_path / "new", ROWS, content)
+    content = report.summary(SCORE_ROWS, "evaluate.py a b", {"versions": scoring.versions()})
+    report.write(tmp_path / "new", SCORE_ROWS, content)
     with (tmp_path / "new" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [r["file"] for r in rows] == ["a", "b", "c", "a"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from helpers import RATE, bursts, damage, noisy_bursts, run_evaluation, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from testset import RATE, damage, noisy_speech, run_evaluation, speech, write
 
 import evaluate as script
 from specmask.errors import UserError
@@ -44,9 +44,9 @@ def test_rows_of_all_systems(data):
 
 def test_two_workers_make_the_same_rows(data):
     for i in range(4, 8):  # more than one task
-        write(data / "CleanSpeech_testing" / f"clnsp{i}.wav", speech(i))
+        write_audio(data / "CleanSpeech_testing" / f"clnsp{i}.wav", bursts(i))
         for folder in ("NoisySpeech_testing", "enhanced"):
-            write(data / folder / f"noisy{i}_SNRdb_0.00_clnsp{i}.wav", noisy_speech(i))
+            write_audio(data / folder / f"noisy{i}_SNRdb_0.00_clnsp{i}.wav", noisy_bursts(i))
     names = ("si_sdr", "estoi")
     assert run_evaluation(data, workers=2, names=names) == run_evaluation(data, names=names)
 
@@ -68,10 +68,10 @@ def test_enhanced_files_named_like_the_clean_ones(data):
 
 
 def test_channels_are_averaged(tmp_path):
-    left, right = noisy_speech(1, 0.003), noisy_speech(1, 0.03)
-    stereo = np.stack([speech(1), speech(1)], axis=1)
-    write(tmp_path / "c" / "a.wav", stereo)
-    write(tmp_path / "e" / "a.wav", np.stack([left, right], axis=1))
+    left, right = noisy_bursts(1, 0.003), noisy_bursts(1, 0.03)
+    stereo = np.stack([bursts(1), bursts(1)], axis=1)
+    write_audio(tmp_path / "c" / "a.wav", stereo)
+    write_audio(tmp_path / "e" / "a.wav", np.stack([left, right], axis=1))
     row = scoring.evaluate(
         tmp_path / "c", {"e": tmp_path / "e"}, workers=1, names=["si_sdr", "stoi"]
     )[0]
@@ -79,7 +79,7 @@ def test_channels_are_averaged(tmp_path):
     each = [distortion.si_sdr(clean[:, k], enhanced[:, k]) for k in range(2)]
     assert each[0] - each[1] > 15
     assert_allclose(row["si_sdr"], np.mean(each))
-    write(tmp_path / "e" / "a.wav", np.stack([left, 0 * right], axis=1))
+    write_audio(tmp_path / "e" / "a.wav", np.stack([left, 0 * right], axis=1))
     row = scoring.evaluate(tmp_path / "c", {"e": tmp_path / "e"}, workers=1, names=["si_sdr"])[0]
     assert math.isnan(row["si_sdr"]) and row["reason"] == "channel 2: enhanced is silent"
 
@@ -129,10 +129,10 @@ def test_a_bad_clean_file_costs_all_systems_a_score(data):
 
 def test_bandwidths_of_pesq_do_not_mix(tmp_path):
     for name, rate in (("wide", 16000), ("narrow", 8000)):
-        write(tmp_path / "c" / f"{name}.wav", speech(1, rate), rate)
-        write(tmp_path / "e" / f"{name}.wav", noisy_speech(1, 0.003, rate), rate)
-    write(tmp_path / "c" / "lost.wav", speech(1)).write_bytes(b"")
-    write(tmp_path / "e" / "lost.wav", speech(1))
+        write_audio(tmp_path / "c" / f"{name}.wav", bursts(1, rate), rate)
+        write_audio(tmp_path / "e" / f"{name}.wav", noisy_bursts(1, 0.003, rate), rate)
+    write_audio(tmp_path / "c" / "lost.wav", bursts(1)).write_bytes(b"")
+    write_audio(tmp_path / "e" / "lost.wav", bursts(1))
     rows = scoring.evaluate(tmp_path / "c", {"e": tmp_path / "e"}, workers=1, names=["pesq"])
     lost, narrow, wide = rows
     assert "pesq_wb" not in narrow and "pesq_nb" not in wide
@@ -182,7 +182,7 @@ def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
     assert script.main(arguments) == 0
     assert scored == [] and (data / "report" / "scores.csv").read_bytes() == table
     path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
-    write(path, noisy_speech(2, 0.005))
+    write_audio(path, noisy_bursts(2, 0.005))
     assert script.main([*arguments, "--baseline", "wiener"]) == 0
     wiener = [s for s in scored if s[0] == "wiener"]
     assert len(wiener) == 3 and sorted(set(scored) - set(wiener)) == [("enhanced", path.stem)]
@@ -192,7 +192,7 @@ def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
 def test_other_code_or_packages_score_again(data, monkeypatch):
     (task, *_) = pairing.tasks(data / "CleanSpeech_testing", {"e": data / "enhanced"})
     digests = {scoring.digest(task, ["si_sdr"]), scoring.digest(task, ["stoi"])}
-    monkeypatch.setattr(scoring, "_code", lambda: "changed")
+    monkeypatch.setattr(scoring, "VERSION", "changed")
     digests.add(scoring.digest(task, ["si_sdr"]))
     monkeypatch.setattr(scoring, "versions", lambda: {"pesq": "0.0.5"})
     digests.add(scoring.digest(task, ["si_sdr"]))
@@ -243,7 +243,7 @@ def test_a_damaged_table_is_made_again(data, text):
 @given(lag=st.integers(-1600, 1600), seed=st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
 def test_best_lag_is_the_delay(lag, seed):
-    x = np.r_[np.zeros(2000), speech(seed), np.zeros(2000)]
+    x = np.r_[np.zeros(2000), bursts(seed), np.zeros(2000)]
     noise = 0.02 * np.random.default_rng(seed + 50).standard_normal(len(x))
     assert scoring.best_lag(x, np.roll(-0.0 + x, lag) + noise, RATE) == lag
 
@@ -255,7 +255,7 @@ def test_lag_of_silence_and_of_very_short_files():
 
 
 def test_a_changed_sign_is_no_delay():
-    x = speech(1)
+    x = bursts(1)
     assert scoring.best_lag(x, -x, RATE) == 0
 
 
@@ -278,7 +278,7 @@ def test_a_broken_link_keeps_its_row(data):
 def test_a_late_file_is_told(data):
     path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
     x = sf.read(path)[0]
-    write(path, np.r_[np.zeros(80), x[:-80]])
+    write_audio(path, np.r_[np.zeros(80), x[:-80]])
     rows = run_evaluation(data)
     assert [row["lag"] for row in rows] == [0, 0, 0, 0, 80, 0]
     text = report.table(rows)

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import soundfile as sf
+from helpers import SHARED
 from numpy.testing import assert_allclose
-from testset import SHARED
 
 import evaluate as script
 from specmask.errors import UserError

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from keras import ops
 
 from specmask import models

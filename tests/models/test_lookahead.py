@@ -8,11 +8,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import project
 import pytest
-import runs
 import soundfile as sf
-from conftest import ROOT, error_db
+from helpers import (
+    ROOT,
+    assert_error_line,
+    call_script,
+    causal_networks,
+    error_db,
+    make_project,
+    make_run,
+    white_noise,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +37,9 @@ FRAMES = [0, 1, 4]  # of look-ahead; a hop is 10 ms
 OPTIONS = ["model.attention_heads=2", "model.delta_phase=time"]
 
 
-@pytest.fixture(scope="module", params=[(name, late) for name in runs.CAUSAL for late in FRAMES])
+@pytest.fixture(
+    scope="module", params=[(name, late) for name in causal_networks() for late in FRAMES]
+)
 def model(request, tmp_path_factory) -> Enhancer:
     """A run of every causal network with every look-ahead, at 8 kHz."""
     name, late = request.param
@@ -58,7 +67,7 @@ def identity(tmp_path_factory) -> Enhancer:
 
 
 def make(folder: Path, name: str, late: int, **options: bool) -> Path:
-    return runs.make(
+    return make_run(
         folder, f"model.network={name}", f"model.lookahead_ms={10 * late}", *OPTIONS, **options
     )
 
@@ -156,7 +165,7 @@ def test_whole_hops_of_look_ahead_stay_as_they_are(hop_ms):
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.integers(0, 99))
 @settings(max_examples=4)
 def test_stream_of_any_blocks_equals_the_whole(model, sizes, seed):
-    x = runs.signal(sum(sizes), seed)
+    x = white_noise(sum(sizes), seed)
     streamer, parts, at = specmask.Streamer(model), [], 0
     for size in sizes:
         parts.append(streamer.feed(x[at : at + size]))
@@ -170,14 +179,14 @@ def test_stream_of_any_blocks_equals_the_whole(model, sizes, seed):
 def test_stream_is_later_by_the_look_ahead(model):
     streamer, hop = specmask.Streamer(model), 80
     for _ in range(50):
-        streamer.feed(runs.signal(hop))
+        streamer.feed(white_noise(hop))
     assert streamer.lag == 200 - hop + model.lookahead_frames * hop
     assert model.latency_seconds == pytest.approx(0.025 + 0.01 * model.lookahead_frames)
 
 
 @pytest.mark.parametrize("rate", [8000, 22050])
 def test_nothing_is_moved(ahead, rate):
-    x = runs.signal(rate)
+    x = white_noise(rate)
     y = specmask.enhance(x, rate, ahead)
     assert y.shape == x.shape
     lags = np.arange(-400, 401)
@@ -188,20 +197,20 @@ def test_nothing_is_moved(ahead, rate):
 @pytest.mark.parametrize("rate", [8000, 11025, 48000])
 @pytest.mark.parametrize("samples", [1, 79, 4001])
 def test_identity_mask_gives_the_input_back(identity, rate, samples):
-    x = runs.signal(2 * samples).reshape(-1, 2)
+    x = white_noise(2 * samples).reshape(-1, 2)
     assert error_db(specmask.enhance(x, rate, identity), x) < -120
 
 
 def test_recordings_in_company_are_enhanced_as_if_alone(ahead):
     sizes = ((2000, 1, 8000), (900, 2, 8000), (2500, 1, 16000), (1, 1, 8000))
-    found = [(runs.signal(n * c, n).reshape(n, c), rate) for n, c, rate in sizes]
+    found = [(white_noise(n * c, n).reshape(n, c), rate) for n, c, rate in sizes]
     for (x, rate), y in zip(found, streaming.together(found, ahead), strict=True):
         np.testing.assert_allclose(y, specmask.enhance(x, rate, ahead), atol=1e-6)
 
 
 def test_linked_channels_weigh_the_frame_that_the_mask_is_for(ahead):
     """The two channels take turns: the power of another frame would weigh the other one."""
-    x = runs.signal(8000).reshape(2, -1)
+    x = white_noise(8000).reshape(2, -1)
     turns = np.arange(x.shape[1]) // 240 % 2
     x *= np.stack([0.02 + turns, 1.02 - turns]).astype(np.float32)
     noisy = stft.forward(x, ahead.stft)
@@ -213,7 +222,7 @@ def test_linked_channels_weigh_the_frame_that_the_mask_is_for(ahead):
 
 
 def test_mid_and_separate(ahead):
-    x = runs.signal(6000).reshape(-1, 2)
+    x = white_noise(6000).reshape(-1, 2)
     mid = specmask.enhance(x, 8000, replace(ahead, channels="mid"))
     np.testing.assert_allclose(mid.mean(1), by_hand(ahead, x.mean(1)), atol=1e-5)
     apart = specmask.enhance(x, 8000, replace(ahead, channels="separate"))
@@ -223,7 +232,7 @@ def test_mid_and_separate(ahead):
 def test_bypass_of_live_sound_is_equally_late(ahead):
     session = live.Live(ahead)
     session.toggle()
-    x = runs.signal(4000)
+    x = white_noise(4000)
     y = np.concatenate([session.process(x[k : k + 80]) for k in range(0, 4000, 80)])
     late = round(session.latency_seconds * 8000)
     assert late >= 4 * 80 + 120
@@ -247,7 +256,7 @@ def exported(run, ahead, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", ["step.onnx", "step.tflite", "whole.onnx"])
 def test_exports_equal_the_network(ahead, exported, name):
-    x = runs.signal(3000)
+    x = white_noise(3000)
     wanted = specmask.enhance(x, 8000, replace(ahead, knobs=Knobs(mix=0.8)))
     if name == "whole.onnx":
         found = runtimes.session(exported / name).run(None, {"noisy": x[None]})[0][0]
@@ -263,7 +272,7 @@ def test_examples_obey_it(ahead, exported, program, name):
     spec = importlib.util.spec_from_file_location("example", ROOT / f"examples/{program}_wav.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    x = runs.signal(3000)
+    x = white_noise(3000)
     wanted = specmask.enhance(x, 8000, replace(ahead, knobs=Knobs(mix=0.8)))
     found = example.enhance(x, *example.load(str(exported / name)))
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -279,7 +288,7 @@ def test_older_descriptions_have_none(ahead):
 
 
 def test_pipes_are_later_by_it(ahead):
-    x, sink = (runs.signal(8000) * 32768).astype("<i2"), io.BytesIO()
+    x, sink = (white_noise(8000) * 32768).astype("<i2"), io.BytesIO()
     done = pipe.enhance(io.BytesIO(x.tobytes()), sink, ahead, "s16le", 8000, 1)
     wanted = specmask.enhance(x.astype(np.float32) / 32768, 8000, ahead) * 32768
     np.testing.assert_allclose(np.frombuffer(sink.getvalue(), "<i2"), wanted, atol=1.01)
@@ -287,16 +296,16 @@ def test_pipes_are_later_by_it(ahead):
 
 
 def test_scripts_tell_it(tmp_path):
-    ini = project.make(tmp_path)
+    ini = make_project(tmp_path)
     options = ["--config", ini, "--set", "model.lookahead_ms=25", "--set", "train.epochs=1"]
     for script in ("data_prep.py", "stft.py"):
-        assert project.call(script, *options, cwd=tmp_path).returncode == 0
+        assert call_script(script, *options, cwd=tmp_path).returncode == 0
     both = [*options, "--set", "model.bidirectional=yes"]
-    project.refused(project.call("train.py", *both, cwd=tmp_path), "lookahead_ms", "not causal")
-    trained = project.call("train.py", *options, cwd=tmp_path)
+    assert_error_line(call_script("train.py", *both, cwd=tmp_path), "lookahead_ms", "not causal")
+    trained = call_script("train.py", *options, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "a second of audio, 30 ms of look-ahead\n" in trained.stdout
-    done = project.call("enhance.py", *options, cwd=tmp_path)
+    done = call_script("enhance.py", *options, cwd=tmp_path)
     assert "(causal, 30 ms of look-ahead)\n" in done.stdout, done.stderr
     for path in (tmp_path / "data" / "NoisySpeech_testing").iterdir():
         assert sf.info(tmp_path / "enhanced" / path.name).frames == sf.info(path).frames

@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import runs
+from helpers import causal_networks
 from keras import ops
 
 from specmask import models
@@ -32,7 +32,7 @@ def spectra(frames: int, bins: int = 257, batch: int = 2, seed: int = 0) -> np.n
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=runs.CAUSAL)
+@pytest.fixture(scope="module", params=causal_networks())
 def network(request) -> models.Network:
     return build(f"model.network={request.param}")
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from specmask import models
 from specmask.config import ini, schema

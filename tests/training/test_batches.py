@@ -1,9 +1,8 @@
 """Batches: the same for one worker and for several, and what they hold."""
 
 import numpy as np
-import project
 import pytest
-from test_remix import FRAMES, index
+from helpers import FRAMES, PROJECT_INI, cache_index
 
 from specmask.config import ini as configuration
 from specmask.data import stft_cache
@@ -17,12 +16,12 @@ BINS = 129
 def make(tmp_path_factory):
     """Return a function that makes batches of 12 random files for given options."""
     ini = tmp_path_factory.mktemp("batches") / "config.ini"
-    ini.write_text(project.INI, encoding="utf-8")
+    ini.write_text(PROJECT_INI, encoding="utf-8")
     rng = np.random.default_rng(0)
     spectra = [rng.standard_normal((12 * FRAMES, BINS, 2)).astype(np.float16) for _ in range(2)]
 
     def build(*options: str, made: np.ndarray | None = None, **place: int) -> Batches:
-        data = stft_cache.Cache(index() if made is None else made, [spectra[0]], [spectra[1]])
+        data = stft_cache.Cache(cache_index() if made is None else made, [spectra[0]], [spectra[1]])
         return Batches(configuration.load(ini, options), data, **place)
 
     return build
@@ -75,14 +74,20 @@ def test_gains_are_applied_to_bins_and_noises_add_up():
 
 
 def test_short_speech_is_followed_by_silence_and_short_noise_goes_round(make):
-    made = index()
+    made = cache_index()
     made["frames"][:6] = 7
     batches = make("train.remix=yes", "train.remix_gain_db=0", made=made)
     for step in range(3):
         order = batches.order(0)
         clean, noise, *_ = batches.batch(order, 0, step)
         items = batches.items(order, step)
-        assert clean.shape == (4, FRAMES, BINS, 2) and noise.shape == (4, 1, FRAMES, BINS, 2)
+        assert clean.shape == (4, FRAMES, BINS, 2) and noise.shape == (
+            4,
+            1,
+            FRAMES,
+            BINS,
+            2,
+        )
         for row, item in enumerate(items):
             assert clean[row, 7:].any() == (item >= 6)
             drawn = batches.remix.draw(int(item), FRAMES, 0, step * 4 + row).noises[0]

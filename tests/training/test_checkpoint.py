@@ -3,8 +3,8 @@
 import zipfile
 
 import numpy as np
-import project
 import pytest
+from helpers import make_project
 
 from specmask.config import ini
 from specmask.errors import UserError
@@ -116,7 +116,7 @@ def test_a_state_holds_counters(tmp_path, state):
     "state", [{"best_loss": "x"}, {"history": 7}, {"history": [7]}, {"history": [{}]}]
 )
 def test_a_list_of_runs_tells_of_a_damaged_one(tmp_path, state):
-    cfg = ini.load(project.make(tmp_path))
+    cfg = ini.load(make_project(tmp_path))
     for name, kept in (("good", {}), ("bad", state)):
         (tmp_path / "cp" / name).mkdir(parents=True)
         runs.write_config(tmp_path / "cp" / name / "config.ini", cfg)

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
+from helpers import ROOT, assert_error_line, call_script, make_project, script_environment
 
 from specmask import errors
 from specmask.config import ini as configuration
@@ -34,10 +34,10 @@ OPTIONS = ("model.network=band_lstm", "train.remix_tilt_db=6", "train.listen_fil
 @pytest.fixture(scope="module")
 def ini(tmp_path_factory) -> Path:
     """A project with its caches, and the run ``one`` of one device."""
-    path = project.make(tmp_path_factory.mktemp("distributed"))
+    path = make_project(tmp_path_factory.mktemp("distributed"))
     for script in ("data_prep.py", "stft.py"):
-        assert project.call(script, "--config", path, cwd=path.parent).returncode == 0
-    result = project.call("train.py", *arguments(path, "one", "train.epochs=2"), cwd=path.parent)
+        assert call_script(script, "--config", path, cwd=path.parent).returncode == 0
+    result = call_script("train.py", *arguments(path, "one", "train.epochs=2"), cwd=path.parent)
     assert result.returncode == 0, result.stderr
     return path
 
@@ -49,8 +49,8 @@ def arguments(ini: Path, run: str, *options: str) -> list[str]:
 
 def start(devices: int, *args: str, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", START, str(project.ROOT), str(devices), *args],
-        env=project.environment() | variables,
+        [sys.executable, "-c", START, str(ROOT), str(devices), *args],
+        env=script_environment() | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,7 +118,7 @@ def test_two_processes_one_of_them_killed_and_started_again(ini):
     state = checkpoint.state(runs.newest_first(history.parent)[0])
     assert state["total_steps"] == reached + 3
     alone = arguments(ini, "alone", epochs, "train.schedule=constant")
-    assert project.call("train.py", *alone, cwd=ini.parent).returncode == 0
+    assert call_script("train.py", *alone, cwd=ini.parent).returncode == 0
     wanted = checkpoint.state(runs.newest_first(ini.parent / "cp" / "alone")[0])
     for a, b in zip(wanted["history"], state["history"], strict=True):
         assert abs(a["training_loss"] - b["training_loss"]) < 1e-5
@@ -131,8 +131,8 @@ def test_a_batch_that_cannot_be_shared(ini, monkeypatch):
 
     monkeypatch.setattr(distributed.Team, "replicas", 2)
     args = arguments(ini, "odd", "train.accumulation=4")
-    result = project.call("train.py", *args, cwd=ini.parent)
-    project.refused(result, "batch_size = 4 cannot be shared by 2 replicas", "a multiple of 8")
+    result = call_script("train.py", *args, cwd=ini.parent)
+    assert_error_line(result, "batch_size = 4 cannot be shared by 2 replicas", "a multiple of 8")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_batch_that_cannot_be_shared(ini, monkeypatch):
 def test_no_or_wrong_tf_config(ini, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     args = arguments(ini, "wrong", "train.strategy=multi_worker")
-    project.refused(project.call("train.py", *args, cwd=ini.parent), "TF_CONFIG", '"cluster"')
+    assert_error_line(call_script("train.py", *args, cwd=ini.parent), "TF_CONFIG", '"cluster"')
 
 
 def test_jit_does_not_go_with_replicas(ini):

@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-import project
 import pytest
+from helpers import ROOT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak is read from the resource module")
 def test_a_step_of_the_published_network_fits_in_3_gb():
     result = subprocess.run(
-        [sys.executable, str(project.ROOT / "benchmarks" / "memory.py")],
+        [sys.executable, str(ROOT / "benchmarks" / "memory.py")],
         capture_output=True,
         text=True,
         timeout=900,

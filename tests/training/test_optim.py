@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-import project
 import pytest
 import tensorflow as tf
+from helpers import PROJECT_INI
 
 from specmask.config import ini, training
 from specmask.errors import UserError
@@ -12,7 +12,7 @@ from specmask.training import optim
 
 
 def train_section(tmp_path, *options: str) -> training.Train:
-    (tmp_path / "config.ini").write_text(project.INI, encoding="utf-8")
+    (tmp_path / "config.ini").write_text(PROJECT_INI, encoding="utf-8")
     return ini.load(tmp_path / "config.ini", [f"train.{o}" for o in options]).train
 
 

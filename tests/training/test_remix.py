@@ -1,34 +1,21 @@
 """Draws of new mixtures: what they depend on, their levels, and what must never be mixed."""
 
 import numpy as np
-import project
 import pytest
+from helpers import FRAMES, PROJECT_INI, cache_index
 from hypothesis import given
 from hypothesis import strategies as st
 
 from specmask.config import ini as configuration
-from specmask.data import stft_cache
 from specmask.errors import UserError
 from specmask.training.remix import Remix
-
-FRAMES = 40
 
 
 @pytest.fixture(scope="module")
 def ini(tmp_path_factory):
     path = tmp_path_factory.mktemp("remix") / "config.ini"
-    path.write_text(project.INI, encoding="utf-8")
+    path.write_text(PROJECT_INI, encoding="utf-8")
     return path
-
-
-def index(count: int = 12, **columns: object) -> np.ndarray:
-    """An index of files of 40 frames, speech at -25 and noise at -30 dBFS."""
-    made = np.zeros(count, stft_cache.INDEX)
-    made["frames"], made["offset"] = FRAMES, FRAMES * np.arange(count)
-    made["clean_level_db"], made["noise_level_db"], made["additive"] = -25, -30, True
-    for name, values in columns.items():
-        made[name] = values
-    return made
 
 
 def remix(ini, made, *options: str) -> Remix:
@@ -43,10 +30,10 @@ def same(a, b) -> bool:
 
 def test_a_draw_depends_on_seed_epoch_and_place_alone(ini):
     options = "train.remix_tilt_db=6", "train.remix_noises=3"
-    first, second = (remix(ini, index(), *options) for _ in range(2))
+    first, second = (remix(ini, cache_index(), *options) for _ in range(2))
     first.draw(3, FRAMES, 0, 0)
     assert same(first.draw(5, 30, 2, 7), second.draw(5, 30, 2, 7))
-    other = remix(ini, index(), "train.seed=1", *options)
+    other = remix(ini, cache_index(), "train.seed=1", *options)
     for changed in (second.draw(5, 30, 2, 8), second.draw(5, 30, 3, 7), other.draw(5, 30, 2, 7)):
         assert not same(second.draw(5, 30, 2, 7), changed)
 
@@ -54,7 +41,7 @@ def test_a_draw_depends_on_seed_epoch_and_place_alone(ini):
 @given(place=st.integers(0, 10**9), noises=st.integers(1, 4))
 def test_the_snr_is_within_its_range_and_the_level_within_its_limits(ini, place, noises):
     options = "train.remix_snr_db=-3, 5", "train.remix_gain_db=4", f"train.remix_noises={noises}"
-    draw = remix(ini, index(), *options).draw(0, FRAMES, 0, place)
+    draw = remix(ini, cache_index(), *options).draw(0, FRAMES, 0, place)
     clean_db = 20 * np.log10(draw.clean_gain[0])
     powers = np.square(draw.noise_gains[:, 0]) * 10 ** (-30 / 10)
     assert -4 <= clean_db <= 4
@@ -63,13 +50,13 @@ def test_the_snr_is_within_its_range_and_the_level_within_its_limits(ini, place,
 
 
 def test_the_number_of_noises_varies(ini):
-    made = remix(ini, index(), "train.remix_noises=3")
+    made = remix(ini, cache_index(), "train.remix_noises=3")
     counts = {(made.draw(0, FRAMES, 0, k).noise_gains > 0).sum() for k in range(60)}
     assert counts == {1, 2, 3}
 
 
 def test_crops_of_speech_and_noise_are_independent(ini):
-    made = remix(ini, index())
+    made = remix(ini, cache_index())
     draws = [made.draw(0, 10, 0, k) for k in range(300)]
     starts = np.array([(d.start, d.noise_starts[0]) for d in draws])
     assert set(starts[:, 0]) == set(starts[:, 1]) == set(range(31))
@@ -80,7 +67,7 @@ def test_crops_of_speech_and_noise_are_independent(ini):
 
 
 def test_pairs_that_are_no_sum_keep_their_noise_and_never_lend_it(ini):
-    made = remix(ini, index(additive=[True, False] * 6), "train.remix_tilt_db=9")
+    made = remix(ini, cache_index(additive=[True, False] * 6), "train.remix_tilt_db=9")
     for place in range(100):
         kept = made.draw(1, 30, 0, place)
         assert kept.noises.tolist() == [1] and kept.noise_starts[0] == kept.start
@@ -90,7 +77,7 @@ def test_pairs_that_are_no_sum_keep_their_noise_and_never_lend_it(ini):
 
 @pytest.mark.parametrize("silent", ["clean", "noise", "all noise", "both", "all clean"])
 def test_silence_never_gives_nan(ini, silent):
-    made = index()
+    made = cache_index()
     some = slice(None) if silent.startswith("all") else slice(0, 1)
     for kind in ("clean", "noise"):
         if kind in silent or silent == "both":
@@ -110,7 +97,7 @@ def test_silence_never_gives_nan(ini, silent):
 def test_a_band_limits_speech_and_noise_alike(ini):
     edges = "train.remix_band_hz=2000, 3000"
     options = "train.remix_band_probability=0.5", edges, "train.remix_noises=2"
-    made, hz = remix(ini, index(), *options), np.linspace(0, 4000, 129)
+    made, hz = remix(ini, cache_index(), *options), np.linspace(0, 4000, 129)
     draws = [made.draw(0, FRAMES, 0, k) for k in range(300)]
     with np.errstate(divide="ignore"):
         speech = np.array([20 * np.log10(d.clean_gain) for d in draws])
@@ -127,11 +114,11 @@ def test_a_band_limits_speech_and_noise_alike(ini):
 
 def test_a_range_is_needed_for_bands(ini):
     with pytest.raises(UserError, match="remix_band_hz"):
-        remix(ini, index(), "train.remix_band_probability=0.5", "train.remix_band_hz=")
+        remix(ini, cache_index(), "train.remix_band_probability=0.5", "train.remix_band_hz=")
 
 
 def test_the_equaliser_is_smooth_and_limited(ini):
-    made = remix(ini, index(), "train.remix_tilt_db=6", "train.remix_gain_db=0")
+    made = remix(ini, cache_index(), "train.remix_tilt_db=6", "train.remix_gain_db=0")
     curves = np.array([20 * np.log10(made.draw(0, FRAMES, 0, k).clean_gain) for k in range(200)])
     assert curves.shape == (200, 129)
     peaks = np.abs(curves).max(axis=1)

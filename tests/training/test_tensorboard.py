@@ -5,9 +5,9 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
-import project
 import pytest
 import tensorflow as tf
+from helpers import PROJECT_INI, PROJECT_RATE, voice
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
@@ -31,11 +31,11 @@ def events(folder) -> list[tuple[int, str, object]]:
 @pytest.fixture
 def job() -> validation_metrics.Job:
     rng = np.random.default_rng(0)
-    clean = project.voice(rng, 1.0)
+    clean = voice(rng, 1.0)
     noisy = clean + 0.05 * rng.standard_normal(len(clean)).astype(np.float32)
     waves = {"clean": clean, "noisy": noisy, "enhanced": 0.5 * (clean + noisy)}
     mask = np.ones((101, 129, 2), np.float32) * [2, -2]
-    return validation_metrics.Job("1, 5 dB", 5.0, waves, mask, project.RATE, 2.0)
+    return validation_metrics.Job("1, 5 dB", 5.0, waves, mask, PROJECT_RATE, 2.0)
 
 
 def shown(job: validation_metrics.Job) -> validation_metrics.Shown:
@@ -94,7 +94,7 @@ def test_pictures(tmp_path, job):
 
 def test_hparams_are_written_once(tmp_path):
     ini = tmp_path / "config.ini"
-    ini.write_text(project.INI, encoding="utf-8")
+    ini.write_text(PROJECT_INI, encoding="utf-8")
     for _ in range(2):
         tensorboard.Board(tmp_path / "logs", 0, 0).describe(configuration.load(ini))
     files = list((tmp_path / "logs").glob("events*"))

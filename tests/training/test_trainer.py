@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
-import project
 import pytest
+from helpers import PROJECT_INI, call_script, make_project
 
 from specmask import models
 from specmask.audio.stft import Stft, forward, to_pairs
@@ -26,7 +26,7 @@ def trainer(tmp_path_factory):
     from specmask.training.trainer import Trainer
 
     folder = tmp_path_factory.mktemp("trainer")
-    (folder / "config.ini").write_text(project.INI, encoding="utf-8")
+    (folder / "config.ini").write_text(PROJECT_INI, encoding="utf-8")
 
     def build(*options: str) -> Trainer:
         cfg = configuration.load(folder / "config.ini", ["train.remix=no", *options])
@@ -59,14 +59,14 @@ def test_parts_of_a_batch_give_the_gradient_of_the_batch(trainer, parts):
 
 def test_training_on_speech_alone_noise_alone_and_clipped_files(tmp_path):
     """No step and no score of the chain becomes NaN where a signal is missing."""
-    ini = project.make(tmp_path)
+    ini = make_project(tmp_path)
     options = [
         "augment.clean_only_probability=0.3", "augment.noise_only_probability=0.3",
         "augment.clip_probability=0.3", "train.epochs=2",
     ]  # fmt: skip
     arguments = ["--config", ini, *(part for o in options for part in ("--set", o))]
     for script in ("data_prep.py", "stft.py", "train.py", "enhance.py", "evaluate.py"):
-        done = project.call(script, *arguments, cwd=tmp_path)
+        done = call_script(script, *arguments, cwd=tmp_path)
         assert done.returncode == 0, (script, done.stderr)
         assert "not finite" not in done.stdout
     history = (tmp_path / "cp/run/history.csv").read_text().splitlines()
@@ -90,7 +90,7 @@ class Run:
     def __init__(self, folder: Path, *options: str):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.ini").write_text(project.INI, encoding="utf-8")
+        (folder / "config.ini").write_text(PROJECT_INI, encoding="utf-8")
         self.options = [
             "model.network=band_lstm",
             *options,
@@ -243,7 +243,7 @@ def test_no_validation_files(tmp_path, capsys):
 def test_noisy_files_are_shown_before_clean_ones(tmp_path):
     from specmask.training.validation import Validation
 
-    (tmp_path / "config.ini").write_text(project.INI, encoding="utf-8")
+    (tmp_path / "config.ini").write_text(PROJECT_INI, encoding="utf-8")
     options = "model.network=band_lstm", "train.metric_files=4", "train.listen_files=3"
     cfg = configuration.load(tmp_path / "config.ini", options)
     files = noisy_tones(6, 0)

@@ -5,11 +5,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
 import scipy.signal
 import soxr
-from conftest import RATE, data_overrides, hiss, make_corpus, save, settings_args, speechlike, tone
+from helpers import (
+    RATE,
+    call_script,
+    data_overrides,
+    hiss,
+    make_corpus,
+    settings_args,
+    speechlike,
+    tone,
+    write_audio,
+)
 
 from specmask.audio import io as audio_io
 from specmask.data.corpus import fingerprint, measurements
@@ -22,7 +31,7 @@ def voice(seed: int, seconds: float = 3) -> np.ndarray:
 def run(corpus: Path, out: Path, **changes: object) -> tuple[int, list[dict[str, str]], str]:
     """Run --check; return exit code, the rows of its list, and what it prints."""
     args = settings_args(data_overrides(corpus, out, **changes))
-    done = project.call("data_prep.py", "--check", *args, cwd=out.parent)
+    done = call_script("data_prep.py", "--check", *args, cwd=out.parent)
     path = out / "check.csv"
     if not path.is_file():
         return done.returncode, [], done.stdout + done.stderr
@@ -34,7 +43,7 @@ def run(corpus: Path, out: Path, **changes: object) -> tuple[int, list[dict[str,
 
 
 def measured(tmp_path: Path, x: np.ndarray, rate: int = RATE, name: str = "a.wav") -> dict:
-    return measurements.examine(save(tmp_path / name, x, rate))
+    return measurements.examine(write_audio(tmp_path / name, x, rate))
 
 
 def test_figures_of_a_good_file(tmp_path):
@@ -100,7 +109,7 @@ def prints(*signals: np.ndarray) -> list:
 def test_a_part_of_a_recording_is_found_where_it_lies(tmp_path):
     long, other = voice(3, 12), voice(4, 12)
     part = 0.4 * long[round(3.217 * RATE) : round(8 * RATE)]
-    paths = [save(tmp_path / f"{k}.wav", x) for k, x in enumerate((long, part, other))]
+    paths = [write_audio(tmp_path / f"{k}.wav", x) for k, x in enumerate((long, part, other))]
     found = fingerprint.candidates(prints(long, part, other))
     assert [(a, b) for a, b, _ in found] == [(0, 1)]
     value, offset = fingerprint.correlation(paths[0], paths[1], found[0][2])
@@ -112,7 +121,7 @@ def test_a_part_of_a_recording_is_found_where_it_lies(tmp_path):
 
 def test_no_two_voices_are_the_same(tmp_path):
     signals = [voice(seed, 2) for seed in range(30)]
-    paths = [save(tmp_path / f"{k}.wav", x) for k, x in enumerate(signals)]
+    paths = [write_audio(tmp_path / f"{k}.wav", x) for k, x in enumerate(signals)]
     found = fingerprint.candidates(prints(*signals))  # of 435 pairs
     assert len(found) < 5
     assert all(fingerprint.correlation(paths[a], paths[b], at)[0] < 0.5 for a, b, at in found)
@@ -130,27 +139,29 @@ def folders(tmp_path_factory) -> Path:
     speech, noise = root / "clean_train", root / "noise_train"
     rng = np.random.default_rng(9)
     x = voice(10)
-    save(speech / "dina/clipped.wav", np.clip(10 * hiss(rng, 3), -0.5, 0.5))
-    save(speech / "dina/dc.wav", voice(12) + 0.05)
-    save(speech / "dina/stereo.wav", np.stack([voice(13), voice(14)], 1))
-    save(speech / "dina/cancels.wav", np.stack([voice(15), -voice(15)], 1) * [1, 0.98])
-    save(speech / "dina/rate.wav", soxr.resample(voice(16), RATE, 44100), 44100)
-    save(speech / "dina/upsampled.wav", soxr.resample(soxr.resample(x, RATE, 8000), 8000, RATE))
-    save(speech / "dina/silent.wav", np.zeros(RATE))
-    save(speech / "dina/constant.wav", np.full(RATE, 0.25))
-    save(speech / "dina/short.wav", voice(17, 0.1))
+    write_audio(speech / "dina/clipped.wav", np.clip(10 * hiss(rng, 3), -0.5, 0.5))
+    write_audio(speech / "dina/dc.wav", voice(12) + 0.05)
+    write_audio(speech / "dina/stereo.wav", np.stack([voice(13), voice(14)], 1))
+    write_audio(speech / "dina/cancels.wav", np.stack([voice(15), -voice(15)], 1) * [1, 0.98])
+    write_audio(speech / "dina/rate.wav", soxr.resample(voice(16), RATE, 44100), 44100)
+    write_audio(
+        speech / "dina/upsampled.wav", soxr.resample(soxr.resample(x, RATE, 8000), 8000, RATE)
+    )
+    write_audio(speech / "dina/silent.wav", np.zeros(RATE))
+    write_audio(speech / "dina/constant.wav", np.full(RATE, 0.25))
+    write_audio(speech / "dina/short.wav", voice(17, 0.1))
     (speech / "dina/text.wav").write_text("no audio" * 99)
-    save(speech / "emil/original.wav", voice(18))
+    write_audio(speech / "emil/original.wav", voice(18))
     shutil.copy(speech / "emil/original.wav", speech / "emil/copy.wav")
-    save(speech / "emil/softer.mp3", 0.3 * voice(18), bitrate_mode="CONSTANT")
+    write_audio(speech / "emil/softer.mp3", 0.3 * voice(18), bitrate_mode="CONSTANT")
     street = hiss(rng, 6)
-    save(noise / "street/long.wav", street)
-    save(noise / "esc/1-77-A-3.wav", hiss(rng, 1))
+    write_audio(noise / "street/long.wav", street)
+    write_audio(noise / "esc/1-77-A-3.wav", hiss(rng, 1))
     # what testing has in common with training
-    save(root / "clean_test/anna/9.wav", voice(20))
-    save(root / "clean_test/dora2/x.wav", 0.5 * voice(18)[1234:])
-    save(root / "noise_test/road/cut.flac", 0.7 * street[20_000:70_000])
-    save(root / "noise_test/road/5-77-B-3.wav", hiss(rng, 1))
+    write_audio(root / "clean_test/anna/9.wav", voice(20))
+    write_audio(root / "clean_test/dora2/x.wav", 0.5 * voice(18)[1234:])
+    write_audio(root / "noise_test/road/cut.flac", 0.7 * street[20_000:70_000])
+    write_audio(root / "noise_test/road/5-77-B-3.wav", hiss(rng, 1))
     return root
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
+from helpers import assert_error_line, run_script
 
 from specmask.data.corpus import catalogue, download
 from specmask.data.corpus.catalogue import Archive, Corpus
@@ -316,11 +316,13 @@ def test_the_table_is_complete():
 
 
 def test_the_script(shop, tmp_path):
-    listing = project.run("data/fetch.py", cwd=tmp_path)
+    listing = run_script("data/fetch.py", cwd=tmp_path)
     assert listing.returncode == 0 and "CC BY 4.0" in listing.stdout
-    project.refused(project.run("data/fetch.py", "esc50", cwd=tmp_path), "esc50: unknown", "esc-50")
+    assert_error_line(
+        run_script("data/fetch.py", "esc50", cwd=tmp_path), "esc50: unknown", "esc-50"
+    )
     shop.files["/master.zip"] = zipped(**{"ESC-50-master__audio__1_dot_wav": b"x"})
-    done = project.run(
+    done = run_script(
         "data/fetch.py", "esc-50", "--to", tmp_path / "esc", "--mirror", shop.base, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr

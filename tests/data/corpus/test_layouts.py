@@ -3,9 +3,17 @@
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import project
 import pytest
-from conftest import data_config, data_overrides, hiss, make_corpus, save, speechlike
+from helpers import (
+    assert_error_line,
+    call_script,
+    data_config,
+    data_overrides,
+    hiss,
+    make_corpus,
+    speechlike,
+    write_audio,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,9 +134,11 @@ def test_nested_sessions_are_one_speaker_in_a_data_set(tmp_path):
     rng = np.random.default_rng(0)
     for speaker in ("dora", "emil"):
         for session in ("am", "pm"):
-            save(root / f"clean_train/{speaker}/{session}/0.wav", speechlike(rng, 1))
+            write_audio(root / f"clean_train/{speaker}/{session}/0.wav", speechlike(rng, 1))
     for chapter in ("1", "2"):
-        save(root / f"clean_train/LS/train/19/{chapter}/19-{chapter}-0000.flac", speechlike(rng, 1))
+        write_audio(
+            root / f"clean_train/LS/train/19/{chapter}/19-{chapter}-0000.flac", speechlike(rng, 1)
+        )
     plans, warnings, _ = plan.make_plans(data_config(root, tmp_path / "out"))
     groups = [{s.group for s in p.speech} for p in plans[:2]]
     assert groups[0] | groups[1] == {"anna", "bert", "carl", "dora", "emil", "19"}
@@ -150,7 +160,7 @@ def esc(root: Path, with_list: bool) -> Path:
     rows = ["filename,fold,target,category,esc10,src_file,take"]
     for k, (category, target) in enumerate([("clock_tick", 38), ("hand_saw", 49)] * 2):
         file = f"1-{100 + k}-A-{target}.wav"
-        save(root / "audio" / file, hiss(rng, 0.5))
+        write_audio(root / "audio" / file, hiss(rng, 0.5))
         rows.append(f"{file},1,{target},{category},False,{100 + k},A")
     if with_list:
         (root / "meta").mkdir()
@@ -179,7 +189,7 @@ def test_a_damaged_list_of_esc_50(tmp_path):
 
 def test_classes_from_folders(tmp_path):
     for kind in ("esc10/rain", "esc10/sea_waves", "fan"):
-        save(tmp_path / "n" / kind / "1.wav", hiss(np.random.default_rng(len(kind)), 0.5))
+        write_audio(tmp_path / "n" / kind / "1.wav", hiss(np.random.default_rng(len(kind)), 0.5))
     config = data_config(tmp_path, tmp_path, data__noise_classes="sea-waves, fan")
     layout = layouts.of(tmp_path / "n", "noise", config)
     found, _ = recordings.scan(tmp_path / "n", layout.name_of, config, "noise_train_path")
@@ -197,12 +207,12 @@ def test_a_forced_layout_that_no_file_follows(corpus, tmp_path):
 
 def test_the_options_reach_the_script(corpus, tmp_path):
     sets = [p for s in data_overrides(corpus, tmp_path / "out") for p in ("--set", s)]
-    done = project.call("data_prep.py", *sets, "--set", "data.noise_layout=esc", cwd=tmp_path)
-    project.refused(done, "noise_layout = esc", "ESC-50")
-    done = project.call(
+    done = call_script("data_prep.py", *sets, "--set", "data.noise_layout=esc", cwd=tmp_path)
+    assert_error_line(done, "noise_layout = esc", "ESC-50")
+    done = call_script(
         "data_prep.py", *sets, "--set", "data.noise_classes=rain,fan,wind", cwd=tmp_path
     )
-    project.refused(done, "noise_classes: wind", "noise_train_path")
+    assert_error_line(done, "noise_classes: wind", "noise_train_path")
 
 
 def test_recordings_that_a_list_sets_aside(corpus, tmp_path):

@@ -5,11 +5,22 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import project
 import pytest
 import scipy.signal
 import soundfile as sf
-from conftest import data_config, hiss, make_corpus, save, speechlike
+from helpers import (
+    PROJECT_RATE,
+    ROOT,
+    assert_error_line,
+    call_script,
+    data_config,
+    hiss,
+    make_corpus,
+    make_project,
+    speechlike,
+    voice,
+    write_audio,
+)
 
 from specmask.audio import io as audio_io
 from specmask.audio import levels
@@ -18,8 +29,8 @@ from specmask.data.mixtures import imported, render
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
 
-RATE = project.RATE
-NOIZEUS = project.ROOT.parent / "shared/data/noizeus_8k"
+RATE = PROJECT_RATE
+NOIZEUS = ROOT.parent / "shared/data/noizeus_8k"
 
 
 def pcm(x: np.ndarray) -> np.ndarray:
@@ -36,11 +47,11 @@ def voicebank(root: Path) -> Path:
     ):
         for speaker in speakers:
             for k in range(1, 4):
-                clean = pcm(project.voice(rng, 0.7 + 0.1 * k))
+                clean = pcm(voice(rng, 0.7 + 0.1 * k))
                 noise = pcm(0.05 * rng.standard_normal(len(clean)))
                 name = f"{speaker}_{k:03}"
-                save(root / f"clean_{part}/{name}.wav", clean, RATE)
-                save(root / f"noisy_{part}/{name}.wav", clean + noise, RATE)
+                write_audio(root / f"clean_{part}/{name}.wav", clean, RATE)
+                write_audio(root / f"noisy_{part}/{name}.wav", clean + noise, RATE)
                 logs.append(f"{name} {'cafe' if k % 2 else 'bus'} 5")
     (root / "log_testset.txt").write_text("\n".join(logs))
     return root
@@ -49,13 +60,13 @@ def voicebank(root: Path) -> Path:
 def noizeus(root: Path, where: str = "noisy") -> Path:
     rng = np.random.default_rng(1)
     for k in range(1, 5):
-        clean = pcm(project.voice(rng, 0.8))
-        save(root / f"clean/sp{k:02}.wav", clean, RATE)
+        clean = pcm(voice(rng, 0.8))
+        write_audio(root / f"clean/sp{k:02}.wav", clean, RATE)
         for noise in ("car", "babble"):
             for snr in (0, 15):
                 x = pcm(0.1 * 10 ** (-snr / 20) * rng.standard_normal(len(clean)))
                 folder = where.format(snr=snr)
-                save(root / folder / f"sp{k:02}_{noise}_sn{snr}.wav", clean + x, RATE)
+                write_audio(root / folder / f"sp{k:02}_{noise}_sn{snr}.wav", clean + x, RATE)
     return root
 
 
@@ -127,8 +138,8 @@ def test_samples_are_those_of_the_files(tmp_path):
     clean[:9] //= 2
     clean[9:] = noisy[9:] // 2  # their difference fits into 16 bits
     noisy[:9] //= 2
-    save(tmp_path / "c.wav", clean, RATE)
-    save(tmp_path / "n.wav", noisy, RATE)
+    write_audio(tmp_path / "c.wav", clean, RATE)
+    write_audio(tmp_path / "n.wav", noisy, RATE)
     made = imported.read(tmp_path, "c.wav", "n.wav", 900, RATE, "soxr")
     assert made.clean_gain == 1
     assert (made.clean == clean).all() and (made.noisy == noisy).all()
@@ -139,7 +150,7 @@ def test_what_does_not_fit_into_16_bits_is_scaled_together(tmp_path):
     x = np.array([0.9, -0.9, 1.5, 0.1], np.float32)
     y = np.array([-0.9, 0.9, 0.5, 0.1], np.float32)
     for name, values in (("c.wav", x), ("n.wav", y)):
-        save(tmp_path / name, np.tile(values, 100), RATE, subtype="FLOAT")
+        write_audio(tmp_path / name, np.tile(values, 100), RATE, subtype="FLOAT")
     made = imported.read(tmp_path, "c.wav", "n.wav", 400, RATE, "soxr")
     assert made.clean_gain == pytest.approx(1 / 1.8, abs=1e-3)
     assert (made.noisy.astype(int) == made.clean.astype(int) + made.noise).all()
@@ -157,17 +168,17 @@ def rows(folder: Path, split: str) -> list[dict[str, str]]:
 def test_voicebank_is_imported_as_it_is(tmp_path):
     root = voicebank(tmp_path / "VoiceBank")
     rng = np.random.default_rng(5)
-    long = pcm(project.voice(rng, 1))  # 0.02 s more on one side: cut; 0.2 s more: set aside
-    save(root / "clean_testset_wav/p232_004.wav", long, RATE)
-    save(root / "noisy_testset_wav/p232_004.wav", long[:-160], RATE)
-    save(root / "clean_testset_wav/p232_005.wav", long[::-1], RATE)
-    save(root / "noisy_testset_wav/p232_005.wav", long[::-1][:-1600], RATE)
+    long = pcm(voice(rng, 1))  # 0.02 s more on one side: cut; 0.2 s more: set aside
+    write_audio(root / "clean_testset_wav/p232_004.wav", long, RATE)
+    write_audio(root / "noisy_testset_wav/p232_004.wav", long[:-160], RATE)
+    write_audio(root / "clean_testset_wav/p232_005.wav", long[::-1], RATE)
+    write_audio(root / "noisy_testset_wav/p232_005.wav", long[::-1][:-1600], RATE)
     ini = tmp_path / "config.ini"
     ini.write_text(
         "[data]\nclean_train_path = VoiceBank\nclean_test_path = VoiceBank\nsample_rate = 8000\n"
         "data_path = out\n[compute]\nworkers = 1\n"
     )
-    done = project.call("data_prep.py", "--config", ini, cwd=tmp_path)
+    done = call_script("data_prep.py", "--config", ini, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "training: layout: VoiceBank+DEMAND, 3 speakers or sentences, 9 pairs"
@@ -198,10 +209,10 @@ def test_voicebank_is_imported_as_it_is(tmp_path):
     with (out / "testing_rejected.csv").open(encoding="utf-8", newline="") as file:
         reasons = {r["path"]: r["reason"] for r in csv.DictReader(file)}
     assert "0.20 s shorter" in reasons["VoiceBank/noisy_testset_wav/p232_005.wav"]
-    again = project.call("data_prep.py", "--config", ini, cwd=tmp_path)
+    again = call_script("data_prep.py", "--config", ini, cwd=tmp_path)
     assert again.stdout.count(" 0 new") == 3
-    assert project.call("data_prep.py", "--verify", "--config", ini, cwd=tmp_path).returncode == 0
-    seen = project.call("data_prep.py", "--check", "--config", ini, cwd=tmp_path)
+    assert call_script("data_prep.py", "--verify", "--config", ini, cwd=tmp_path).returncode == 0
+    seen = call_script("data_prep.py", "--check", "--config", ini, cwd=tmp_path)
     assert seen.returncode == 0, seen.stdout
     assert "9 usable files of noisy (6 for training, 3 for validation)" in seen.stdout
     for split in found:
@@ -219,7 +230,7 @@ def load(ini: Path):
 def test_pairs_go_all_the_way_to_scores(tmp_path):
     """NOIZEUS as the Doyosae project uses it: by SNR, with the same sentences on both sides."""
     folder = tmp_path / "p"
-    ini = project.make(folder)
+    ini = make_project(folder)
     shutil.rmtree(folder / "speech")
     noizeus(folder / "speech")
     text = ini.read_text().replace("clean_test_path = test_speech", "clean_test_path = speech")
@@ -227,10 +238,10 @@ def test_pairs_go_all_the_way_to_scores(tmp_path):
         "sample_rate = 8000", "sample_rate = 8000\ntrain_pairs = *_sn0*\ntest_pairs = *_sn15"
     )
     ini.write_text(text.replace("epochs = 4", "epochs = 1"))
-    done = project.call("data_prep.py", "--config", ini, cwd=tmp_path)
-    project.refused(done, "clean_test_path: speech", "same recording", "sp01")
+    done = call_script("data_prep.py", "--config", ini, cwd=tmp_path)
+    assert_error_line(done, "clean_test_path: speech", "same recording", "sp01")
     leaks = ("--set", "data.leaks=warn")
-    done = project.call("data_prep.py", "--config", ini, *leaks, cwd=tmp_path)
+    done = call_script("data_prep.py", "--config", ini, *leaks, cwd=tmp_path)
     assert done.returncode == 0 and "warning: [data] clean_test_path: speech" in done.stdout
     made = rows(folder / "data", "testing")
     assert len(made) == 8 and {r["noise_type"] for r in made} == {"car", "babble"}
@@ -239,7 +250,7 @@ def test_pairs_go_all_the_way_to_scores(tmp_path):
     ]
     assert not clean[0] & clean[1]  # a sentence is in one of them
     for script in ("stft.py", "train.py", "enhance.py", "evaluate.py"):
-        done = project.call(script, "--config", ini, cwd=tmp_path)
+        done = call_script(script, "--config", ini, cwd=tmp_path)
         assert done.returncode == 0, script + done.stdout + done.stderr
     assert "noisy" in done.stdout and (folder / "report/scores.csv").is_file()
 

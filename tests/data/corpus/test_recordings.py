@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RATE, data_config, hiss, save, speechlike
+from helpers import RATE, data_config, hiss, speechlike, write_audio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def good(seed: int = 0, seconds: float = 1) -> np.ndarray:
 
 def test_facts_of_a_good_file(tmp_path):
     x = np.stack([0.5 * good(1), 0.5 * good(2)], 1)
-    facts = inspect(save(tmp_path / "a.wav", x, subtype="FLOAT"))
+    facts = inspect(write_audio(tmp_path / "a.wav", x, subtype="FLOAT"))
     assert (facts["rate"], facts["channels"], facts["frames"]) == (RATE, 2, RATE)
     assert facts["level_db"] == pytest.approx(10 * np.log10(np.mean(x**2)), abs=0.01)
 
@@ -39,7 +39,7 @@ def test_facts_of_a_good_file(tmp_path):
 def test_the_digest_is_of_the_content(tmp_path):
     x, other = ((32768 * good(seed)).astype(np.int16) for seed in (0, 1))
     digests = [
-        inspect(save(tmp_path / name, samples, rate))["digest"]
+        inspect(write_audio(tmp_path / name, samples, rate))["digest"]
         for name, samples, rate in (
             ("a.wav", x, RATE),
             ("copy.flac", x, RATE),  # another format, nothing lost
@@ -53,7 +53,7 @@ def test_the_digest_is_of_the_content(tmp_path):
 
 
 def test_files_longer_than_a_block(tmp_path, monkeypatch):
-    path = save(tmp_path / "a.wav", good())
+    path = write_audio(tmp_path / "a.wav", good())
     whole = inspect(path)
     monkeypatch.setattr(recordings, "BLOCK_FRAMES", 1000)
     assert inspect(path) == whole
@@ -81,7 +81,7 @@ def with_one(value: float) -> np.ndarray:
 )
 @pytest.mark.filterwarnings("error")
 def test_content_that_cannot_be_used(tmp_path, samples, reason):
-    found = inspect(save(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    found = inspect(write_audio(tmp_path / "a.wav", samples, subtype="FLOAT"))
     assert isinstance(found, str) and reason in found
 
 
@@ -89,12 +89,12 @@ def test_content_that_cannot_be_used(tmp_path, samples, reason):
     "samples", [good(seconds=0.25), 2e-4 * np.tile([1, -1], RATE // 2), 32768 * good()]
 )
 def test_content_that_can_just_be_used(tmp_path, samples):
-    assert isinstance(inspect(save(tmp_path / "a.wav", samples, subtype="FLOAT")), dict)
+    assert isinstance(inspect(write_audio(tmp_path / "a.wav", samples, subtype="FLOAT")), dict)
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.aiff"])
 def test_truncated_files(tmp_path, name):
-    path = save(tmp_path / name, good(seconds=3), 44100)
+    path = write_audio(tmp_path / name, good(seconds=3), 44100)
     assert isinstance(inspect(path), dict)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = inspect(path)
@@ -104,7 +104,7 @@ def test_truncated_files(tmp_path, name):
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_ogg_files_that_were_cut_anywhere(subtype, tmp_path):
     """libsndfile reads them without complaint; what is missing is the page marked as the last."""
-    path = save(tmp_path / "a.ogg", good(seconds=3), subtype=subtype)
+    path = write_audio(tmp_path / "a.ogg", good(seconds=3), subtype=subtype)
     whole = path.read_bytes()
     assert isinstance(inspect(path), dict)
     path.write_bytes(whole + b"some tag after it")
@@ -119,7 +119,7 @@ def test_ogg_files_that_were_cut_anywhere(subtype, tmp_path):
 
 def test_streams_whose_header_does_not_know_the_length_are_whole(tmp_path):
     """Programs that write to a pipe put the largest number where the length should stand."""
-    path = save(tmp_path / "a.wav", good())
+    path = write_audio(tmp_path / "a.wav", good())
     content = bytearray(path.read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
     path.write_bytes(content)
@@ -137,7 +137,7 @@ def test_files_that_are_no_audio(tmp_path):
 
 
 def test_an_mp3_by_another_name_is_used(tmp_path):
-    assert inspect(save(tmp_path / "a.wav", good(), format="MP3"))["rate"] == RATE
+    assert inspect(write_audio(tmp_path / "a.wav", good(), format="MP3"))["rate"] == RATE
 
 
 # ---------------------------------------------------------------- a folder
@@ -153,13 +153,13 @@ def scan(root: Path, tmp_path: Path) -> tuple[list[Source], dict[str, str]]:
 
 def test_good_and_bad_files_of_a_folder(tmp_path):
     root = tmp_path / "speech"
-    save(root / "b/good.wav", good(1, 1.5), 8000)
+    write_audio(root / "b/good.wav", good(1, 1.5), 8000)
     twice = (32768 * good(2)).astype(np.int16)
-    save(root / "a/good.wav", twice, 44100)
-    save(root / "a/copy.flac", twice, 44100)
-    save(root / "b/silent.wav", np.zeros(RATE))
-    save(root / "b/nan.wav", with_one(np.nan), subtype="FLOAT")
-    save(root / "short.wav", good(3, 0.1))
+    write_audio(root / "a/good.wav", twice, 44100)
+    write_audio(root / "a/copy.flac", twice, 44100)
+    write_audio(root / "b/silent.wav", np.zeros(RATE))
+    write_audio(root / "b/nan.wav", with_one(np.nan), subtype="FLOAT")
+    write_audio(root / "short.wav", good(3, 0.1))
     (root / "b/empty.wav").write_bytes(b"")
     (root / "b/readme.txt").write_text("not looked at")
     found, reasons = scan(root, tmp_path)
@@ -179,8 +179,8 @@ def test_folders_without_anything_to_use(tmp_path):
     empty, bad = tmp_path / "empty", tmp_path / "bad"
     empty.mkdir()
     (empty / "notes.txt").write_text("x")
-    save(bad / "a.wav", np.zeros(RATE))
-    save(bad / "b.wav", np.zeros(2 * RATE))
+    write_audio(bad / "a.wav", np.zeros(RATE))
+    write_audio(bad / "b.wav", np.zeros(2 * RATE))
     for folder, words in (
         (tmp_path / "no", ["no such folder", "make demo"]),
         (tmp_path / "empty/notes.txt", ["no such folder"]),
@@ -275,9 +275,9 @@ def test_a_single_file_that_is_too_short_to_be_split():
 
 def test_the_same_content_in_two_splits_is_named(tmp_path):
     rng = np.random.default_rng(0)
-    path = save(tmp_path / "train/a/one.wav", hiss(rng, 1))
-    save(tmp_path / "train/a/two.wav", hiss(rng, 1))
-    save(tmp_path / "test/b/three.wav", hiss(rng, 1))
+    path = write_audio(tmp_path / "train/a/one.wav", hiss(rng, 1))
+    write_audio(tmp_path / "train/a/two.wav", hiss(rng, 1))
+    write_audio(tmp_path / "test/b/three.wav", hiss(rng, 1))
     training, _ = scan(tmp_path / "train", tmp_path)
     assert splits.common_recordings(training, scan(tmp_path / "test", tmp_path)[0], "speech") == ""
     shutil.copy(path, tmp_path / "test/b/by another name.wav")

@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import RATE, ROOT, data_config, hiss, make_corpus, save, snapshot, speechlike, tone
+from helpers import (
+    RATE,
+    ROOT,
+    data_config,
+    hiss,
+    make_corpus,
+    snapshot,
+    speechlike,
+    tone,
+    write_audio,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -54,8 +64,8 @@ def voices(tmp_path_factory):
     rng = np.random.default_rng(8)
     for speaker in ("emma", "finn", "gina"):
         for k in range(2):
-            save(root / f"clean_train/{speaker}/{k}.wav", speechlike(rng, 1))
-    save(root / "clean_test/hugo/0.wav", speechlike(rng, 1))
+            write_audio(root / f"clean_train/{speaker}/{k}.wav", speechlike(rng, 1))
+    write_audio(root / "clean_test/hugo/0.wav", speechlike(rng, 1))
     return root
 
 
@@ -308,7 +318,7 @@ def hall(tmp_path_factory) -> Config:
     folder = tmp_path_factory.mktemp("hall")
     h = np.zeros(4000, np.float32)
     h[[100, 580, 1540]] = 0.5, -0.25, 0.2
-    save(folder / "h.wav", h, subtype="FLOAT")
+    write_audio(folder / "h.wav", h, subtype="FLOAT")
     return data_config(NOWHERE[0], folder / "out", augment__rir_path=folder)
 
 
@@ -482,7 +492,7 @@ def test_a_folder_of_responses(voices, tmp_path):
     rng = np.random.default_rng(0)
     for k in range(3):
         decay = np.exp(-np.arange(8820) / 900)[:, None]
-        save(tmp_path / f"rir/{k}.wav", rng.standard_normal((8820, 2)) * decay * 0.1, 44100)
+        write_audio(tmp_path / f"rir/{k}.wav", rng.standard_normal((8820, 2)) * decay * 0.1, 44100)
     (tmp_path / "rir/broken.wav").write_bytes(b"x")
     options = SWITCHES["room early"] | {"rir_path": tmp_path / "rir"}
     config = configured(voices, tmp_path / "out", options, data__total_training_files=12)

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import (
+from helpers import (
     RATE,
     data_config,
     error_db,
     hiss,
     make_corpus,
-    save,
     snapshot,
     speechlike,
     tone,
+    write_audio,
 )
 from numpy.testing import assert_array_equal
 
@@ -385,7 +385,7 @@ def test_changed_sources_are_refused(made, tmp_path):
     config = data_config(corpus, tmp_path / "data")
     assert make_training(config).new == 0
     for name in ("clean_train/anna/0.wav", "clean_train/bert/0.wav", "clean_train/carl/0.wav"):
-        save(corpus / name, speechlike(np.random.default_rng(99), 1.2))
+        write_audio(corpus / name, speechlike(np.random.default_rng(99), 1.2))
     with pytest.raises(UserError, match="speech_sources"):
         make_training(config)
 
@@ -467,7 +467,7 @@ def small_corpus(root: Path, **files: np.ndarray) -> Path:
     for name, samples in files.items():
         kind, speaker = name.split("_", 1)
         folder = "clean_train" if kind == "speech" else "noise_train"
-        save(root / folder / speaker / f"{speaker}.wav", samples, subtype="FLOAT")
+        write_audio(root / folder / speaker / f"{speaker}.wav", samples, subtype="FLOAT")
     return root
 
 
@@ -527,7 +527,7 @@ def test_short_speech_is_joined_with_gaps(tmp_path):
     shutil.rmtree(root / "clean_train")
     for speaker, k in itertools.product("ab", range(3)):
         signs = rng.choice([-0.3, 0.3], 4800 + 16 * k)  # 0.3 s without a single zero
-        save(root / f"clean_train/{speaker}/{k}.wav", signs)
+        write_audio(root / f"clean_train/{speaker}/{k}.wav", signs)
     config = data_config(root, tmp_path / "out", data__file_length=1.5)
     make_training(config)
     for row in rows(config):
@@ -551,7 +551,7 @@ def test_the_gap_is_that_of_the_configuration(tmp_path, gap):
     shutil.rmtree(root / "clean_train")
     for speaker in "ab":
         level = 0.3 if speaker == "a" else 0.2
-        save(root / f"clean_train/{speaker}/x.wav", level * np.tile([1, -1], 2400))
+        write_audio(root / f"clean_train/{speaker}/x.wav", level * np.tile([1, -1], 2400))
     config = data_config(root, tmp_path / "out", data__silence_length=gap)
     make_training(config)
     clean = samples(config, rows(config)[0], "CleanSpeech")
@@ -582,10 +582,10 @@ def studio(tmp_path_factory) -> Path:
     for k, speaker in enumerate(("anna", "bert", "carl")):
         left = speechlike(rng, 1.5, 44100)
         right = tone(1000 + 500 * k, 1.5, 44100, 0.2)
-        save(root / f"clean_train/{speaker}/0.wav", np.stack([left, right], 1), 44100)
+        write_audio(root / f"clean_train/{speaker}/0.wav", np.stack([left, right], 1), 44100)
         (root / f"clean_train/{speaker}/1.wav").unlink()
     for kind in ("rain", "fan", "saw"):
-        save(root / f"noise_train/{kind}/{kind}.wav", hiss(rng, 1.2, 48000), 48000)
+        write_audio(root / f"noise_train/{kind}/{kind}.wav", hiss(rng, 1.2, 48000), 48000)
     return root
 
 

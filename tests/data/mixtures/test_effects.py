@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.signal
-from conftest import RATE, error_db, speechlike, tone
+from helpers import RATE, error_db, speechlike, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

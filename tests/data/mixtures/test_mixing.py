@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import RATE, hiss, speechlike, tone
+from helpers import RATE, hiss, speechlike, tone
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

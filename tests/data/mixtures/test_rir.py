@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.signal
-from conftest import RATE, error_db, hiss, save
+from helpers import RATE, error_db, hiss, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -54,7 +54,7 @@ def test_responses_of_any_rate_and_channel(tmp_path, rate):
     h = np.zeros((rate, 2), np.float32)
     h[rate // 10, 1], h[rate // 10 + rate // 8, 1] = 0.4, -0.2
     h[0, 0] = 1
-    save(tmp_path / "h.wav", h, rate, subtype="FLOAT")
+    write_audio(tmp_path / "h.wav", h, rate, subtype="FLOAT")
     found = rir.read(tmp_path / "h.wav", 1, RATE)
     assert found[0] == 1
     peak = int(np.argmax(np.abs(found[100:]))) + 100
@@ -64,9 +64,9 @@ def test_responses_of_any_rate_and_channel(tmp_path, rate):
 
 def test_scan_sets_aside_what_is_no_response(tmp_path):
     rng = np.random.default_rng(0)
-    save(tmp_path / "hall/b.wav", np.stack([hiss(rng, 0.2)] * 3, 1), 44100)
-    save(tmp_path / "a.flac", hiss(rng, 0.01))
-    save(tmp_path / "silent.wav", np.zeros(100))
+    write_audio(tmp_path / "hall/b.wav", np.stack([hiss(rng, 0.2)] * 3, 1), 44100)
+    write_audio(tmp_path / "a.flac", hiss(rng, 0.01))
+    write_audio(tmp_path / "silent.wav", np.zeros(100))
     (tmp_path / "broken.wav").write_bytes(b"not audio")
     found, rejected = rir.scan(tmp_path)
     assert [(r.path, r.channels) for r in found] == [("a.flac", 1), ("hall/b.wav", 3)]
@@ -77,7 +77,7 @@ def test_scan_sets_aside_what_is_no_response(tmp_path):
 def test_folders_without_responses(tmp_path):
     with pytest.raises(UserError, match=r"rir_path = .*no such folder"):
         rir.scan(tmp_path / "none")
-    save(tmp_path / "silent.wav", np.zeros(100))
+    write_audio(tmp_path / "silent.wav", np.zeros(100))
     with pytest.raises(UserError, match=r"rir_path = .*silent\.wav"):
         rir.scan(tmp_path)
 

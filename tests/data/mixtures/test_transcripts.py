@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import data_config, make_corpus, save, speechlike
+from helpers import data_config, make_corpus, speechlike, write_audio
 
 from specmask.data.mixtures import build, manifest, transcripts
 from specmask.data.mixtures.plan import make_plans
@@ -34,7 +34,7 @@ def books(tmp_path):
     folder = root / "clean_test/19/198"
     words = []
     for k, seconds in enumerate((0.4, 0.4, 2.0)):
-        save(folder / f"19-198-{k:04}.flac", speechlike(rng, seconds))
+        write_audio(folder / f"19-198-{k:04}.flac", speechlike(rng, seconds))
         words.append(f"19-198-{k:04} WORD{k}")
     (folder / "19-198.trans.txt").write_text("\n".join(words))
     return root

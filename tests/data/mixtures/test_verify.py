@@ -4,10 +4,16 @@ import csv
 import shutil
 
 import numpy as np
-import project
 import pytest
 import soundfile as sf
-from conftest import data_config, data_overrides, settings_args, snapshot
+from helpers import (
+    assert_error_line,
+    call_script,
+    data_config,
+    data_overrides,
+    settings_args,
+    snapshot,
+)
 
 from specmask.data.mixtures import build, manifest, verify
 from specmask.data.mixtures.plan import make_plans
@@ -35,7 +41,7 @@ def copy(made, corpus, tmp_path):
 
 
 def mismatches(out, args, cwd) -> list[dict[str, str]]:
-    done = project.call("data_prep.py", "--verify", *args, cwd=cwd)
+    done = call_script("data_prep.py", "--verify", *args, cwd=cwd)
     path = out / "verify.csv"
     if not path.is_file():
         assert done.returncode == 0, done.stdout + done.stderr
@@ -58,7 +64,7 @@ def plus_one(x: np.ndarray) -> np.ndarray:
 def test_a_finished_set_is_right(copy, tmp_path):
     out, _, args = copy
     before = snapshot(out)
-    done = project.call("data_prep.py", "--verify", *args, cwd=tmp_path)
+    done = call_script("data_prep.py", "--verify", *args, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == (
         "training: 20 rows, 60 files read: all as the manifest says"
@@ -143,15 +149,15 @@ def test_a_file_again_from_its_row(copy, tmp_path):
     out, row, args = copy
     again = tmp_path / "again"
     render = ("data_prep.py", "--render", "training", "0", *args)
-    done = project.call(*render, "--output", again, cwd=tmp_path)
+    done = call_script(*render, "--output", again, cwd=tmp_path)
     assert done.returncode == 0 and "the same samples" in done.stdout
     for kind, column in FILES.items():
         expected = (out / f"{kind}_training" / row[column]).read_bytes()
         assert (again / row[column]).read_bytes() == expected
-    done = project.call(*render, "--output", again, cwd=tmp_path)
-    project.refused(done, "is there already", "--overwrite")
+    done = call_script(*render, "--output", again, cwd=tmp_path)
+    assert_error_line(done, "is there already", "--overwrite")
     one = tmp_path / "one.wav"
-    project.call(*render, "--output", one, cwd=tmp_path)
+    call_script(*render, "--output", one, cwd=tmp_path)
     expected = (out / "NoisySpeech_training" / row["noisy_file"]).read_bytes()
     assert one.read_bytes() == expected
 
@@ -163,9 +169,9 @@ def test_the_data_set_is_not_overwritten_unless_asked(copy, tmp_path):
     before = (folder / row["noisy_file"]).read_bytes()
     command = ("data_prep.py", "--render", "training", "0", *args, "--output")
     target = folder / row["noisy_file"]
-    project.refused(project.call(*command, target, cwd=tmp_path), "is there already")
+    assert_error_line(call_script(*command, target, cwd=tmp_path), "is there already")
     assert target.read_bytes() == before
-    assert project.call(*command, target, "--overwrite", cwd=tmp_path).returncode == 0
+    assert call_script(*command, target, "--overwrite", cwd=tmp_path).returncode == 0
     assert mismatches(out, args, tmp_path) == []
 
 
@@ -176,7 +182,7 @@ def test_a_source_that_has_changed(copy, corpus, tmp_path):
     for path in (other / "clean_train").rglob("*.wav"):
         change(path, lambda x: x[::-1])
     args = settings_args(data_overrides(other, out))
-    done = project.call(
+    done = call_script(
         "data_prep.py", "--render", "training", "0", "--output", tmp_path / "a", *args, cwd=tmp_path
     )
     assert done.returncode == 1 and "not the samples" in done.stdout
@@ -188,7 +194,7 @@ def test_a_row_that_leads_out_of_the_folder(copy, tmp_path, name):
     path = out / "manifest_training.csv"
     path.write_text(path.read_text().replace(row["clean_file"] + ",", name + ",", 1))
     command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a/b/c")
-    project.refused(project.call(*command, cwd=tmp_path), "not in", str(tmp_path / "a/b/c"))
+    assert_error_line(call_script(*command, cwd=tmp_path), "not in", str(tmp_path / "a/b/c"))
     assert not list(tmp_path.rglob("stolen.wav"))
 
 
@@ -201,15 +207,15 @@ def test_a_row_whose_pieces_are_damaged(copy, tmp_path, value):
     found[0]["speech"] = value
     manifest.write(path, found)
     command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a")
-    project.refused(
-        project.call(*command, cwd=tmp_path), "row 0 cannot be understood", "--overwrite"
+    assert_error_line(
+        call_script(*command, cwd=tmp_path), "row 0 cannot be understood", "--overwrite"
     )
 
 
 def test_rows_that_do_not_exist(copy, tmp_path):
     args = copy[2]
-    done = project.call("data_prep.py", "--render", "training", "20", *args, cwd=tmp_path)
-    project.refused(done, "no such row", "0 to 19")
+    done = call_script("data_prep.py", "--render", "training", "20", *args, cwd=tmp_path)
+    assert_error_line(done, "no such row", "0 to 19")
     for wrong in (("trainig", "0"), ("training", "-1"), ("training", "x")):
         with pytest.raises(SystemExit):
-            project.call("data_prep.py", "--render", *wrong, *args, cwd=tmp_path)
+            call_script("data_prep.py", "--render", *wrong, *args, cwd=tmp_path)
