@@ -43,7 +43,9 @@ def make_run(folder: Path, onnx: bool) -> None:
     if onnx:
         (folder / enhancer.EXPORTS).mkdir()
         run = enhancer.load(folder).runtime
-        export.write(run, settings, ["onnx"], folder / enhancer.EXPORTS, False, postprocess.Knobs())
+        export.export_run(
+            run, settings, ["onnx"], folder / enhancer.EXPORTS, False, postprocess.Knobs()
+        )
 
 
 def measure(args) -> int:
@@ -65,7 +67,7 @@ def measure(args) -> int:
         if args.runtime == "tensorflow":
             import specmask.trained  # noqa: F401
         imported = peak_mb()
-        model = enhancer.load(folder, engine=args.runtime)
+        model = enhancer.load(folder, runtime=args.runtime)
         hours, curve = [0.0], [peak_mb()]
 
         def tell(share: float) -> None:

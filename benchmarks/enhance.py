@@ -4,7 +4,7 @@
         [--dtln model_1.tflite model_2.tflite] [--gtcrn gtcrn.onnx]
 
 Prints the real-time factor (time / duration, the quickest of three), and for what works frame by
-frame the ms a frame; a stream is fed one hop at a time. The exports are made in a temporary
+frame the ms per frame; a stream is fed one hop at a time. The exports are made in a temporary
 folder. DTLN (Westhausen and Meyer 2020; blocks of 512 samples every 128) and GTCRN (Rong et al.
 2024; one frame of 257 bins and three caches) are run if their files are given: only the networks,
 on random input of their own shapes, without their transforms; 16 kHz.
@@ -26,7 +26,15 @@ import numpy as np  # noqa: E402
 
 from specmask.cli import console  # noqa: E402
 from specmask.config import ini  # noqa: E402
-from specmask.enhancement import enhancer, export, export_check, postprocess, runtimes, streaming  # noqa: E402
+from specmask.enhancement import (  # noqa: E402
+    array,
+    enhancer,
+    export,
+    export_check,
+    postprocess,
+    runtimes,
+    streaming,
+)
 
 
 def seconds_of(call: Callable[[], object], repeats: int = 3) -> float:
@@ -57,24 +65,24 @@ def own(run: Path, x: np.ndarray) -> None:
     """Measure a run of this project."""
     model = enhancer.load(run)
     duration, hop = len(x) / model.rate, model.stft.hop_length / model.rate
-    line("keras, whole file", seconds_of(lambda: enhancer.enhance(x, model.rate, model)) / duration)
+    line("keras, whole file", seconds_of(lambda: array.enhance(x, model.rate, model)) / duration)
     short = x[: 2 * model.rate]
     taken = seconds_of(lambda: hop_by_hop(model, short))
     factor = taken * model.rate / len(short)
     line("keras, stream", factor, 1000 * factor * hop)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        settings = ini.load(enhancer.files(run)[1])
+        settings = ini.load(enhancer.weights_and_config(run)[1])
         with console.quiet():
-            paths = export.write(
+            paths = export.export_run(
                 model.runtime, settings, ["onnx", "litert"], folder, True, postprocess.Knobs()
             )
         for path in paths:
             if not path.stem.startswith("step"):
                 continue
             exported = enhancer.load(path)
-            whole = seconds_of(lambda m=exported: enhancer.enhance(x, m.rate, m)) / duration
-            ms = export.milliseconds(exported.runtime)
+            whole = seconds_of(lambda m=exported: array.enhance(x, m.rate, m)) / duration
+            ms = export_check.ms_per_frame(exported.runtime)
             line(f"{path.name} with STFT", whole, None, path.stat().st_size / 1e6)
             line(f"{path.name} network alone", ms / 1000 / hop, ms)
 
@@ -114,13 +122,13 @@ def main() -> None:
     parser.add_argument("--gtcrn", type=Path)
     args = parser.parse_args()
     console.import_tensorflow()
-    rate = ini.load(enhancer.files(args.checkpoint)[1]).data.sample_rate
+    rate = ini.load(enhancer.weights_and_config(args.checkpoint)[1]).data.sample_rate
     count = round(args.seconds * rate)
     x = 0.05 * np.random.default_rng(0).standard_normal(count).astype(np.float32)
     if args.noisy:
-        recording = export_check.pairs(args.noisy, Path("none"), 1)[0][0]
-        x = np.resize(export_check.read(recording, rate), count)
-    print(f"{'one core':28s}{'RTF':>8s}{'ms a frame':>12s}{'MB':>10s}")
+        recording = export_check.find_pairs(args.noisy, Path("none"), 1)[0][0]
+        x = np.resize(export_check.read_beginning(recording, rate), count)
+    print(f"{'one core':28s}{'RTF':>8s}{'ms per frame':>12s}{'MB':>10s}")
     own(args.checkpoint, x)
     if args.dtln:
         dtln(args.dtln)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from specmask.audio import io as audio_io
 from specmask.audio import levels
 from specmask.cli import console
-from specmask.enhancement import enhancer, export_check
+from specmask.enhancement import array, enhancer, export_check
 from specmask.evaluation.metrics import table
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     model = enhancer.load(args.checkpoint)
     pairs = [
         [audio_io.to_mono(audio_io.read(path)[0]) for path in pair]
-        for pair in export_check.pairs(args.noisy, args.clean, args.files)
+        for pair in export_check.find_pairs(args.noisy, args.clean, args.files)
     ]
     names = ["si_sdr", "pesq", "stoi"]
     print(f"{len(pairs)} recordings\n level dBFS   " + "".join(f"{n:>9s}" for n in names))
@@ -40,7 +40,7 @@ def main() -> None:
         rows = []
         for noisy, clean in pairs:
             gain = np.float32(10 ** ((level - levels.level_db(noisy)) / 20))
-            y = enhancer.enhance(gain * noisy, model.rate, model)
+            y = array.enhance(gain * noisy, model.rate, model)
             rows.append(table.score(clean, None, y / gain, model.rate, names)[0])
         means = [np.mean([row[name] for row in rows]) for name in names]
         print(f"{level:11.0f}   " + "".join(f"{m:9.4f}" for m in means), flush=True)

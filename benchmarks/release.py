@@ -49,14 +49,14 @@ def main() -> None:
     from specmask.enhancement import enhancer, export
     from specmask.enhancement.postprocess import Knobs
 
-    weights, ini = enhancer.files(args.run)
+    weights, ini = enhancer.weights_and_config(args.run)
     PRETRAINED.mkdir(exist_ok=True)
     kept, own = PRETRAINED / f"{args.name}.npz", PRETRAINED / f"{args.name}.ini"
     shutil.copyfile(weights, kept)
     own.write_text(settings(configuration.load(ini)), encoding="utf-8")
     model = enhancer.load(kept)
     with tempfile.TemporaryDirectory() as temporary, console.quiet():
-        export.write(
+        export.export_run(
             model.runtime,
             configuration.load(own),
             ["onnx", "litert"],

@@ -3,7 +3,7 @@
     pip install onnxruntime numpy soundfile
     python onnx_wav.py cp/run/exports/step.onnx noisy.wav enhanced.wav
 
-What the program must know (STFT, states, knobs) stands in the metadata of the ONNX file.
+The description of the network (STFT, states, knobs) is in the metadata of the ONNX file.
 The WAV is mono (else its first channel is taken) and has the model's rate.
 """
 
@@ -16,28 +16,28 @@ import soundfile as sf
 
 
 def load(path):
-    """Return the step (noisy, state) -> (mask, state), and what it must be told."""
+    """Return the step (noisy, state) -> (mask, state), and the description of the network."""
     session = onnxruntime.InferenceSession(path)
-    about = json.loads(session.get_modelmeta().custom_metadata_map["specmask"])
-    outputs = ["mask", *(name + "_next" for name in about["states"])]
+    description = json.loads(session.get_modelmeta().custom_metadata_map["specmask"])
+    outputs = ["mask", *(name + "_next" for name in description["states"])]
 
     def step(noisy, state):
         mask, *after = session.run(outputs, {"noisy": noisy, **state})
         return mask, dict(zip(state, after, strict=True))
 
-    return step, about
+    return step, description
 
 
-def enhance(x, step, about):
-    """Take [samples] at the model's rate frame by frame; the same length comes back."""
-    stft, knobs = about["stft"], about["knobs"]
+def enhance(x, step, description):
+    """Enhance [samples] at the model's rate frame by frame; the length stays."""
+    stft, knobs = description["stft"], description["knobs"]
     length, hop, n_fft = stft["window_length"], stft["hop_length"], stft["n_fft"]
-    analysis, synthesis = np.array(about["window"]), np.array(about["synthesis_window"])
-    pad, late = length - hop, about.get("lookahead_frames", 0)  # masks are of frames before
-    frames, held = -(-(len(x) + pad) // hop) + late, late * [0]
+    analysis, synthesis = np.array(description["window"]), np.array(description["synthesis_window"])
+    pad, delay = length - hop, description.get("lookahead_frames", 0)  # of the masks, in frames
+    frames, held = -(-(len(x) + pad) // hop) + delay, delay * [0]
     padded, out = np.zeros((2, (frames - 1) * hop + length))
     padded[pad : pad + len(x)] = x
-    state = {k: np.zeros((1, *shape), np.float32) for k, shape in about["states"].items()}
+    state = {k: np.zeros((1, *shape), np.float32) for k, shape in description["states"].items()}
     floor = 10 ** (-knobs["max_suppression_db"] / 20)
     for t in range(frames):
         at = slice(t * hop, t * hop + length)
@@ -48,13 +48,18 @@ def enhance(x, step, about):
         mask *= np.maximum(1, floor / np.maximum(np.abs(mask), 1e-20))
         mask = 10 ** (knobs["post_gain_db"] / 20) * (knobs["mix"] * mask + 1 - knobs["mix"])
         out[at] += np.fft.irfft(mask * held.pop(0), n_fft)[:length] * synthesis
-    return out[pad + late * hop :][: len(x)]
+    return out[pad + delay * hop :][: len(x)]
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     model, source, target = sys.argv[1:]
-    step, about = load(model)
-    x, rate = sf.read(source, always_2d=True)
-    if rate != about["sample_rate"]:
-        sys.exit(f"{source}: {rate} Hz, expected {about['sample_rate']} Hz")
-    sf.write(target, enhance(x[:, 0], step, about), rate)
+    try:
+        step, description = load(model)
+        x, rate = sf.read(source, always_2d=True)
+    except Exception as error:  # the runtime's and libsndfile's own have no common base
+        sys.exit(f"error: {error}")
+    if rate != description["sample_rate"]:
+        sys.exit(f"{source}: {rate} Hz, expected {description['sample_rate']} Hz")
+    sf.write(target, enhance(x[:, 0], step, description), rate)

@@ -13,7 +13,7 @@ __all__ = ["Streamer", "enhance", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from specmask.enhancement import enhancer, streaming  # for those alone who enhance
+        from specmask.enhancement import array, enhancer, streaming  # only when they are used
 
-        return getattr(streaming if name == "Streamer" else enhancer, name)
+        return getattr({"Streamer": streaming, "enhance": array, "load": enhancer}[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

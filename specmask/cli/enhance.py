@@ -34,8 +34,8 @@ def enhance(args) -> None:
     from specmask.audio import io as audio_io
     from specmask.enhancement import enhancer, folder
 
-    if not args.stdin:
-        folder.recordings(source, args.glob)  # a wrong path is told before the model is loaded
+    if not args.stdin:  # a wrong path is reported before the model is loaded
+        recordings = folder.find_recordings(source, target, args.glob, cfg.enhance.format)
     if enhancer.needs_tensorflow(cfg):
         console.import_tensorflow()
     model, path = enhancer.from_config(cfg)
@@ -50,12 +50,11 @@ def enhance(args) -> None:
         return
     c = cfg.enhance
     done = folder.enhance_folder(
-        source,
+        recordings,
         target,
         model,
         c.block_seconds,
         overwrite=args.overwrite,
-        glob=args.glob,
         format=c.format,
         workers=cfg.compute.workers,
         spectrograms=args.spectrograms,
@@ -83,11 +82,11 @@ def said(done) -> str:
 
 def pipe(args, model) -> None:
     """Enhance raw samples from stdin to stdout."""
-    from specmask.enhancement import pipe as pipes
+    from specmask.enhancement.pipe import enhance_pipe
 
     rate = args.rate or model.rate
     try:
-        done = pipes.enhance(
+        done = enhance_pipe(
             sys.stdin.buffer, sys.stdout.buffer, model, args.pcm, rate, args.channels
         )
     except BrokenPipeError:  # whoever reads has had enough

@@ -208,13 +208,13 @@ def _gate(settings, clean_dir: Path, ears: tuple | None) -> Callable:
     from functools import partial
 
     from specmask.audio import io as audio_io
-    from specmask.enhancement import enhancer
+    from specmask.enhancement import array, enhancer
     from specmask.evaluation import gate as harm
     from specmask.evaluation import report, word_errors
     from specmask.evaluation.gate import means
 
     model = enhancer.load(enhancer.find(settings), settings.enhance.channels)
-    enhance, count = partial(enhancer.enhance, model=model), settings.evaluate.harm_files
+    enhance, count = partial(array.enhance, model=model), settings.evaluate.harm_files
     speech, music = audio_io.files(clean_dir), []
     folder = settings.evaluate.music_path
     if folder != Path():

@@ -24,19 +24,21 @@ FORMATS = ("onnx", "litert", "savedmodel")
 
 
 def export(args) -> int:
-    from specmask.config import ini as configuration
+    from specmask.config import ini
     from specmask.errors import UserError
 
     formats = [name.strip() for name in args.format.split(",")]
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise UserError(f"--format {unknown[0]}: expected some of {', '.join(FORMATS)}")
-    cfg = configuration.load(args.config, args.set)
+    cfg = ini.load(args.config, args.set)
     console.import_tensorflow()
     from specmask import files
-    from specmask.enhancement import enhancer, export_check, postprocess
-    from specmask.enhancement import export as exports
+    from specmask.enhancement import enhancer, export_check
+    from specmask.enhancement.export import export_run
+    from specmask.enhancement.keras_runtime import KerasRuntime
+    from specmask.enhancement.postprocess import Knobs
 
-    weights, ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
+    weights, run_ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
     folder = args.output or weights.parent / enhancer.EXPORTS
     if (folder / "parity.json").exists() and not args.overwrite:
         raise UserError(
@@ -44,30 +46,30 @@ def export(args) -> int:
         )
     noisy = args.noisy or cfg.enhance.input_path
     clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
-    pairs = export_check.pairs(noisy, clean, args.files)  # what is missing is told before the work
-    sound = postprocess.Knobs.from_config(cfg)
-    model = enhancer.load(weights, knobs=sound)
+    pairs = export_check.find_pairs(noisy, clean, args.files)  # errors come before the work
+    knobs = Knobs.from_config(cfg)
+    run = KerasRuntime(weights, run_ini)
+    model = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
     with console.quiet():
-        paths = exports.write(
-            model.runtime, configuration.load(ini), formats, folder, args.int8, sound
-        )
-    rows = export_check.check(paths, model, *zip(*pairs, strict=True))
-    clean = sum(c is not None for _, c in pairs)
-    text = f"{export_check.table(rows)}\n\n{len(pairs)} recordings, {clean}"
+        paths = export_run(run, ini.load(run_ini), formats, folder, args.int8, knobs)
+    rows = export_check.compare(paths, model, *zip(*pairs, strict=True))
+    with_clean = sum(c is not None for _, c in pairs)
+    text = f"{export_check.table(rows)}\n\n{len(pairs)} recordings, {with_clean}"
     text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
     numbers = json.dumps([asdict(row) for row in rows])
     for name, content in (("parity.md", text), ("parity.json", numbers)):
         with files.replacing(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     print(f"{text}\n{len(paths)} exports -> {folder}")
-    for line in export_check.broken(rows):
+    differing = export_check.differing(rows)
+    for line in differing:
         print(f"different: {line}", file=sys.stderr)
-    return console.EXIT_BROKEN_BOUND if export_check.broken(rows) else console.EXIT_OK
+    return console.EXIT_BROKEN_BOUND if differing else console.EXIT_OK
 
 
 def main(argv=None) -> int:
-    parser = console.parser(__doc__, broken="a float export is not what the Keras model is")
+    parser = console.parser(__doc__, broken="a float export differs from the Keras model")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
     )

@@ -31,7 +31,8 @@ def listen(args) -> None:
     block = 1000 * session.block / session.rate
     print(
         f"latency {1000 * session.latency_seconds:.0f} ms without that of the devices; slowest "
-        f"block {1000 * session.slowest_seconds:.1f} of {block:.0f} ms; {session.late} late"
+        f"block {1000 * session.slowest_seconds:.1f} of {block:.0f} ms; {session.underruns} "
+        "underruns"
     )
 
 

@@ -6,16 +6,16 @@ TensorFlow is imported only for a run that needs it.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from specmask import files
 from specmask.audio.stft import Stft
 from specmask.config.schema import Config
-from specmask.enhancement import runtimes, streaming
+from specmask.enhancement import runtimes
 from specmask.enhancement.postprocess import Knobs
-from specmask.enhancement.streaming import Runtime
+from specmask.enhancement.runtimes import Runtime
 from specmask.errors import UserError
 from specmask.training import runs
+
+WINDOW_FRAMES = 1000  # that a network that is not causal sees at a time
 
 EXPORTS = "exports"  # folder in a run's folder, where export.py writes
 STEP = "step.onnx"
@@ -32,8 +32,8 @@ class Enhancer:
     Args:
         runtime: runs the network.
         channels: linked (one mask for all), separate, or mid (one mask, from their mean).
-        highband: keep or drop what lies above the model's band.
-        knobs: settings of the sound.
+        highband: keep or drop what is above the model's band.
+        knobs: settings of the post-processing.
     """
 
     runtime: Runtime
@@ -73,8 +73,8 @@ class Enhancer:
 
     @property
     def latency_seconds(self) -> float:
-        """How far the output of a stream at the model's rate lags behind its input."""
-        frames = self.lookahead_frames if self.causal else streaming.FRAMES_A_CALL
+        """Delay from input to output of a stream at the model's rate."""
+        frames = self.lookahead_frames if self.causal else WINDOW_FRAMES
         return (self.stft.window_length + frames * self.stft.hop_length) / self.rate
 
 
@@ -83,31 +83,35 @@ def load(
     channels: str = "linked",
     highband: str = "keep",
     knobs: Knobs | None = None,
-    engine: str = "tensorflow",
+    runtime: str = "tensorflow",
 ) -> Enhancer:
     """Load a trained run from its folder (its best weights), a .npz file, or a file of export.py.
+
+    >>> load("pretrained/default.onnx").latency_seconds
+    0.025
 
     Args:
         path: of the folder or file; the network and its settings are read from the config.ini
             beside it, or the .ini of the same name; those of exports from the file itself.
         channels, highband, knobs: see :class:`Enhancer`.
-        engine: tensorflow; or onnx, for what export.py has written into the run's folder.
+        runtime: of a run: tensorflow, or onnx for what export.py has written into its folder.
 
     Raises:
         UserError: if there is none, or it is damaged.
     """
     path = Path(path)
-    if path.suffix in runtimes.KINDS:
-        found: Runtime = runtimes.load(path)
-    else:
-        weights, ini = weights_and_config(path)
-        if engine == "onnx":
-            found = _exported(weights)
-        else:
-            from specmask.enhancement.keras_runtime import Trained  # imports TensorFlow
+    return Enhancer(_runtime(path, runtime), channels, highband, knobs or Knobs())
 
-            found = Trained(weights, ini)
-    return Enhancer(found, channels, highband, knobs or Knobs())
+
+def _runtime(path: Path, name: str) -> Runtime:
+    if path.suffix in runtimes.EXPORTED:
+        return runtimes.load(path)
+    weights, ini = weights_and_config(path)
+    if name == "onnx":
+        return _exported(weights)
+    from specmask.enhancement.keras_runtime import KerasRuntime  # imports TensorFlow
+
+    return KerasRuntime(weights, ini)
 
 
 def weights_and_config(path: Path) -> tuple[Path, Path]:
@@ -135,26 +139,26 @@ def _exported(weights: Path) -> Runtime:
     make = f"make it with python export.py --checkpoint {weights.parent}"
     if not path.is_file():
         raise UserError(f"{path}: no such file, [enhance] runtime = onnx needs it; {make}")
-    found = runtimes.load(path)
-    if found.description.digest != files.digest(weights):
-        raise UserError(f"{path}: not made from {weights.name} as it is now; {make} --overwrite")
-    return found
+    runtime = runtimes.load(path)
+    if runtime.description.digest != files.digest(weights):
+        raise UserError(f"{path}: not made from the present {weights.name}; {make} --overwrite")
+    return runtime
 
 
 def find(config: Config) -> Path:
-    """Return what a configuration asks for: [enhance] checkpoint, the newest run, or the default.
+    """Return the model of a configuration: [enhance] checkpoint, the newest run, or the default.
 
-    The default are the files ``default.npz`` and ``default.ini``, or ``default.onnx``, in
+    The default is the files ``default.npz`` and ``default.ini``, or ``default.onnx``, in
     ``pretrained``.
 
     Raises:
-        UserError: if there is nothing.
+        UserError: if there is none.
     """
     if config.enhance.checkpoint != Path():
         return config.enhance.checkpoint
-    found = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
-    if found:
-        return found[-1]
+    folders = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
+    if folders:
+        return folders[-1]
     suffixes = [".npz", ".onnx"] if config.enhance.runtime == "tensorflow" else [".onnx", ".npz"]
     for suffix in suffixes:
         path = PRETRAINED / f"default{suffix}"
@@ -168,36 +172,11 @@ def find(config: Config) -> Path:
 
 
 def from_config(config: Config) -> tuple[Enhancer, Path]:
-    """Return the enhancer that a configuration asks for, and where its weights lie."""
+    """Return the enhancer of a configuration and the path of its weights."""
     c, path = config.enhance, find(config)
     return load(path, c.channels, c.highband, Knobs.from_config(config), c.runtime), path
 
 
 def needs_tensorflow(config: Config) -> bool:
-    """Tell whether the enhancer of a configuration runs in TensorFlow."""
-    return config.enhance.runtime == "tensorflow" and find(config).suffix not in runtimes.KINDS
-
-
-def enhance(samples: np.ndarray, rate: int, model: Enhancer | Path | str) -> np.ndarray:
-    """Enhance a recording.
-
-    Args:
-        samples: float [samples] or [samples, channels], full scale 1.
-        rate: its sampling rate in Hz; resampled to the model's rate and back where they differ.
-        model: what :func:`load` returns, or a path for it.
-
-    Returns:
-        float32 of the same shape, aligned to the sample.
-
-    Raises:
-        ValueError: if samples are not finite or not of one of these shapes.
-    """
-    model = model if isinstance(model, Enhancer) else load(model)
-    x = np.asarray(samples, np.float32)
-    if x.ndim not in (1, 2):
-        raise ValueError(f"expected [samples] or [samples, channels], found {list(x.shape)}")
-    if not np.isfinite(x).all():
-        raise ValueError("expected finite samples, found NaN or infinite ones")
-    if not x.size:
-        return x
-    return streaming.together([(x.reshape(len(x), -1), rate)], model)[0].reshape(x.shape)
+    """Return whether the enhancer of a configuration runs in TensorFlow."""
+    return config.enhance.runtime == "tensorflow" and find(config).suffix not in runtimes.EXPORTED

@@ -2,13 +2,12 @@
 
 Conventions:
     The step takes one frame of one channel and the state, and gives the mask and the state
-    after it: inputs ``noisy`` [1, 1, bins, 2] and one a state, outputs ``mask`` [1, 1, bins, 2]
-    and ``<state>_next``.
-    What the runtime does around it is in :mod:`specmask.enhancement.runtimes`.
+    after it: inputs ``noisy`` [1, 1, bins, 2] and one per state, outputs ``mask`` [1, 1, bins, 2]
+    and ``<state>_next``. :mod:`specmask.enhancement.runtimes` runs it.
+    The whole model takes samples and gives samples, the STFT inside.
 """
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,24 +21,27 @@ from specmask import files, models
 from specmask.audio.stft import Stft
 from specmask.config.schema import Config
 from specmask.enhancement import runtimes
-from specmask.enhancement.keras_runtime import Trained
+from specmask.enhancement.keras_runtime import KerasRuntime
 from specmask.enhancement.postprocess import SMALLEST, Knobs
 from specmask.enhancement.runtimes import Description
 from specmask.errors import UserError
 from specmask.models import Network, targets
 from specmask.models.stft import overlap_add
 
+INT8 = "_int8"  # suffix of names and digests
 
-class Whole(keras.Model):
-    """Enhance a recording in one call: float32 [1, samples] -> [1, samples].
 
-    Memory grows with the square of the length (the level normaliser looks at all pairs of
-    frames): meant for up to about a minute.
+class WholeModel(keras.Model):
+    """A recording enhanced in one call: float32 [1, samples] -> [1, samples].
+
+    The transforms are matrix products: the converter to ONNX has no FFT. Memory grows with the
+    square of the length (the level normaliser compares all pairs of frames): meant for up to about
+    a minute.
 
     Args:
         network: with its weights.
         stft: the transform that it was trained with.
-        knobs: settings of the sound, part of the graph.
+        knobs: settings of the post-processing, part of the graph.
     """
 
     def __init__(self, network: Network, stft: Stft, knobs: Knobs):
@@ -59,19 +61,19 @@ class Whole(keras.Model):
         x = ops.pad(x, ((0, 0), (stft.pad, stft.pad + stft.hop_length - 1)))
         noisy = ops.conv(x[..., None], self.analysis, strides=stft.hop_length, padding="valid")
         noisy = ops.reshape(noisy, (1, -1, stft.bins, 2))
-        mask = turn(self.network.mask(noisy), self.knobs)
+        mask = apply_knobs(self.network.mask(noisy), self.knobs)
         enhanced = targets.apply_complex(mask, noisy)
         frames = ops.matmul(ops.reshape(enhanced, (1, -1, 2 * stft.bins)), self.synthesis)
         return overlap_add(frames, stft)[:, stft.pad : stft.pad + samples]
 
 
-def turn(mask: Any, knobs: Knobs) -> Any:
-    """:meth:`specmask.knobs.Knobs.turn` of a mask [..., 2]."""
+def apply_knobs(mask: Any, knobs: Knobs) -> Any:
+    """Return what :meth:`specmask.enhancement.postprocess.Knobs.apply` does, of [..., bins, 2]."""
     floor = 10 ** (-knobs.max_suppression_db / 20)
-    size = ops.sqrt(ops.sum(ops.square(mask), axis=-1, keepdims=True))
-    mask = mask * ops.maximum(1.0, floor / ops.maximum(size, SMALLEST))
+    magnitude = ops.sqrt(ops.sum(ops.square(mask), axis=-1, keepdims=True))
+    mask = mask * ops.maximum(1.0, floor / ops.maximum(magnitude, SMALLEST))
     dry = np.array([1 - knobs.mix, 0], np.float32)
-    return 10 ** (knobs.post_gain_db / 20) * (knobs.mix * mask + dry)
+    return knobs.gain * (knobs.mix * mask + dry)
 
 
 def analysis_matrix(stft: Stft) -> np.ndarray:
@@ -87,15 +89,12 @@ def synthesis_matrix(stft: Stft) -> np.ndarray:
     return (signals * stft.synthesis_window).reshape(2 * stft.bins, -1).astype(np.float32)
 
 
-INT8 = "_int8"
-
-
 def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
     """Return the network of a configuration for one frame of one channel, all shapes fixed.
 
     Args:
         config: of the run.
-        weights: of the network's variables; without them they are drawn.
+        weights: values of the network's variables; without them they are random.
 
     Raises:
         UserError: if the network is not causal.
@@ -104,24 +103,24 @@ def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> k
     if not network.causal:
         raise UserError(
             "[model]: the network is not causal and has no step for one frame; "
-            "export a causal one, or the whole-utterance model alone"
+            "export a causal one, or the whole model alone"
         )
-    for layer in network.model._flatten_layers():
+    for layer in network.model._flatten_layers():  # private: no other way to nested layers
         if isinstance(layer, keras.layers.RNN):
             layer.unroll = True  # one frame needs no loop, and loops are slow in both runtimes
     noisy, *states = network.model.inputs
     inputs = [keras.Input(batch_shape=(1, 1, *noisy.shape[2:]), name=noisy.name)]
     inputs += [keras.Input(batch_shape=(1, *x.shape[1:]), name=x.name) for x in states]
     # The same layers on inputs of fixed shape, as a model without the old one inside: exports
-    # would trace that one too, and with an open number of frames.
+    # would trace that one too, with an open number of frames.
     fixed = keras.models.clone_model(network.model, inputs, clone_function=lambda layer: layer)
     names = ["mask", *(x.name + runtimes.NEXT for x in states)]
     return keras.Model(fixed.inputs, dict(zip(names, fixed.outputs, strict=True)), name="step")
 
 
-def whole_model(config: Config, weights: Sequence[np.ndarray], knobs: Knobs) -> Whole:
+def whole_model(config: Config, weights: Sequence[np.ndarray], knobs: Knobs) -> WholeModel:
     """Return a network with its STFT around it: samples [1, samples] -> [1, samples]."""
-    model = Whole(_build(config, weights), Stft.from_config(config), knobs)
+    model = WholeModel(_build(config, weights), Stft.from_config(config), knobs)
     model(np.zeros((1, 1000), np.float32))
     return model
 
@@ -134,10 +133,15 @@ def _build(config: Config, weights: Sequence[np.ndarray] | None) -> models.Netwo
     return network
 
 
-def write(
-    run: Trained, config: Config, formats: Sequence[str], folder: Path, int8: bool, knobs: Knobs
+def export_run(
+    run: KerasRuntime,
+    config: Config,
+    formats: Sequence[str],
+    folder: Path,
+    int8: bool,
+    knobs: Knobs,
 ) -> list[Path]:
-    """Write a trained run in several formats.
+    """Write a trained run in several formats and return the files.
 
     Args:
         run: the run.
@@ -145,25 +149,22 @@ def write(
         formats: any of onnx, litert, savedmodel.
         folder: receives step.onnx, whole.onnx, step.tflite, step.json, saved_model.
         int8: also step_int8.onnx and step_int8.tflite.
-        knobs: settings of the sound: in the graph of what is whole, told by the description of
-            a step.
-
-    Returns:
-        what was written.
+        knobs: settings of the post-processing, in the graph of the whole model and in the
+            description of a step.
     """
     weights = [np.asarray(v) for v in run.network.model.variables]
-    about = replace(run.description, knobs=knobs)
+    description = replace(run.description, knobs=knobs)
     whole = whole_model(config, weights, knobs)
-    step = step_model(config, weights) if about.causal else None
+    step = step_model(config, weights) if description.causal else None
     written = []
     if "onnx" in formats:
         if step:
-            written += write_onnx(step, folder / "step.onnx", about, int8)
-        written += write_onnx(whole, folder / "whole.onnx", about)
+            written += write_onnx(step, folder / "step.onnx", description, int8)
+        written += write_onnx(whole, folder / "whole.onnx", description)
     if "litert" in formats and step:
-        for wanted in (False, True)[: 1 + int8]:
-            written.append(folder / f"step{INT8 * wanted}.tflite")
-            write_litert(step, written[-1], about, wanted)
+        for quantised in (False, True)[: 1 + int8]:
+            written.append(folder / f"step{INT8 * quantised}.tflite")
+            write_litert(step, written[-1], description, quantised)
     if "savedmodel" in formats:
         written.append(folder / "saved_model")
         write_saved_model(step, whole, written[-1])
@@ -188,10 +189,10 @@ def write_onnx(
         model.export(temporary, format="onnx", verbose=False, input_signature=signature)
         graph = onnx.load(temporary)
         known = {x.name for x in _flat(signature)}
-        strange = [x.name for x in graph.graph.input if x.name not in known]
-        if strange:
+        captured = [x.name for x in graph.graph.input if x.name not in known]
+        if captured:
             raise RuntimeError(
-                f"{strange}: tensors from outside the graph; make them NumPy arrays or weights"
+                f"{captured}: tensors from outside the graph; make them NumPy arrays or weights"
             )
         _save(onnx, graph, temporary, description)
     if not int8:
@@ -202,8 +203,8 @@ def write_onnx(
     with files.replacing(small) as temporary:
         # Dynamic convolutions are slower in 8 bits than in 32 (see docs/enhancement.md).
         quantize_dynamic(path, temporary, op_types_to_quantize=["MatMul", "Gemm"])
-        about = replace(description, digest=description.digest + INT8)
-        _save(onnx, onnx.load(temporary), temporary, about)
+        description = replace(description, digest=description.digest + INT8)
+        _save(onnx, onnx.load(temporary), temporary, description)
     return [path, small]
 
 
@@ -239,7 +240,7 @@ def write_litert(
         temporary.write_text(description.to_json(), encoding="utf-8")
 
 
-def write_saved_model(step: keras.Model | None, whole: Whole, folder: Path) -> None:
+def write_saved_model(step: keras.Model | None, whole: WholeModel, folder: Path) -> None:
     """Write a SavedModel with the endpoints ``step`` (of causal networks) and ``enhance``."""
     archive = keras.export.ExportArchive()
     for name, model in (("step", step), ("enhance", whole)):
@@ -255,7 +256,7 @@ def write_saved_model(step: keras.Model | None, whole: Whole, folder: Path) -> N
 
 
 def _signature(model: keras.Model) -> list:
-    if isinstance(model, Whole):
+    if isinstance(model, WholeModel):
         return [keras.InputSpec(shape=(1, None), dtype="float32", name="noisy")]
     return [[keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]]
 
@@ -273,23 +274,3 @@ def _onnx() -> Any:
             f'{error.name} is not installed; pip install ".[export]" in the clone'
         ) from None
     return onnx
-
-
-def milliseconds(
-    step: runtimes.Onnx | runtimes.LiteRt, frames: int = 300, repeats: int = 5
-) -> float:
-    """Measure the time of an exported step in ms a frame.
-
-    Of the repeats the quickest counts: what else the machine does only adds to the others.
-    """
-    rng = np.random.default_rng(0)
-    shape = (1, frames, step.description.stft.bins, 2)
-    noisy = rng.standard_normal(shape).astype(np.float32)
-    state = step.zero_state(1)
-    step.mask(noisy[:, :20], state)
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        step.mask(noisy, state)
-        times.append(time.perf_counter() - started)
-    return min(times) / frames * 1000

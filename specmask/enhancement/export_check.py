@@ -1,4 +1,4 @@
-"""Every export against the Keras model, on recordings: numbers, quality, size and speed.
+"""Exports compared with the Keras model on recordings: numbers, quality, size and speed.
 
 Conventions:
     Differences are of the enhanced signals, full scale 1. Changes of SI-SDR and PESQ are export
@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from specmask.audio import io as audio_io
-from specmask.enhancement import enhancer, export, runtimes
+from specmask.enhancement import array, export, runtimes
 from specmask.enhancement.enhancer import Enhancer
 from specmask.errors import UserError
 from specmask.evaluation import pairing
 from specmask.evaluation.metrics.table import score
 
-TOLERANCE = 1e-3  # of a float export: what it must keep to
+TOLERANCE = 1e-3  # largest difference of a float export
 SECONDS = 10  # of a recording that are compared
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one export does."""
+    """The figures of one export; the fields are the keys of parity.json."""
 
     name: str
     megabytes: float
@@ -36,7 +36,7 @@ class Row:
     real_time_factor: float
 
 
-def check(
+def compare(
     paths: Sequence[Path],
     model: Enhancer,
     noisy: Sequence[Path],
@@ -45,30 +45,32 @@ def check(
     """Compare exports with the Keras model that they were made from.
 
     Args:
-        paths: what :func:`specmask.enhancement.export.write` has written.
+        paths: of :func:`specmask.enhancement.export.export_run`.
         model: in TensorFlow, with the knobs of the exports.
         noisy: recordings at any rate; the first channel of their first seconds is taken.
         clean: of the same length each, or None.
     """
-    recordings = [read(path, model.rate) for path in noisy]
-    references = [path and read(path, model.rate) for path in clean]
-    wanted = [enhancer.enhance(x, model.rate, model) for x in recordings]
-    before = _scores(references, wanted, model.rate)
+    recordings = [read_beginning(path, model.rate) for path in noisy]
+    references = [None if path is None else read_beginning(path, model.rate) for path in clean]
+    expected = [array.enhance(x, model.rate, model) for x in recordings]
+    expected_scores = _scores(references, expected, model.rate)
     rows = []
     for path in paths:
-        call, ms = _opened(path, model)
-        call(recordings[0][: model.rate // 2])
+        enhance, ms = _open(path, model)
+        enhance(recordings[0][: model.rate // 2])
         started = time.perf_counter()
-        found = [call(x) for x in recordings]
+        found = [enhance(x) for x in recordings]
         seconds = time.perf_counter() - started
-        after = _scores(references, found, model.rate)
-        pairs = zip(wanted, found, strict=True)
+        scores = _scores(references, found, model.rate)
+        differences = [np.abs(a - b).max() for a, b in zip(expected, found, strict=True)]
+        si_sdr_change, pesq_change = map(_change, expected_scores, scores)
         rows.append(
             Row(
                 path.name,
                 _size(path) / 1e6,
-                max(float(np.abs(a - b).max()) for a, b in pairs),
-                *(b - a if a is not None else None for a, b in zip(before, after, strict=True)),
+                float(max(differences)),
+                si_sdr_change,
+                pesq_change,
                 ms,
                 seconds * model.rate / sum(map(len, recordings)),
             )
@@ -76,16 +78,17 @@ def check(
     return rows
 
 
-def pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]]:
-    """Return some recordings of a folder, evenly chosen, and their clean ones where they are.
+def find_pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]]:
+    """Return some recordings of a folder, evenly chosen, with their clean ones where they exist.
 
-    What is no sound file is passed over.
+    Files that are not audio are left out.
 
     Raises:
         UserError: if there are none.
     """
+    found: list[tuple[Path, Path | None]]
     if clean.is_dir() and noisy.is_dir():
-        found = [(p.enhanced, p.clean) for p in pairing.pair(clean, noisy)]
+        found = [(pair.enhanced, pair.clean) for pair in pairing.pair(clean, noisy)]
     else:
         found = [(noisy / name, None) for name in audio_io.files(noisy)]
     found = [pair for pair in found if all(path is None or _opens(path) for path in pair)]
@@ -102,7 +105,7 @@ def _opens(path: Path) -> bool:
         return False
 
 
-def read(path: Path, rate: int) -> np.ndarray:
+def read_beginning(path: Path, rate: int) -> np.ndarray:
     """Return the first channel of a recording's first seconds at a rate: [samples].
 
     Raises:
@@ -111,20 +114,20 @@ def read(path: Path, rate: int) -> np.ndarray:
     try:
         with audio_io.opened(path) as file:
             frames = SECONDS * file.samplerate
-        samples, own = audio_io.read(path, frames=frames)
+        samples, source_rate = audio_io.read(path, frames=frames)
     except audio_io.AudioError as error:
         raise UserError(
             f"{path}: {error}; remove it, or name other recordings by --noisy"
         ) from None
-    return audio_io.resample(samples[:, 0], own, rate)
+    return audio_io.resample(samples[:, 0], source_rate, rate)
 
 
-def _opened(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
-    """Return a function of samples, and for a step the ms a frame."""
-    if path.suffix in runtimes.KINDS and path.stem.startswith("step"):
+def _open(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
+    """Return an export as a function of samples, and for a step the ms per frame."""
+    if path.suffix in runtimes.EXPORTED and path.stem.startswith("step"):
         step = runtimes.load(path)
         with_knobs = Enhancer(step, knobs=model.knobs)
-        return lambda x: enhancer.enhance(x, model.rate, with_knobs), export.milliseconds(step)
+        return lambda x: array.enhance(x, model.rate, with_knobs), ms_per_frame(step)
     if path.suffix == ".onnx":
         session = runtimes.session(path)
         name = session.get_inputs()[0].name
@@ -135,8 +138,30 @@ def _opened(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
     return lambda x: loaded.enhance(x[None]).numpy()[0], None
 
 
-def _scores(clean: list, enhanced: list, rate: int) -> tuple[float | None, float | None]:
-    """Return the means of SI-SDR in dB and PESQ over the recordings whose clean one is known."""
+def ms_per_frame(
+    step: runtimes.Onnx | runtimes.LiteRt, frames: int = 300, repeats: int = 5
+) -> float:
+    """Measure the time of an exported step.
+
+    Of the repeats the quickest counts: other work on the machine only adds to the others.
+    """
+    rng = np.random.default_rng(0)
+    shape = (1, frames, step.description.stft.bins, 2)
+    noisy = rng.standard_normal(shape).astype(np.float32)
+    state = step.zero_state(1)
+    step.mask(noisy[:, :20], state)
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        step.mask(noisy, state)
+        times.append(time.perf_counter() - started)
+    return min(times) / frames * 1000
+
+
+def _scores(
+    clean: Sequence[np.ndarray | None], enhanced: Sequence[np.ndarray], rate: int
+) -> tuple[float | None, float | None]:
+    """Return the means of SI-SDR in dB and PESQ over the recordings with a clean one."""
     names = ["si_sdr", "pesq"]
     rows = [
         score(reference, None, y, rate, names)[0]
@@ -145,9 +170,13 @@ def _scores(clean: list, enhanced: list, rate: int) -> tuple[float | None, float
     ]
     means = []
     for name in names:
-        values = [row[name] for row in rows if row.get(name) is not None]
+        values = [value for row in rows if (value := row.get(name)) is not None]
         means.append(float(np.mean(values)) if values and np.isfinite(values).all() else None)
     return means[0], means[1]
+
+
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _size(path: Path) -> int:
@@ -158,7 +187,7 @@ def _size(path: Path) -> int:
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a table in Markdown."""
     lines = [
-        "| export | MB | max difference | SI-SDR change dB | PESQ change | ms a frame | RTF |",
+        "| export | MB | max difference | SI-SDR change dB | PESQ change | ms per frame | RTF |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -174,8 +203,8 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def broken(rows: Sequence[Row]) -> list[str]:
-    """Return in words which float exports are not what the Keras model is."""
+def differing(rows: Sequence[Row]) -> list[str]:
+    """Return a line per float export that differs from the Keras model."""
     return [
         f"{row.name}: differs by {row.difference:.1e}, expected at most {TOLERANCE:g}"
         for row in rows

@@ -1,6 +1,7 @@
 """One recording from file to file: block by block, with its rate, sample format and tags."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,28 @@ WAV_BYTES = 4_000_000_000  # a WAV file holds less than 4 GiB; RF64 is the same 
 AS_INPUT = "as input"
 TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
 TAGS += ["tracknumber", "genre"]
+FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS")  # subtypes that hold more than full scale
+SAMPLE_BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The properties of an input file that its output keeps."""
+
+    rate: int  # Hz
+    channels: int
+    frames: int
+    format: str  # as libsndfile names it, e.g. WAV
+    subtype: str  # e.g. PCM_16
+    endian: str
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, file: sf.SoundFile) -> "Layout":
+        """Return the layout of an open file."""
+        tags = {tag: text for tag in TAGS if (text := getattr(file, tag))}
+        form = file.format, file.subtype, file.endian
+        return cls(file.samplerate, file.channels, file.frames, *form, tags)
 
 
 def enhance_file(
@@ -25,16 +48,16 @@ def enhance_file(
     model: Enhancer,
     block_seconds: float,
     format: str = AS_INPUT,
-    tell: Callable[[float], object] = lambda share: None,
+    progress: Callable[[float], object] = lambda share: None,
 ) -> tuple[float, int]:
     """Enhance a file, block by block, into another one that appears when it is complete.
 
     Args:
         source, target: two files.
         model: what :func:`specmask.load` returns.
-        block_seconds: held in memory at a time.
+        block_seconds: audio held in memory at a time.
         format: of the target: as input, wav or flac.
-        tell: called with the share of the file that each block was.
+        progress: called with the share of the file that each block was.
 
     Returns:
         the file's length in seconds, and how many samples were above full scale and limited.
@@ -43,19 +66,41 @@ def enhance_file(
         AudioError: if the source cannot be used.
     """
     with audio_io.opened(source) as file:
-        total = file.frames
         size = max(1, round(block_seconds * file.samplerate))
-        streamer = Streamer(model, file.channels, file.samplerate)
-        with files.replacing(target) as temporary, Writer(temporary, file, format) as out:
-            for block in blocks(file, size):
-                out.write(streamer.feed(block))
-                tell(len(block) / total)
-            out.write(streamer.flush().reshape(-1, file.channels))
-    return total / file.samplerate, out.limited
+        return enhance_blocks(blocks(file, size), Layout.of(file), target, model, format, progress)
+
+
+def enhance_blocks(
+    blocks: Iterable[np.ndarray],
+    layout: Layout,
+    target: Path,
+    model: Enhancer,
+    format: str = AS_INPUT,
+    progress: Callable[[float], object] = lambda share: None,
+) -> tuple[float, int]:
+    """Enhance the blocks of a file, float32 [samples, channels], into another one.
+
+    For the rest see :func:`enhance_file`.
+    """
+    streamer = Streamer(model, layout.channels, layout.rate)
+    with files.replacing(target) as temporary, Writer(temporary, layout, format) as out:
+        for block in blocks:
+            out.write(streamer.feed(block))
+            progress(len(block) / layout.frames)
+        seconds = streamer.samples_in / layout.rate
+        out.write(streamer.flush())
+    return seconds, out.limited
+
+
+def write_file(samples: np.ndarray, layout: Layout, target: Path, format: str) -> int:
+    """Write float32 [samples, channels] as a file; return how many samples were limited."""
+    with files.replacing(target) as temporary, Writer(temporary, layout, format) as out:
+        out.write(samples)
+    return out.limited
 
 
 def blocks(file: sf.SoundFile, size: int) -> Iterator[np.ndarray]:
-    """Read a file from its beginning: float32 [samples, channels] each.
+    """Read a file from its beginning in blocks of ``size`` samples: float32 [samples, channels].
 
     Raises:
         AudioError: if it is damaged, or holds no samples or some that are not finite.
@@ -80,25 +125,27 @@ def blocks(file: sf.SoundFile, size: int) -> Iterator[np.ndarray]:
 
 
 class Writer:
-    """An output file with an input's rate, channels and tags, in its format or another one."""
+    """An output file with the layout of an input, in its format or another one.
 
-    def __init__(self, path: Path, like: sf.SoundFile, format: str):
-        kind, subtype = _format(format, like)
-        if kind == "WAV" and like.frames * like.channels * _bytes(subtype) > WAV_BYTES:
+    Raises:
+        AudioError: if there is no such format.
+    """
+
+    def __init__(self, path: Path, layout: Layout, format: str):
+        kind, subtype = _format(format, layout)
+        size = layout.frames * layout.channels * SAMPLE_BYTES.get(subtype, 2)
+        if kind == "WAV" and size > WAV_BYTES:
             kind = "RF64"
         if not sf.check_format(kind, subtype):
             raise AudioError(f"cannot write {kind} {subtype}; convert it, or ask for format = wav")
-        endian = like.endian if kind == like.format else None
+        endian = layout.endian if kind == layout.format else None
         try:
-            self.file = sf.SoundFile(
-                path, "w", like.samplerate, like.channels, subtype, endian, kind
-            )
+            self.file = sf.SoundFile(path, "w", layout.rate, layout.channels, subtype, endian, kind)
         except (sf.LibsndfileError, RuntimeError) as error:
             raise AudioError(f"cannot write {kind} {subtype}: {error}") from None
-        for tag in TAGS:
-            if text := getattr(like, tag):
-                setattr(self.file, tag, text)
-        self.whole_numbers = subtype not in ("FLOAT", "DOUBLE", "VORBIS", "OPUS")
+        for tag, text in layout.tags.items():
+            setattr(self.file, tag, text)
+        self.bounded = subtype not in FLOATS
         self.limited = 0
 
     def __enter__(self) -> "Writer":
@@ -108,25 +155,19 @@ class Writer:
         self.file.close()
 
     def write(self, block: np.ndarray) -> None:
-        """Write float32 [samples, channels]; count what whole numbers cannot hold."""
-        if self.whole_numbers:
+        """Write float32 [samples, channels]; count the samples above full scale."""
+        if self.bounded:
             self.limited += int(np.count_nonzero(np.abs(block) > 1))
         for start in range(0, len(block), WRITE_FRAMES):
             self.file.write(block[start : start + WRITE_FRAMES])
 
 
-def _format(format: str, like: sf.SoundFile) -> tuple[str, str]:
-    """Return format and subtype: the input's, or in another format what comes nearest."""
-    kind = like.format if format == AS_INPUT else format.upper()
-    if kind == like.format or (kind == "WAV" and like.format in ("WAVEX", "RF64")):
-        return like.format, like.subtype
-    if sf.check_format(kind, like.subtype):
-        return kind, like.subtype
-    wide = like.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_24", "ALAC_32")
+def _format(format: str, layout: Layout) -> tuple[str, str]:
+    """Return format and subtype: the input's, or the nearest ones in another format."""
+    kind = layout.format if format == AS_INPUT else format.upper()
+    if kind == layout.format or (kind == "WAV" and layout.format in ("WAVEX", "RF64")):
+        return layout.format, layout.subtype
+    if sf.check_format(kind, layout.subtype):
+        return kind, layout.subtype
+    wide = layout.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_24", "ALAC_32")
     return kind, "PCM_24" if wide else "PCM_16"
-
-
-def _bytes(subtype: str) -> int:
-    return {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(
-        subtype, 2
-    )

@@ -1,4 +1,4 @@
-"""A trained run as a runtime: the Keras network, compiled by TensorFlow."""
+"""The Keras network of a run as a runtime, compiled by TensorFlow."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from specmask.enhancement.runtimes import Description
 from specmask.training import checkpoint
 
 
-class Trained:
-    """The network of a run with its weights; any number of rows and frames a call.
+class KerasRuntime:
+    """The network of a run with its weights; any number of rows and frames per call.
 
     Args:
         weights: the .npz file.
@@ -25,7 +25,7 @@ class Trained:
         UserError: if they are damaged or do not belong together.
     """
 
-    batches = True  # rows in one call are quicker than one after the other
+    batched = True
 
     def __init__(self, weights: Path, ini: Path):
         config = configuration.load(ini)
@@ -38,21 +38,29 @@ class Trained:
             self.network, input_signature=(specs[0], specs[1:]), autograph=False
         )
 
-    def zero_state(self, batch: int) -> Any:
+    def zero_state(self, batch: int) -> list[Any]:
         """Return the state before the first frame."""
         return self.network.zero_state(batch)
 
-    def mask(self, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+    def mask(self, noisy: np.ndarray, state: list[Any] | None) -> tuple[np.ndarray, list[Any]]:
         """Return the masks of these frames and the state after them."""
         mask, state = self._call(tf.constant(noisy), state or [])
         return mask.numpy(), state
 
 
 def describe(config: Config, network: models.Network, digest: str = "") -> Description:
-    """Return what a runtime has to know of the network of a configuration, without knobs."""
-    states = {x.name: list(x.shape[1:]) for x in network.model.inputs[1:]}
-    stft = Stft.from_config(config)
-    late = network.lookahead_frames
+    """Return the description of a network, with default knobs.
+
+    Args:
+        config: that the network was built from.
+        network: to describe.
+        digest: of its weights.
+    """
     return Description(
-        config.data.sample_rate, stft, network.causal, digest, states, lookahead_frames=late
+        sample_rate=config.data.sample_rate,
+        stft=Stft.from_config(config),
+        causal=network.causal,
+        digest=digest,
+        states={x.name: list(x.shape[1:]) for x in network.model.inputs[1:]},
+        lookahead_frames=network.lookahead_frames,
     )

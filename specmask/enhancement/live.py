@@ -28,7 +28,7 @@ class Live:
     Args:
         model: what :func:`specmask.load` returns; causal. The devices run at its rate: a
             resampler would make the sound 0.1 to 0.2 s late.
-        block_seconds: that the device hands over at a time.
+        block_seconds: of the device's blocks.
 
     Raises:
         UserError: if the model is not causal.
@@ -37,7 +37,7 @@ class Live:
     def __init__(self, model: Enhancer, block_seconds: float = 0.01):
         if not model.causal:
             raise UserError(
-                "the network is not causal: it hears a recording as a whole and cannot run live; "
+                "the network is not causal: it needs the whole recording and cannot run live; "
                 "name a causal run with --set enhance.checkpoint=cp/RUN"
             )
         self.model, self.rate = model, model.rate
@@ -46,17 +46,17 @@ class Live:
         self.ready = np.zeros(0, np.float32)
         self.started = False
         self.levels = (-np.inf, -np.inf)  # dBFS of input and output
-        self.late = 0  # blocks that the output had to wait for
+        self.underruns = 0  # blocks that were not ready in time
         self.slowest_seconds = 0.0
 
     @property
     def latency_seconds(self) -> float:
-        """From input to output, without what the devices add."""
+        """Delay from input to output, without that of the devices."""
         return (self.streamer.lag + len(self.ready)) / self.rate
 
     @property
     def bypass(self) -> bool:
-        """Whether the input is passed on, as late as the enhanced sound would be."""
+        """Whether the input is passed on, equally late as the enhanced sound."""
         return self.streamer.knobs.mix == 0
 
     def toggle(self) -> None:
@@ -68,12 +68,12 @@ class Live:
         """Take a block from the device and return one of the same length: float32 [samples]."""
         started = time.perf_counter()
         self.ready = np.concatenate([self.ready, self.streamer.feed(x)])
-        if not self.started:  # one hop ahead: what the device asks for is then always there
+        if not self.started:  # one hop ahead, so that what the device asks for is always ready
             self.started = len(self.ready) >= len(x) + self.model.stft.hop_length
         count = len(x) if self.started else 0
         y, self.ready = self.ready[:count], self.ready[count:]
         if self.started and len(y) < len(x):
-            self.late += 1
+            self.underruns += 1
         y = np.concatenate([np.zeros(len(x) - len(y), np.float32), y])
         self.levels = levels.level_db(x), levels.level_db(y)
         self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - started)
@@ -135,6 +135,6 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as error:
         raise UserError(f"sounddevice: {error}; python -m pip install sounddevice") from None
-    except OSError as error:  # PortAudio, which sounddevice brings along but on Linux
-        raise UserError(f"sounddevice: {error}; apt install libportaudio2, or alike") from None
+    except OSError as error:  # PortAudio, which sounddevice bundles except on Linux
+        raise UserError(f"sounddevice: {error}; apt install libportaudio2, or similar") from None
     return sounddevice

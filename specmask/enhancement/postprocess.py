@@ -1,4 +1,4 @@
-"""What a user may turn on a mask: a limit, the share of the input, a gain."""
+"""Post-processing of masks: attenuation limit, dry/wet mix, gain."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,23 @@ import numpy as np
 
 from specmask.config.schema import Config
 
-SMALLEST = 1e-20  # divisor for masks of zero: their phase is taken as zero
+SMALLEST = 1e-20  # smaller masks count as zero: their phase is taken as zero
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """Settings of the sound; the defaults change nothing.
+    """Settings of the post-processing; the defaults change nothing.
 
-    Since the STFT is linear, all three act on the mask, so that the input that is mixed in
-    lies in phase, in files, streams and exports alike.
+    The STFT is linear, so all three act on the mask: the input that is mixed in is in phase with
+    the enhanced sound, in files, streams and exports alike.
+
+    >>> Knobs(mix=0.5).apply(np.zeros(2, np.complex64))
+    array([0.5+0.j, 0.5+0.j], dtype=complex64)
+
+    Args:
+        max_suppression_db: attenuation limit of every bin.
+        mix: share of the enhanced sound (wet); the rest is the input (dry).
+        post_gain_db: gain of the result.
     """
 
     max_suppression_db: float = 200.0
@@ -28,23 +36,23 @@ class Knobs:
         return cls(c.max_suppression_db, c.mix, c.post_gain_db)
 
     @property
-    def unity(self) -> float:
-        """What becomes of a mask of one."""
+    def gain(self) -> float:
+        """The gain as a factor: a mask of one becomes this."""
         return 10 ** (self.post_gain_db / 20)
 
-    def turn(self, mask: np.ndarray) -> np.ndarray:
-        """Return g · (m · M · max(1, f / |M|) + 1 − m) of a complex mask M.
+    def apply(self, mask: np.ndarray) -> np.ndarray:
+        """Return g · (m · M · max(1, f / |M|) + 1 − m) of a complex64 mask M of any shape.
 
-        With f the smallest magnitude, m the mix and g the gain.
+        f is the smallest magnitude 10^(−max_suppression_db / 20), m the mix and g the gain.
         """
         if self == Knobs():
             return mask
         floor = 10 ** (-self.max_suppression_db / 20)
-        size = np.abs(mask)
+        magnitude = np.abs(mask)
         limited = np.where(
-            size < floor,
-            np.where(size > SMALLEST, mask / np.maximum(size, SMALLEST), 1) * floor,
+            magnitude < floor,
+            np.where(magnitude > SMALLEST, mask / np.maximum(magnitude, SMALLEST), 1) * floor,
             mask,
         )
         mixed = self.mix * limited + (1 - self.mix)
-        return (self.unity * mixed).astype(np.complex64)
+        return (self.gain * mixed).astype(np.complex64)

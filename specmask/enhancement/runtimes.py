@@ -1,12 +1,12 @@
-"""Exported networks behind one interface, without TensorFlow: ONNX Runtime and LiteRT.
+"""Runtimes: what runs a network, and exported networks in ONNX Runtime and LiteRT.
 
 Conventions:
     A runtime gives masks for noisy spectra: ``mask(noisy, state) -> (mask, state)`` with noisy
     and mask float32 [batch, frames, bins, 2] (real, imaginary), any number of frames from 1 on.
     The masks are those of frames ``lookahead_frames`` earlier: the first ones are of no frame.
     The state is the runtime's own; ``zero_state(batch)`` is the one before the first frame.
-    What an exported file needs besides its weights is a :class:`Description` in JSON: ONNX
-    files carry it in their metadata, LiteRT files have it beside them (``step.json``).
+    An exported file needs a :class:`Description` besides its weights, in JSON: ONNX files carry
+    it in their metadata, LiteRT files have it beside them (``step.json``).
 """
 
 import importlib
@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,12 +23,12 @@ from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
 
 METADATA_KEY = "specmask"  # of the JSON text in the metadata of an ONNX file
-NEXT = "_next"  # a state's output is called as its input, with this behind
+NEXT = "_next"  # a state's output has the name of its input with this suffix
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is to be known of a network to enhance with it; plain values, as JSON holds them."""
+    """What enhancing needs to know of a network; plain values, as JSON holds them."""
 
     sample_rate: int  # Hz
     stft: Stft
@@ -36,7 +36,7 @@ class Description:
     digest: str  # of the weights
     states: Mapping[str, list[int]]  # name -> shape without the batch, in the network's order
     knobs: Knobs = field(default_factory=Knobs)  # as set at the export
-    lookahead_frames: int = 0  # by which the masks are late; older exports do not tell it
+    lookahead_frames: int = 0  # delay of the masks; missing in older exports, which have none
 
     def to_json(self) -> str:
         """Return the description as JSON text, with the two windows for simple programs."""
@@ -46,52 +46,75 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
-        """Read what :meth:`to_json` has written."""
+        """Return the description that :meth:`to_json` has written."""
         values = json.loads(text)
         del values["window"], values["synthesis_window"]
         parts = {"stft": Stft(**values["stft"]), "knobs": Knobs(**values["knobs"])}
         return cls(**values | parts)
 
 
-class _OneFrame:
-    """An exported step: one frame of one channel a call."""
+class Runtime(Protocol):
+    """A network in TensorFlow, ONNX Runtime or LiteRT.
+
+    Attributes:
+        description: of the network.
+        batched: whether many rows in one call are quicker than one after the other.
+    """
+
+    description: Description
+    batched: bool
+
+    def zero_state(self, batch: int) -> Any:
+        """Return the state before the first frame."""
+
+    def mask(self, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Return the masks of float32 [batch, frames, bins, 2] and the state after them."""
+
+
+class _Step:
+    """An exported step: one frame of one channel per call."""
 
     description: Description
     arguments: tuple[Path, int]
-    batches = False  # many rows in a call cost as much as one after the other
+    batched = False
 
     def zero_state(self, batch: int) -> list[list[np.ndarray]]:
-        """Return the state before the first frame: one list of arrays a row."""
+        """Return the state before the first frame: a list of arrays per row."""
         shapes = self.description.states.values()
         return [[np.zeros((1, *shape), np.float32) for shape in shapes] for _ in range(batch)]
 
-    def mask(self, noisy: np.ndarray, state: list) -> tuple[np.ndarray, list]:
+    def mask(
+        self, noisy: np.ndarray, state: list[list[np.ndarray]]
+    ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
         """Return the masks of these frames and the state after them."""
-        out, after = np.empty_like(noisy), []
-        for row, own in enumerate(state):
+        mask, after = np.empty_like(noisy), []
+        for row, row_state in enumerate(state):
             for t in range(noisy.shape[1]):
-                out[row, t], own = self.frame(noisy[row : row + 1, t : t + 1], own)
-            after.append(own)
-        return out, after
+                frame = noisy[row : row + 1, t : t + 1]
+                mask[row, t], row_state = self.frame(frame, row_state)
+            after.append(row_state)
+        return mask, after
 
     def __reduce__(self) -> tuple:
-        """Other processes open the file again."""
+        """Let other processes open the file again."""
         return type(self), self.arguments
 
-    def frame(self, noisy: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list]:
+    def frame(
+        self, noisy: np.ndarray, state: list[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the mask [1, 1, bins, 2] of one frame and the state after it."""
         raise NotImplementedError
 
 
-class Onnx(_OneFrame):
+class Onnx(_Step):
     """A step in ONNX Runtime.
 
     Args:
-        path: what ``export.py`` has written.
+        path: an .onnx file of export.py.
         threads: that one frame may use.
 
     Raises:
-        UserError: if onnxruntime is missing, or the file is none of ours.
+        UserError: if onnxruntime is missing, or the file is not a Specmask export.
     """
 
     def __init__(self, path: Path, threads: int = 1):
@@ -103,29 +126,29 @@ class Onnx(_OneFrame):
         except UserError:
             raise
         except Exception as error:  # ONNX Runtime's own have no common base
-            raise UserError(
-                f"{path}: no network of export.py ({type(error).__name__}); make one with export.py"
-            ) from None
+            raise _not_an_export(path, error) from None
         names = list(self.description.states)
         self.inputs = ["noisy", *names]
         self.outputs = ["mask", *(name + NEXT for name in names)]
 
-    def frame(self, noisy: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list]:
+    def frame(
+        self, noisy: np.ndarray, state: list[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the mask [1, 1, bins, 2] of one frame and the state after it."""
         feed = dict(zip(self.inputs, (noisy, *state), strict=True))
         mask, *state = self.session.run(self.outputs, feed)
         return mask, state
 
 
-class LiteRt(_OneFrame):
+class LiteRt(_Step):
     """A step in LiteRT, the runtime of TensorFlow Lite files.
 
     Args:
-        path: what ``export.py`` has written, its ``.json`` beside it.
+        path: a .tflite file of export.py, its .json beside it.
         threads: that one frame may use.
 
     Raises:
-        UserError: if ai-edge-litert is missing, or the files are none of ours.
+        UserError: if ai-edge-litert is missing, or the files are not a Specmask export.
     """
 
     def __init__(self, path: Path, threads: int = 1):
@@ -137,18 +160,18 @@ class LiteRt(_OneFrame):
             interpreter = litert.Interpreter(model_content=path.read_bytes(), num_threads=threads)
             self.run = interpreter.get_signature_runner()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{path}: no network of export.py ({type(error).__name__}); make one with export.py"
-            ) from None
+            raise _not_an_export(path, error) from None
 
-    def frame(self, noisy: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, list]:
+    def frame(
+        self, noisy: np.ndarray, state: list[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the mask [1, 1, bins, 2] of one frame and the state after it."""
         names = list(self.description.states)
         out = self.run(noisy=noisy, **dict(zip(names, state, strict=True)))
         return out["mask"], [out[name + NEXT] for name in names]
 
 
-KINDS = {".onnx": Onnx, ".tflite": LiteRt}
+EXPORTED: dict[str, type[Onnx] | type[LiteRt]] = {".onnx": Onnx, ".tflite": LiteRt}
 
 
 def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
@@ -157,19 +180,27 @@ def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     Raises:
         UserError: if it cannot be used.
     """
-    if path.suffix not in KINDS or not path.is_file():
+    if path.suffix not in EXPORTED or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
-    return KINDS[path.suffix](path, threads)
+    return EXPORTED[path.suffix](path, threads)
 
 
 def session(path: Path, threads: int = 1) -> Any:
     """Open an ONNX file in ONNX Runtime."""
-    ort = _module("onnxruntime", "onnxruntime")
-    options = ort.SessionOptions()
+    onnxruntime = _module("onnxruntime", "onnxruntime")
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # bytes: names that are not Unicode cannot be handed over
-    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _not_an_export(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path}: not a Specmask export ({type(error).__name__}); make one with export.py"
+    )
 
 
 def _module(name: str, package: str) -> Any:

@@ -1,110 +1,105 @@
-"""Streams of blocks through a network: any block size, rate and number of channels.
+"""Streaming: blocks of any size, rate and number of channels through a network.
 
 Conventions:
     A whole file is a stream that is fed in large blocks, so the two cannot differ. Rows are
     channels at the model's rate, float32 [rows, samples]; blocks are float32 [samples, channels]
     at the recording's rate.
-    Above the model's band, and in what a resampler takes at its edge, the output is
-    g · (x − x'), where x' is the input resampled there and back and g the gain of the top of the
-    mask; x' passes the same resampler as the enhanced sound. So a mask of one gives x back.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.fft
 
 from specmask.audio import io as audio_io
-from specmask.audio.stft import Stft, add, analyse, to_complex, to_pairs
-from specmask.enhancement.highband import Bridge
-from specmask.enhancement.postprocess import Knobs
-from specmask.enhancement.runtimes import Description
+from specmask.audio.stft import add, analyse, to_complex, to_pairs
+from specmask.enhancement.channels import Channels
+from specmask.enhancement.enhancer import WINDOW_FRAMES, Enhancer
+from specmask.enhancement.highband import RateConverter
 
-FRAMES_A_CALL = 1000  # frames that the network sees at a time, over all rows: bounds the memory
+FRAMES_PER_CALL = 1000  # that a causal network sees at a time, over all rows: bounds the memory
 OVERLAP_FRAMES = 100  # cross-fade between the windows of a network that is not causal
 
-
-class Runtime(Protocol):
-    """A network: TensorFlow, ONNX Runtime or LiteRT (see :mod:`specmask.enhancement.runtimes`)."""
-
-    description: Description
-    batches: bool
-
-    def zero_state(self, batch: int) -> Any:
-        """Return the state before the first frame."""
-
-    def mask(self, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-        """Return the mask of float32 [batch, frames, bins, 2] and the state after it."""
-
-
-class Model(Protocol):
-    """What streams need of :class:`specmask.enhancement.enhancer.Enhancer`."""
-
-    runtime: Runtime
-    knobs: Knobs
-    channels: str
-    highband: str
-    stft: Stft
-    rate: int
-    causal: bool
-    lookahead_frames: int
+# Noisy frames and their masks, complex64 [rows, frames, bins] each.
+Masked = tuple[np.ndarray, np.ndarray]
 
 
 class Streamer:
-    """Enhance a stream of blocks of any size.
+    """A stream of blocks of any size through a model.
 
     ``feed`` returns what is ready; ``flush`` returns the rest: then as many samples have come
     out as went in, and a new stream may begin.
+
+    >>> model = specmask.load("pretrained/default.onnx")
+    >>> stream = Streamer(model, channels=2, rate=48000)
+    >>> blocks = [stream.feed(np.zeros((4800, 2), np.float32)) for _ in range(3)]
+    >>> sum(map(len, blocks)) + len(stream.flush())
+    14400
 
     Args:
         model: what :func:`specmask.load` returns.
         channels: number of channels.
         rate: of the blocks in Hz; without it the model's.
 
-    ``knobs`` may be set at any time, e.g. ``stream.knobs = Knobs(mix=0)`` to listen to the input,
-    equally late; it holds from the next block on.
+    Attributes:
+        knobs: settings of the post-processing. They may be set at any time, e.g.
+            ``stream.knobs = Knobs(mix=0)`` to listen to the input, equally late, and hold from the
+            next block on.
     """
 
-    def __init__(self, model: Model, channels: int = 1, rate: int | None = None):
+    def __init__(self, model: Enhancer, channels: int = 1, rate: int | None = None):
         self.model, self.channels, self.rate = model, channels, rate or model.rate
         self.knobs = model.knobs
-        self._reset()
+        self._start()
 
-    def _reset(self) -> None:
-        self.fed = self.given = 0
-        self.bridge = _bridge(self.rate, self.model, self.channels)
-        self.rows = _Rows(self.model, [self.bridge])
+    def _start(self) -> None:
+        self.samples_in = self.samples_out = 0
+        self._one_dimension = self.channels == 1
+        self._converter = _converter(self.rate, self.model, self.channels)
+        self._rows = _Rows(self.model, [self._converter])
 
     @property
     def lag(self) -> int:
         """Samples that have been fed and not come out yet."""
-        return self.fed - self.given
+        return self.samples_in - self.samples_out
 
     def feed(self, block: np.ndarray) -> np.ndarray:
-        """Take float32 [samples] or [samples, channels] and return enhanced samples, if any."""
+        """Take a block and return the enhanced samples that are ready, if any.
+
+        Args:
+            block: float [samples, channels], or [samples] where there is one channel.
+
+        Returns:
+            float32 of the same number of dimensions.
+        """
+        self._one_dimension = np.ndim(block) == 1
         x = np.asarray(block, np.float32).reshape(len(block), self.channels)
-        self.fed += len(x)
-        self.rows.knobs = self.knobs
-        y = self.bridge.back(*self.rows.feed(self.bridge.there(x).T))
-        y = y[: self.lag]
-        self.given += len(y)
-        return y[:, 0] if block.ndim == 1 else y
+        self.samples_in += len(x)
+        self._rows.knobs = self.knobs
+        y = self._converter.to_input_rate(*self._rows.feed(self._converter.to_model_rate(x).T))
+        return self._shaped(y[: self.lag])
 
     def flush(self) -> np.ndarray:
-        """End the stream and return what is still inside: [samples], or [samples, channels]."""
-        parts = [np.zeros((0, self.channels), np.float32)]
-        if self.fed:
-            nothing = np.zeros((0, self.channels), np.float32)
-            last = self.bridge.there(nothing, last=True)
-            parts.append(self.bridge.back(*self.rows.feed(last.T)))
-            parts.append(self.bridge.back(*self.rows.flush(), last=True))
-        y = audio_io.fit(np.concatenate(parts), self.lag)
-        self._reset()
-        return y[:, 0] if self.channels == 1 else y
+        """End the stream and return the rest, in the dimensions of the last block."""
+        empty = np.zeros((0, self.channels), np.float32)
+        parts = [empty]
+        if self.samples_in:
+            last = self._converter.to_model_rate(empty, last=True)
+            parts.append(self._converter.to_input_rate(*self._rows.feed(last.T)))
+            parts.append(self._converter.to_input_rate(*self._rows.flush(), last=True))
+        y = self._shaped(audio_io.fit(np.concatenate(parts), self.lag))
+        self._start()
+        return y
+
+    def _shaped(self, y: np.ndarray) -> np.ndarray:
+        self.samples_out += len(y)
+        return y[:, 0] if self._one_dimension else y
 
 
-def together(recordings: Sequence[tuple[np.ndarray, int]], model: Model) -> list[np.ndarray]:
+def enhance_together(
+    recordings: Sequence[tuple[np.ndarray, int]], model: Enhancer
+) -> list[np.ndarray]:
     """Enhance several recordings in the same calls of the network, each as if it were alone.
 
     Args:
@@ -114,131 +109,118 @@ def together(recordings: Sequence[tuple[np.ndarray, int]], model: Model) -> list
     Returns:
         float32 [samples, channels] of each.
     """
-    bridges = [_bridge(rate, model, x.shape[1]) for x, rate in recordings]
-    inside = [b.there(x, last=True) for b, (x, _) in zip(bridges, recordings, strict=True)]
-    longest = max(map(len, inside))
-    rows = _Rows(model, bridges)
-    fed = rows.feed(np.concatenate([audio_io.fit(x, longest) for x in inside], axis=1).T)
+    converters = [_converter(rate, model, x.shape[1]) for x, rate in recordings]
+    converted = [
+        converter.to_model_rate(x, last=True)
+        for converter, (x, _) in zip(converters, recordings, strict=True)
+    ]
+    longest = max(map(len, converted))
+    rows = _Rows(model, converters)
+    fed = rows.feed(np.concatenate([audio_io.fit(x, longest) for x in converted], axis=1).T)
     enhanced, gain = (np.concatenate(parts, 1) for parts in zip(fed, rows.flush(), strict=True))
-    results, at = [], 0
-    for bridge, x, (whole, _) in zip(bridges, inside, recordings, strict=True):
-        own = slice(at, at + bridge.channels), slice(0, len(x))
-        at += bridge.channels
-        y = bridge.back(enhanced[own], gain[own], last=True)
-        results.append(audio_io.fit(y, len(whole)))
+    results, row = [], 0
+    for converter, x, (original, _) in zip(converters, converted, recordings, strict=True):
+        own = slice(row, row + converter.channels), slice(0, len(x))
+        row += converter.channels
+        y = converter.to_input_rate(enhanced[own], gain[own], last=True)
+        results.append(audio_io.fit(y, len(original)))
     return results
 
 
-def _bridge(rate: int, model: Model, channels: int) -> Bridge:
-    return Bridge(rate, model.rate, channels, model.stft.n_fft, model.highband == "keep")
+def _converter(rate: int, model: Enhancer, channels: int) -> RateConverter:
+    return RateConverter(rate, model.rate, channels, model.stft.n_fft, model.highband == "keep")
 
 
 class _Rows:
-    """Rows at the model's rate through STFT, network and inverse STFT, as late as they must be.
+    """Rows at the model's rate through STFT, network and inverse STFT.
 
     Args:
         model: see above.
-        bridges: of the recordings whose channels are the rows, one after the other.
+        converters: of the recordings whose channels are the rows, one after the other.
     """
 
-    def __init__(self, model: Model, bridges: Sequence[Bridge]):
-        self.stft, self.knobs, self.channels = model.stft, model.knobs, model.channels
-        self.runtime = model.runtime
-        counts = [b.channels for b in bridges]
-        self.starts = np.cumsum([0, *counts[:-1]])
-        self.owner = np.repeat(np.arange(len(counts)), counts)  # recording of each row
-        self.counts = np.array(counts, np.float32)
-        self.top = np.stack([b.top for b in bridges])[self.owner]
-        rows, pad = len(self.owner), self.stft.pad
+    def __init__(self, model: Enhancer, converters: Sequence[RateConverter]):
+        self.stft, self.knobs, self.runtime = model.stft, model.knobs, model.runtime
+        self.channels = Channels(model.channels, [c.channels for c in converters])
+        self.top_weights = np.stack([c.top_weights for c in converters])[self.channels.recording]
+        rows, pad = self.channels.rows, self.stft.pad
         self.queue = np.zeros((rows, pad), np.float32)  # starts with the zeros in front
         # The audio, and where it is needed the gain above the band, which overlaps as the audio.
-        self.overlap = np.zeros((2 * rows if self.top.any() else rows, pad), np.float32)
-        # Look-ahead: as many frames of zeros go before the first one.
-        self.late = model.lookahead_frames * self.stft.hop_length
-        self.to_drop = pad + self.late
-        self.fed = self.given = 0
-        batch = len(counts) if self.channels == "mid" else rows
-        self.frames_a_call = max(1, FRAMES_A_CALL // batch)
+        self.overlap = np.zeros((2 * rows if self.top_weights.any() else rows, pad), np.float32)
+        # Look-ahead: as many frames of zeros come out before the first one.
+        self.delay = model.lookahead_frames * self.stft.hop_length
+        self.to_drop = pad + self.delay
+        self.samples_in = self.samples_out = 0
+        network_rows = self.channels.network_rows
+        self.masks: _CausalMasks | _WindowedMasks
         if model.causal:
             held = np.zeros((rows, model.lookahead_frames, self.stft.bins), np.complex64)
-            state = self.runtime.zero_state(batch)
-            self.masker: _Carried | _Windows = _Carried(self._mask, state, held)
+            self.masks = _CausalMasks(self._mask, self.runtime.zero_state(network_rows), held)
+            self.frames_per_call = max(1, FRAMES_PER_CALL // network_rows)
         else:
-            self.masker = _Windows(self._mask)
-            self.frames_a_call = FRAMES_A_CALL
+            self.masks = _WindowedMasks(lambda noisy: self._mask(noisy, noisy, None)[0])
+            self.frames_per_call = WINDOW_FRAMES
 
     def feed(self, x: np.ndarray, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Take [rows, samples]; return what is ready, and the gain above the band, less 1.
 
         Where no recording needs that gain, the second is nothing of use.
         """
-        self.fed += 0 if last else x.shape[1]
+        self.samples_in += 0 if last else x.shape[1]
         stft = self.stft
         self.queue = np.concatenate([self.queue, x], axis=1)
         frames = (self.queue.shape[1] - stft.pad) // stft.hop_length
-        out = [self.overlap[:, :0]]
-        for start in range(0, frames, self.frames_a_call):
-            count = min(self.frames_a_call, frames - start)
+        ready = [self.overlap[:, :0]]
+        for start in range(0, frames, self.frames_per_call):
+            count = min(self.frames_per_call, frames - start)
             begin = start * stft.hop_length
             piece = self.queue[:, begin : begin + stft.pad + count * stft.hop_length]
-            out += [self._add(*pair) for pair in self.masker.feed(analyse(piece, stft))]
+            ready += [self._add(*masked) for masked in self.masks.feed(analyse(piece, stft))]
         self.queue = self.queue[:, frames * stft.hop_length :]
         if last:
-            out += [self._add(*pair) for pair in self.masker.flush()]
-        y = np.concatenate(out, axis=1)[:, : self.fed - self.given]
-        self.given += y.shape[1]
+            ready += [self._add(*masked) for masked in self.masks.flush()]
+        y = np.concatenate(ready, axis=1)[:, : self.samples_in - self.samples_out]
+        self.samples_out += y.shape[1]
         return y[: len(x)], y[-len(x) :]
 
     def flush(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rest, so that as many samples have come out as went in."""
-        whole = self.stft.frames(self.fed) * self.stft.hop_length + self.late
-        zeros = whole - self.fed if self.fed else 0
+        total = self.stft.frames(self.samples_in) * self.stft.hop_length + self.delay
+        zeros = total - self.samples_in if self.samples_in else 0
         return self.feed(np.zeros((len(self.queue), zeros), np.float32), last=True)
 
     def _add(self, noisy: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Apply masks, overlap-add the frames and return the samples that are complete."""
         stft = self.stft
-        mask = self.knobs.turn(mask)
+        mask = self.knobs.apply(mask)
         frames = scipy.fft.irfft(mask * noisy, stft.n_fft)[..., : stft.window_length]
         if len(self.overlap) > len(frames):
             # What a target may amplify in its band without end, it does not above it.
-            size = np.minimum(np.abs(mask), self.knobs.unity)
-            gain = np.einsum("rtf,rf->rt", size, self.top) - 1
+            magnitude = np.minimum(np.abs(mask), self.knobs.gain)
+            gain = np.einsum("rtf,rf->rt", magnitude, self.top_weights) - 1
             frames = np.concatenate([frames, gain[..., None] * stft.window])
         y = add(frames, stft)
         y[:, : stft.pad] += self.overlap
-        ready = frames.shape[1] * stft.hop_length
-        self.overlap = y[:, ready:]
-        drop = min(self.to_drop, ready)
+        complete = frames.shape[1] * stft.hop_length
+        self.overlap = y[:, complete:]
+        drop = min(self.to_drop, complete)
         self.to_drop -= drop
-        return y[:, drop:ready]
+        return y[:, drop:complete]
 
     def _mask(self, seen: np.ndarray, noisy: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-        """Ask the network: complex64 [rows, frames, bins] -> masks of the same shape, and state.
-
-        Linked channels share the mean of their masks, weighted by the power of their frames: a
-        channel that is silent says nothing about the others.
+        """Return the masks of frames, complex64 [rows, frames, bins], and the network's state.
 
         Args:
             seen: the frames that the network is given.
-            noisy: those that the masks are for.
+            noisy: the frames that the masks are for: earlier by the look-ahead.
             state: of the network.
         """
-        if self.channels == "mid":
-            seen = np.add.reduceat(seen, self.starts) / self.counts[:, None, None]
-        mask, state = self.runtime.mask(to_pairs(seen), state)
-        mask = to_complex(mask)
-        if self.channels == "mid":
-            mask = mask[self.owner]
-        elif self.channels == "linked" and len(self.counts) < len(mask):
-            power = np.sum(np.abs(noisy) ** 2, axis=2, keepdims=True) + np.float32(1e-12)
-            total = np.add.reduceat(power, self.starts)
-            mask = (np.add.reduceat(mask * power, self.starts) / total)[self.owner]
-        return mask, state
+        mask, state = self.runtime.mask(to_pairs(self.channels.to_network(seen)), state)
+        return self.channels.from_network(to_complex(mask), noisy), state
 
 
-class _Carried:
-    """Frames through a causal network, its state carried from call to call.
+class _CausalMasks:
+    """Masks of a causal network, its state carried from call to call.
 
     Args:
         mask: see :meth:`_Rows._mask`.
@@ -246,50 +228,59 @@ class _Carried:
         held: as many frames of zeros as the network looks ahead: they come out first.
     """
 
-    def __init__(self, mask: Any, state: Any, held: np.ndarray):
+    def __init__(
+        self,
+        mask: Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, Any]],
+        state: Any,
+        held: np.ndarray,
+    ):
         self.mask, self.state, self.held = mask, state, held
 
-    def feed(self, seen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def feed(self, seen: np.ndarray) -> Iterator[Masked]:
         """Take frames and give as many back, those that were held first, with their masks."""
         noisy = np.concatenate([self.held, seen], axis=1)
         noisy, self.held = noisy[:, : seen.shape[1]], noisy[:, seen.shape[1] :]
         mask, self.state = self.mask(seen, noisy, self.state)
         yield noisy, mask
 
-    def flush(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What is still held are the zeros behind the end."""
+    def flush(self) -> Iterator[Masked]:
+        """Give nothing back: what is still held are the zeros behind the end."""
         return iter(())
 
 
-class _Windows:
-    """Frames through a network that is not causal, in windows with a cross-fade between them."""
+class _WindowedMasks:
+    """Masks of a network that is not causal, in windows with a cross-fade between them.
 
-    def __init__(self, mask: Any):
+    Args:
+        mask: of a window, complex64 [rows, frames, bins].
+    """
+
+    def __init__(self, mask: Callable[[np.ndarray], np.ndarray]):
         self.mask = mask
         self.buffer: np.ndarray | None = None
         self.tail: np.ndarray | None = None  # the last masks of the window before
-        self.fade = (np.arange(OVERLAP_FRAMES) + 1).astype(np.float32)[:, None]
-        self.fade /= OVERLAP_FRAMES + 1
+        ramp = np.arange(1, OVERLAP_FRAMES + 1, dtype=np.float32)[:, None]
+        self.fade = ramp / (OVERLAP_FRAMES + 1)
 
-    def feed(self, noisy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def feed(self, noisy: np.ndarray) -> Iterator[Masked]:
         """Take frames and give back those of complete windows, with their masks."""
         if self.buffer is not None:
             noisy = np.concatenate([self.buffer, noisy], axis=1)
         self.buffer = noisy
-        while self.buffer.shape[1] > FRAMES_A_CALL:
-            mask = self._window(self.buffer[:, :FRAMES_A_CALL])
-            cut = FRAMES_A_CALL - OVERLAP_FRAMES
+        while self.buffer.shape[1] > WINDOW_FRAMES:
+            mask = self._window(self.buffer[:, :WINDOW_FRAMES])
+            cut = WINDOW_FRAMES - OVERLAP_FRAMES
             self.tail = mask[:, cut:]
             done, self.buffer = self.buffer[:, :cut], self.buffer[:, cut:]
             yield done, mask[:, :cut]
 
-    def flush(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def flush(self) -> Iterator[Masked]:
         """Give back the rest."""
         if self.buffer is not None and self.buffer.shape[1]:
             yield self.buffer, self._window(self.buffer)
 
     def _window(self, noisy: np.ndarray) -> np.ndarray:
-        mask, _ = self.mask(noisy, noisy, None)
+        mask = self.mask(noisy)
         if self.tail is not None:
             shared = min(OVERLAP_FRAMES, mask.shape[1])
             fade = self.fade[:shared]

@@ -21,15 +21,15 @@ def test_load_takes_a_folder_or_a_file(tmp_path):
     )
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "onnx"])
-def test_what_is_missing_is_named(tmp_path, engine):
+@pytest.mark.parametrize("runtime", ["tensorflow", "onnx"])
+def test_what_is_missing_is_named(tmp_path, runtime):
     with pytest.raises(UserError, match=r"train\.py"):
-        enhancer.load(tmp_path / "none", engine=engine)
+        enhancer.load(tmp_path / "none", runtime=runtime)
 
 
 def test_without_an_export_onnx_says_how_to_make_one(tmp_path):
     with pytest.raises(UserError, match=r"export\.py --checkpoint"):
-        enhancer.load(make_run(tmp_path), engine="onnx")
+        enhancer.load(make_run(tmp_path), runtime="onnx")
 
 
 def test_default_weights_are_used_until_a_run_is_there(tmp_path, monkeypatch):

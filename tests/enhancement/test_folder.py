@@ -10,10 +10,10 @@ from helpers import error_db, make_run, white_noise, write_audio
 
 from specmask.audio import io as audio_io
 from specmask.cli.enhance import REJECTED, said
-from specmask.enhancement import enhancer, folder
+from specmask.enhancement import array, enhancer, folder
 from specmask.enhancement import file as recording_file
-from specmask.enhancement.file import TAGS, enhance_file
-from specmask.enhancement.folder import enhance_folder
+from specmask.enhancement.file import AS_INPUT, TAGS, enhance_file
+from specmask.enhancement.folder import find_recordings
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
 
@@ -26,6 +26,11 @@ def identity(tmp_path_factory):
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory):
     return enhancer.load(make_run(tmp_path_factory.mktemp("causal")))
+
+
+def enhance_folder(source, target, model, block_seconds, glob="*", **options) -> folder.Summary:
+    recordings = find_recordings(source, target, glob, options.get("format", AS_INPUT))
+    return folder.enhance_folder(recordings, target, model, block_seconds, **options)
 
 
 def same_but_for_rounding(source, target, step: float) -> None:
@@ -185,9 +190,11 @@ def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkey
         )
     (tmp_path / "in" / "3.wav").write_bytes(b"none")
     calls = []
-    real = folder.stream.together
+    real = folder.streaming.enhance_together
     monkeypatch.setattr(
-        folder.stream, "together", lambda r, model: calls.append(len(r)) or real(r, model)
+        folder.streaming,
+        "enhance_together",
+        lambda r, model: calls.append(len(r)) or real(r, model),
     )
     done = enhance_folder(tmp_path / "in", tmp_path / "out", causal, block_seconds=0.5)
     assert (done.done, done.skipped, len(done.rejected)) == (10, 0, 1)
@@ -305,5 +312,5 @@ def test_ten_minutes_in_blocks_are_as_in_one_piece_in_the_memory_of_one(causal, 
         peaks[minutes] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[10] < 1.2 * peaks[1] < 100e6  # of NumPy; a recording of 10 minutes has 19 MB
-    wanted = enhancer.enhance(x, 8000, causal)
+    wanted = array.enhance(x, 8000, causal)
     np.testing.assert_allclose(audio_io.read(tmp_path / "out.wav")[0][:, 0], wanted, atol=1e-5)

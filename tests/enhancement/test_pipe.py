@@ -33,7 +33,7 @@ def test_pipe_equals_the_array(run, encoding, scale, step, channels, rate):
     model = enhancer.load(run)
     x = (white_noise(3000) * scale).astype(pipe.ENCODINGS[encoding]).reshape(-1, channels)
     sink = io.BytesIO()
-    done = pipe.enhance(Trickle(x.tobytes() + b"\1"), sink, model, encoding, rate, channels)
+    done = pipe.enhance_pipe(Trickle(x.tobytes() + b"\1"), sink, model, encoding, rate, channels)
     y = np.frombuffer(sink.getvalue(), x.dtype).reshape(-1, channels)
     wanted = specmask.enhance(x.astype(np.float32) / scale, rate, model) * scale
     assert y.shape == x.shape and done.samples == len(x)
@@ -44,7 +44,7 @@ def test_pipe_equals_the_array(run, encoding, scale, step, channels, rate):
 def test_samples_that_are_not_finite_are_refused(run):
     data = np.array([0, np.nan], "<f4").tobytes()
     with pytest.raises(UserError, match="NaN"):
-        pipe.enhance(io.BytesIO(data), io.BytesIO(), enhancer.load(run), "f32le", 8000, 1)
+        pipe.enhance_pipe(io.BytesIO(data), io.BytesIO(), enhancer.load(run), "f32le", 8000, 1)
 
 
 def test_script_writes_nothing_but_samples(run):

@@ -8,7 +8,7 @@ from helpers import PROJECT_RATE, call_script, voice, write_audio
 
 from specmask import files
 from specmask.config import ini as configuration
-from specmask.enhancement import enhancer, runtimes
+from specmask.enhancement import array, enhancer, runtimes
 from specmask.evaluation.metrics import distortion
 
 FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
@@ -44,12 +44,12 @@ def test_the_network_is_that_of_the_recipe():
 def test_it_enhances_at_any_level(noisy_speech, suffix):
     clean, noisy = noisy_speech
     model = enhancer.load(FOLDER / f"default{suffix}")
-    enhanced = enhancer.enhance(noisy, RATE, model)
+    enhanced = array.enhance(noisy, RATE, model)
     gain = distortion.si_sdr_improvement(clean, noisy, enhanced)
     assert gain > 3
-    soft = enhancer.enhance(noisy * np.float32(0.01), RATE, model)
+    soft = array.enhance(noisy * np.float32(0.01), RATE, model)
     assert distortion.si_sdr(enhanced, soft) > 40
-    assert not np.any(enhancer.enhance(np.zeros(RATE, np.float32), RATE, model))
+    assert not np.any(array.enhance(np.zeros(RATE, np.float32), RATE, model))
 
 
 def test_it_is_used_where_nothing_has_been_trained(tmp_path):

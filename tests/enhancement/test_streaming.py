@@ -85,10 +85,18 @@ def test_a_streamer_may_be_used_again(causal):
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 2)])
+def test_feed_and_flush_return_the_dimensions_of_the_blocks(causal, shape):
+    x = white_noise(1000).reshape(shape)
+    streamer = specmask.Streamer(causal, channels=2 if shape == (-1, 2) else 1)
+    parts = [streamer.feed(x[:600]), streamer.feed(x[600:]), streamer.flush()]
+    assert np.concatenate(parts).shape == x.shape
+
+
 def test_calls_of_many_frames_are_split(causal, monkeypatch):
     x = white_noise(9000)
     wanted = specmask.enhance(x, 8000, causal)
-    monkeypatch.setattr(streaming, "FRAMES_A_CALL", 7)
+    monkeypatch.setattr(streaming, "FRAMES_PER_CALL", 7)
     np.testing.assert_allclose(specmask.enhance(x, 8000, causal), wanted, atol=1e-6)
 
 
@@ -97,7 +105,9 @@ def test_recordings_in_company_are_enhanced_as_if_alone(causal):
         (white_noise(3000 * channels, channels).reshape(-1, channels), rate)
         for channels, rate in ((1, 8000), (2, 8000), (1, 16000), (3, 4000))
     ] + [(white_noise(1)[:, None], 8000)]
-    for (x, rate), y in zip(recordings, streaming.together(recordings, causal), strict=True):
+    for (x, rate), y in zip(
+        recordings, streaming.enhance_together(recordings, causal), strict=True
+    ):
         np.testing.assert_allclose(y, specmask.enhance(x, rate, causal), atol=1e-6)
 
 
@@ -207,13 +217,13 @@ def test_knobs_on_masks():
     mask = (rng.standard_normal((2, 5, 9)) + 1j * rng.standard_normal((2, 5, 9))) * 0.2
     mask = mask.astype(np.complex64)
     mask[0, 0, 0] = 0
-    assert Knobs().turn(mask) is mask
-    limited = Knobs(max_suppression_db=20).turn(mask)
+    assert Knobs().apply(mask) is mask
+    limited = Knobs(max_suppression_db=20).apply(mask)
     np.testing.assert_allclose(np.abs(limited), np.maximum(np.abs(mask), 0.1), rtol=1e-5)
     loud = np.abs(mask) > 0
     np.testing.assert_allclose(np.angle(limited[loud]), np.angle(mask[loud]), atol=1e-5)
-    np.testing.assert_allclose(Knobs(mix=0.25).turn(mask), 0.25 * mask + 0.75, atol=1e-6)
-    np.testing.assert_allclose(Knobs(post_gain_db=20).turn(mask), 10 * mask, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(Knobs(mix=0.25).apply(mask), 0.25 * mask + 0.75, atol=1e-6)
+    np.testing.assert_allclose(Knobs(post_gain_db=20).apply(mask), 10 * mask, rtol=1e-5, atol=1e-8)
 
 
 def test_dry_and_wet_lie_in_phase(causal):
@@ -245,7 +255,7 @@ def test_short_files_are_one_window(windowed):
 
 @pytest.mark.parametrize("samples", [24000, 23370])
 def test_long_files_are_windows_with_a_cross_fade(windowed, monkeypatch, samples):
-    monkeypatch.setattr(streaming, "FRAMES_A_CALL", 60)
+    monkeypatch.setattr(streaming, "WINDOW_FRAMES", 60)
     monkeypatch.setattr(streaming, "OVERLAP_FRAMES", 20)
     x = white_noise(samples)
     y = specmask.enhance(x, 8000, windowed)

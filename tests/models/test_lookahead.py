@@ -204,7 +204,7 @@ def test_identity_mask_gives_the_input_back(identity, rate, samples):
 def test_recordings_in_company_are_enhanced_as_if_alone(ahead):
     sizes = ((2000, 1, 8000), (900, 2, 8000), (2500, 1, 16000), (1, 1, 8000))
     found = [(white_noise(n * c, n).reshape(n, c), rate) for n, c, rate in sizes]
-    for (x, rate), y in zip(found, streaming.together(found, ahead), strict=True):
+    for (x, rate), y in zip(found, streaming.enhance_together(found, ahead), strict=True):
         np.testing.assert_allclose(y, specmask.enhance(x, rate, ahead), atol=1e-6)
 
 
@@ -238,7 +238,7 @@ def test_bypass_of_live_sound_is_equally_late(ahead):
     assert late >= 4 * 80 + 120
     np.testing.assert_allclose(y[late:], x[: 4000 - late], atol=1e-5)
     assert not y[:late].any()
-    assert session.late == 0
+    assert session.underruns == 0
 
 
 # ---------------------------------------------------------------- exports
@@ -250,7 +250,7 @@ def exported(run, ahead, tmp_path_factory) -> Path:
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp("exported")
     cfg = configuration.load(run / "config.ini")
-    export.write(ahead.runtime, cfg, ["onnx", "litert"], folder, False, Knobs(mix=0.8))
+    export.export_run(ahead.runtime, cfg, ["onnx", "litert"], folder, False, Knobs(mix=0.8))
     return folder
 
 
@@ -289,7 +289,7 @@ def test_older_descriptions_have_none(ahead):
 
 def test_pipes_are_later_by_it(ahead):
     x, sink = (white_noise(8000) * 32768).astype("<i2"), io.BytesIO()
-    done = pipe.enhance(io.BytesIO(x.tobytes()), sink, ahead, "s16le", 8000, 1)
+    done = pipe.enhance_pipe(io.BytesIO(x.tobytes()), sink, ahead, "s16le", 8000, 1)
     wanted = specmask.enhance(x.astype(np.float32) / 32768, 8000, ahead) * 32768
     np.testing.assert_allclose(np.frombuffer(sink.getvalue(), "<i2"), wanted, atol=1.01)
     assert 0.055 <= done.lag_seconds <= 0.065

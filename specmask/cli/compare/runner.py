@@ -346,7 +346,7 @@ class Comparison:
             return
         console.import_tensorflow()  # only now: a GPU was the trainings' own
         from specmask.enhancement import enhancer
-        from specmask.enhancement.folder import enhance_folder
+        from specmask.enhancement.folder import enhance_folder, find_recordings
         from specmask.enhancement.postprocess import Knobs
         from specmask.models import complexity
 
@@ -354,7 +354,8 @@ class Comparison:
             c, target = part.config.enhance, self.out / "enhanced" / part.name
             model = enhancer.load(part.run, c.channels, c.highband, Knobs.from_config(part.config))
             stale = provenance.checkpoint(target) not in (None, model.digest)
-            done = enhance_folder(self.test.noisy, target, model, c.block_seconds, overwrite=stale)
+            recordings = find_recordings(self.test.noisy, target)
+            done = enhance_folder(recordings, target, model, c.block_seconds, overwrite=stale)
             for rejected in done.rejected:
                 print(f"warning: {part.name}: {rejected.path}: {rejected.reason}; set aside")
             network = model.runtime.network.model
