@@ -249,5 +249,5 @@ def test_an_export_of_older_weights_is_refused(exported, tmp_path):
     assert model.digest == enhancer.load(run).digest
     with (run / "best.npz").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(UserError, match=r"not made from best\.npz"):
+    with pytest.raises(UserError, match=r"not made from the present best\.npz"):
         enhancer.load(run, runtime="onnx")
