@@ -18,7 +18,7 @@ from specmask.cli import console  # noqa: E402
 from specmask.config import ini as configuration  # noqa: E402
 from specmask.config import schema  # noqa: E402
 from specmask.config.ini import value_text  # noqa: E402
-from specmask.config.types import spelling  # noqa: E402
+from specmask.config.types import ini_name  # noqa: E402
 
 PRETRAINED = ROOT / "pretrained"
 KEPT = {
@@ -33,10 +33,10 @@ def settings(cfg: schema.Config) -> str:
     lines = []
     for section, names in KEPT.items():
         options = getattr(cfg, section)
-        lines.append(f"[{spelling(section)}]")
+        lines.append(f"[{ini_name(section)}]")
         for name in names or type(options).model_fields:
             value = value_text(getattr(options, name))
-            lines.append(f"{spelling(name)} = {value}".rstrip())
+            lines.append(f"{ini_name(name)} = {value}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -3,103 +3,110 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from specmask.config.types import CODECS, CodecList, NameList, Section, ends_in_order, probability
+from specmask.config.types import (
+    CODECS,
+    OTHER_DATA,
+    OTHER_NETWORK,
+    CodecList,
+    NameList,
+    Section,
+    check_ranges,
+    option,
+    probability,
+)
 
 
 class Data(Section):
-    """What ``data_prep.py`` makes, and from what."""
+    """The data set that ``data_prep.py`` makes, and its sources."""
 
-    clean_train_path: Path = Field(
-        "data/clean/clean_train",
-        description="folder of clean speech for training (read recursively)",
+    ON_RESUME = OTHER_DATA
+
+    clean_train_path: Path = option(
+        "data/clean/clean_train", "folder of clean speech for training (read recursively)"
     )
-    noise_train_path: Path = Field(
-        "data/noise/noise_train", description="folder of noise for training"
+    noise_train_path: Path = option("data/noise/noise_train", "folder of noise for training")
+    clean_test_path: Path = option(
+        "data/clean/clean_test", "folder of clean speech for the test set: other speakers"
     )
-    clean_test_path: Path = Field(
-        "data/clean/clean_test",
-        description="folder of clean speech for the test set: other speakers",
+    noise_test_path: Path = option(
+        "data/noise/noise_test", "folder of noise for the test set: other recordings"
     )
-    noise_test_path: Path = Field(
-        "data/noise/noise_test", description="folder of noise for the test set: other recordings"
+    data_path: Path = option(
+        "data", "folder that receives the generated data set and its manifests"
     )
-    data_path: Path = Field(
-        "data", description="folder that receives the generated data set and its manifests"
+    sample_rate: int = option(
+        16000, "working sampling rate in Hz", ge=4000, le=192000, on_resume=OTHER_NETWORK
     )
-    sample_rate: int = Field(16000, ge=4000, le=192000, description="working sampling rate in Hz")
-    file_length: float = Field(3, ge=0.1, le=600, description="length of a mixture in seconds")
-    total_training_files: int = Field(10000, ge=1, description="number of training mixtures")
-    total_validation_files: int = Field(
+    file_length: float = option(3, "length of a mixture in seconds", ge=0.1, le=600)
+    total_training_files: int = option(10000, "number of training mixtures", ge=1)
+    total_validation_files: int = option(
         500,
-        ge=0,
-        description="number of validation mixtures, from training sources set apart for it; "
+        "number of validation mixtures, from training sources set apart for it; "
         "0: none, the training loss selects",
+        ge=0,
     )
-    total_testing_files: int = Field(
-        1000, ge=0, description="number of test mixtures; 0: no test set"
+    total_testing_files: int = option(1000, "number of test mixtures; 0: no test set", ge=0)
+    snr_lower: float = option(-6, "lowest SNR in dB", ge=-100, le=100)
+    snr_upper: float = option(9, "highest SNR in dB", ge=-100, le=100)
+    total_snrlevels: int = option(
+        16, "number of SNRs from SNR_lower to SNR_upper, both included", ge=1, le=10000
     )
-    snr_lower: float = Field(-6, ge=-100, le=100, description="lowest SNR in dB")
-    snr_upper: float = Field(9, ge=-100, le=100, description="highest SNR in dB")
-    total_snrlevels: int = Field(
-        16, ge=1, le=10000, description="number of SNRs from SNR_lower to SNR_upper, both included"
+    snr_mode: Literal["random", "all"] = option(
+        "random", "random: each file has one SNR of the grid; all: each clip at every SNR"
     )
-    snr_mode: Literal["random", "all"] = Field(
-        "random",
-        description="random: each file has one SNR of the grid; all: each clip at every SNR",
-    )
-    snr_reference: Literal["whole", "active"] = Field(
+    snr_reference: Literal["whole", "active"] = option(
         "whole",
-        description="level of the speech in the SNR: over the whole clip, or over its active "
+        "level of the speech in the SNR: over the whole clip, or over its active "
         "speech as in ITU-T P.56",
     )
-    blend: Literal["snr", "level"] = Field(
+    blend: Literal["snr", "level"] = option(
         "snr",
-        description="snr: noise at an SNR; level: recordings keep their level and the noise is "
+        "snr: noise at an SNR; level: recordings keep their level and the noise is "
         "multiplied by a factor from blend_lower to blend_upper",
     )
-    blend_lower: float = Field(0.2, gt=0, le=10, description="blend = level: lowest factor")
-    blend_upper: float = Field(0.8, gt=0, le=10, description="blend = level: highest factor")
-    speech_level_db: float = Field(
-        -25, ge=-70, le=-5, description="level of the speech in dBFS (RMS over active speech)"
+    blend_lower: float = option(0.2, "blend = level: lowest factor", gt=0, le=10)
+    blend_upper: float = option(0.8, "blend = level: highest factor", gt=0, le=10)
+    speech_level_db: float = option(
+        -25, "level of the speech in dBFS (RMS over active speech)", ge=-70, le=-5
     )
-    silence_length: float = Field(
-        0.2, ge=0, le=10, description="gap between joined short recordings in seconds"
+    silence_length: float = option(
+        0.2, "gap between joined short recordings in seconds", ge=0, le=10
     )
-    validation_share: float = Field(
-        0.1, gt=0, lt=0.9, description="share of the training sources set apart for validation"
+    validation_share: float = option(
+        0.1, "share of the training sources set apart for validation", gt=0, lt=0.9
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of every draw of the data set")
-    files_per_folder: int = Field(0, ge=0, description="mixtures a subfolder; 0: all in one folder")
+    seed: int = option(0, "seed of every draw of the data set", ge=0, lt=2**63)
+    files_per_folder: int = option(0, "mixtures per subfolder; 0: all in one folder", ge=0)
     speech_layout: Literal[
         "auto", "pairs", "librispeech", "vctk", "ptdb", "dns", "columbia", "sisec", "folders"
-    ] = Field("auto", description="how files tell their speaker, see docs/sources.md")
-    noise_layout: Literal["auto", "esc", "dns", "sisec", "folders"] = Field(
-        "auto", description="how files tell noise type and recording, see docs/sources.md"
+    ] = option("auto", "how the speaker is read from file names, see docs/sources.md")
+    noise_layout: Literal["auto", "esc", "dns", "sisec", "folders"] = option(
+        "auto", "how noise type and recording are read from file names, see docs/sources.md"
     )
-    speaker_folder: int = Field(
-        0, ge=0, le=20, description="folder below the root that names the speaker; 0: found by rule"
+    speaker_folder: int = option(
+        0, "folder below the root that names the speaker; 0: found by rule", ge=0, le=20
     )
-    noise_classes: NameList = Field(
-        [], description="noise types taken, e.g. clock_tick, hand_saw; empty: all"
+    noise_classes: NameList = option(
+        [], "noise types that are used, e.g. clock_tick, hand_saw; empty: all"
     )
-    train_pairs: NameList = Field(
-        [], description="ready-made pairs for training: patterns of noisy names; empty: all"
+    train_pairs: NameList = option(
+        [], "ready-made pairs for training: patterns of noisy names; empty: all"
     )
-    validation_pairs: NameList = Field(
+    validation_pairs: NameList = option(
         [],
-        description="pairs for training that are validation instead: patterns of noisy names; "
+        "pairs for training that are validation instead: patterns of noisy names; "
         "empty: validation_share of the speakers",
     )
-    test_pairs: NameList = Field(
-        [], description="ready-made pairs for testing: patterns of noisy names; empty: all"
+    test_pairs: NameList = option(
+        [], "ready-made pairs for testing: patterns of noisy names; empty: all"
     )
-    set_aside: Path = Field(
-        "", description="list of recordings to leave out, as data_prep.py --check writes it"
+    set_aside: Path = option(
+        "", "list of recordings to leave out, in the format of data_prep.py --check"
     )
-    leaks: Literal["refuse", "warn"] = Field(
-        "refuse", description="what to do when training and test have recordings in common"
+    leaks: Literal["refuse", "warn"] = option(
+        "refuse", "when training and test have recordings in common"
     )
 
     @model_validator(mode="after")
@@ -109,93 +116,89 @@ class Data(Section):
                 "total_snrlevels = 1 with two different ends: expected 2 or more levels, "
                 "or SNR_lower equal to SNR_upper"
             )
-        return ends_in_order(self)
+        return check_ranges(self)
 
 
 class Augment(Section):
-    """Realism, all off by default; what each option does to the files: docs/data.md."""
+    """Augmentation, all off by default; effects of each option: docs/data.md."""
 
-    testing: bool = Field(True, description="for the test set too, or only for the other two")
-    level_lower_db: float = Field(
-        0, ge=-60, le=30, description="lowest change of the speech level, in dB"
-    )
-    level_upper_db: float = Field(
-        0, ge=-60, le=30, description="highest change of the speech level, in dB"
-    )
+    testing: bool = option(True, "for the test set too, or only for the other two")
+    level_lower_db: float = option(0, "lowest change of the speech level, in dB", ge=-60, le=30)
+    level_upper_db: float = option(0, "highest change of the speech level, in dB", ge=-60, le=30)
     speed_probability: float = probability("that the speech is played faster or slower")
-    speed_lower: float = Field(0.9, ge=0.25, le=4, description="lowest speed; pitch goes with it")
-    speed_upper: float = Field(1.1, ge=0.25, le=4, description="highest speed")
+    speed_lower: float = option(0.9, "lowest speed; the pitch changes with it", ge=0.25, le=4)
+    speed_upper: float = option(1.1, "highest speed", ge=0.25, le=4)
     pitch_probability: float = probability("that the speech is higher or lower at the same speed")
-    pitch_lower_semitones: float = Field(-2, ge=-12, le=12, description="lowest change of pitch")
-    pitch_upper_semitones: float = Field(2, ge=-12, le=12, description="highest change of pitch")
+    pitch_lower_semitones: float = option(-2, "lowest change of pitch", ge=-12, le=12)
+    pitch_upper_semitones: float = option(2, "highest change of pitch", ge=-12, le=12)
     eq_speech_probability: float = probability("of a random equaliser on the speech")
     eq_noise_probability: float = probability("of another random equaliser on the noise")
-    eq_gain_db: float = Field(
-        6, ge=0, le=24, description="largest gain or loss of each of its four filters, in dB"
+    eq_gain_db: float = option(
+        6, "largest gain or loss of each of its four filters, in dB", ge=0, le=24
     )
-    noises_lower: int = Field(1, ge=1, le=20, description="lowest number of noises in a mixture")
-    noises_upper: int = Field(1, ge=1, le=20, description="highest number of noises in a mixture")
-    noise_spread_db: float = Field(
-        6, ge=0, le=60, description="by how much further noises may be softer than the first, dB"
+    noises_lower: int = option(1, "lowest number of noises in a mixture", ge=1, le=20)
+    noises_upper: int = option(1, "highest number of noises in a mixture", ge=1, le=20)
+    noise_spread_db: float = option(
+        6, "largest level difference of further noises below the first, in dB", ge=0, le=60
     )
     coloured_probability: float = probability("that the first noise is coloured noise")
-    colour_lower: float = Field(
-        -2, ge=-4, le=4, description="lowest exponent of its power spectrum: -2 brown, 0 white"
+    colour_lower: float = option(
+        -2, "lowest exponent of its power spectrum: -2 brown, 0 white", ge=-4, le=4
     )
-    colour_upper: float = Field(2, ge=-4, le=4, description="highest exponent; 2: violet")
+    colour_upper: float = option(2, "highest exponent; 2: violet", ge=-4, le=4)
     babble_probability: float = probability("that the first noise is made of other speakers")
-    babble_voices_lower: int = Field(3, ge=1, le=100, description="lowest number of its voices")
-    babble_voices_upper: int = Field(8, ge=1, le=100, description="highest number of its voices")
+    babble_voices_lower: int = option(3, "lowest number of its voices", ge=1, le=100)
+    babble_voices_upper: int = option(8, "highest number of its voices", ge=1, le=100)
     clean_only_probability: float = probability("of a file without noise")
     noise_only_probability: float = probability("of a file without speech")
-    room_probability: float = probability("that the speech is heard in a room")
-    rir_path: Path = Field(
-        "", description="folder of room impulse responses; empty: simulated rooms (extra rooms)"
+    room_probability: float = probability("that the speech is in a room")
+    rir_path: Path = option(
+        "", "folder of room impulse responses; empty: simulated rooms (extra rooms)"
     )
-    rir_target: Literal["dry", "early", "reverberant"] = Field(
+    rir_target: Literal["dry", "early", "reverberant"] = option(
         "reverberant",
-        description="clean speech in a room: without it, with its first 50 ms, or with all of it",
+        "clean speech in a room: dry, with the first 50 ms of the room, or with all of it",
     )
-    rir_noise: bool = Field(False, description="noise is in the same room, at another place")
-    room_length_lower_m: float = Field(
-        3, ge=2, le=50, description="simulated rooms: shortest length and width, m"
+    rir_noise: bool = option(False, "noise is in the same room, at another place")
+    room_length_lower_m: float = option(
+        3, "simulated rooms: shortest length and width, in m", ge=2, le=50
     )
-    room_length_upper_m: float = Field(
-        8, ge=2, le=50, description="simulated rooms: largest length and width, m"
+    room_length_upper_m: float = option(
+        8, "simulated rooms: largest length and width, in m", ge=2, le=50
     )
-    room_distance_lower_m: float = Field(
-        0.3, ge=0.05, le=50, description="simulated rooms: shortest distance of the speaker, m"
+    room_distance_lower_m: float = option(
+        0.3, "simulated rooms: shortest distance of the speaker, in m", ge=0.05, le=50
     )
-    room_distance_upper_m: float = Field(
-        2.5, ge=0.05, le=50, description="simulated rooms: largest distance of the speaker, m"
+    room_distance_upper_m: float = option(
+        2.5, "simulated rooms: largest distance of the speaker, in m", ge=0.05, le=50
     )
-    t60_lower_seconds: float = Field(
-        0.2, ge=0.05, le=10, description="simulated rooms: shortest reverberation time T60"
+    t60_lower_seconds: float = option(
+        0.2, "simulated rooms: shortest reverberation time T60, in s", ge=0.05, le=10
     )
-    t60_upper_seconds: float = Field(
-        0.6, ge=0.05, le=10, description="simulated rooms: longest reverberation time T60"
+    t60_upper_seconds: float = option(
+        0.6, "simulated rooms: longest reverberation time T60, in s", ge=0.05, le=10
     )
     band_probability: float = probability("that the mixture is limited to a band")
-    band_target: Literal["limited", "full"] = Field(
-        "limited", description="the clean speech: limited as the mixture is, or left as it was"
+    band_target: Literal["limited", "full"] = option(
+        "limited", "the clean speech: limited as the mixture is, or full"
     )
-    band_low_lower_hz: float = Field(50, ge=0, description="lowest lower edge of the band")
-    band_low_upper_hz: float = Field(300, ge=0, description="highest lower edge of the band")
-    band_high_lower_hz: float = Field(3400, gt=0, description="lowest upper edge of the band")
-    band_high_upper_hz: float = Field(7000, gt=0, description="highest upper edge of the band")
+    band_low_lower_hz: float = option(50, "lowest lower edge of the band, in Hz", ge=0)
+    band_low_upper_hz: float = option(300, "highest lower edge of the band, in Hz", ge=0)
+    band_high_lower_hz: float = option(3400, "lowest upper edge of the band, in Hz", gt=0)
+    band_high_upper_hz: float = option(7000, "highest upper edge of the band, in Hz", gt=0)
     clip_probability: float = probability("that the mixture is clipped")
-    clip_share_lower: float = Field(
-        0.001, gt=0, le=0.5, description="lowest share of samples that are clipped"
+    clip_share_lower: float = option(
+        0.001, "lowest share of samples that are clipped", gt=0, le=0.5
     )
-    clip_share_upper: float = Field(
-        0.02, gt=0, le=0.5, description="highest share of samples that are clipped"
+    clip_share_upper: float = option(
+        0.02, "highest share of samples that are clipped", gt=0, le=0.5
     )
     codec_probability: float = probability("that the mixture goes through a codec and back")
-    codecs: CodecList = Field(list(CODECS), description="any of mp3, opus, vorbis")
-    codec_quality_lower: float = Field(
-        0.05, ge=0.01, le=1, description="lowest quality: 1 minus libsndfile's compression level"
+    codecs: CodecList = option(list(CODECS), "any of mp3, opus, vorbis")
+    codec_quality_lower: float = option(
+        0.05, "lowest quality: 1 minus libsndfile's compression level", ge=0.01, le=1
     )
-    codec_quality_upper: float = Field(0.5, ge=0.01, le=1, description="highest quality; 1: best")
+    codec_quality_upper: float = option(0.5, "highest quality; 1: best", ge=0.01, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> "Augment":
@@ -211,12 +214,12 @@ class Augment(Section):
                 f"band_low_upper_hz = {self.band_low_upper_hz:g} is not below band_high_lower_hz "
                 f"= {self.band_high_lower_hz:g}: no band is left; lower it"
             )
-        return ends_in_order(self)
+        return check_ranges(self)
 
 
 class Audio(Section):
     """How audio files are read."""
 
-    resampler: Literal["soxr", "resampy"] = Field(
-        "soxr", description="soxr (HQ; fast, flat to 7 kHz at 16 kHz) or resampy (kaiser_best)"
+    resampler: Literal["soxr", "resampy"] = option(
+        "soxr", "soxr (HQ; fast, flat to 7 kHz at 16 kHz) or resampy (kaiser_best)"
     )

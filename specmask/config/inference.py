@@ -1,105 +1,88 @@
-"""Options of the use of a network: [enhance], [evaluate] and [compute]."""
+"""Options of enhancement, evaluation and computation: [enhance], [evaluate], [compute]."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from specmask.config.types import Section
+from specmask.config.types import Section, option
 
 
 class Enhance(Section):
     """How recordings are enhanced."""
 
-    input_path: Path = Field(
-        "", description="folder or file to enhance; empty: the noisy files of the test set"
+    input_path: Path = option(
+        "", "folder or file to enhance; empty: the noisy files of the test set"
     )
-    output_path: Path = Field("enhanced", description="folder that receives the enhanced files")
-    checkpoint: Path = Field(
-        "",
-        description="run in cp/ or file of export.py; empty: the newest run of [train] run_name",
+    output_path: Path = option("enhanced", "folder that receives the enhanced files")
+    checkpoint: Path = option(
+        "", "run in cp/ or file of export.py; empty: the newest run of [train] run_name"
     )
-    runtime: Literal["tensorflow", "onnx"] = Field(
+    runtime: Literal["tensorflow", "onnx"] = option(
         "tensorflow",
-        description="tensorflow, or onnx: what export.py wrote into the run's folder exports",
+        "tensorflow, or onnx: the export that export.py wrote into the folder of the run",
     )
-    channels: Literal["linked", "separate", "mid"] = Field(
+    channels: Literal["linked", "separate", "mid"] = option(
         "linked",
-        description=(
-            "linked: one mask for all channels keeps the stereo image; separate: one each; "
-            "mid: one for all, from their mean, at the cost of one channel"
-        ),
+        "linked: one mask for all channels keeps the stereo image; separate: one per channel; "
+        "mid: one for all, from their mean, at the cost of one channel",
     )
-    highband: Literal["keep", "drop"] = Field(
-        "keep",
-        description="what lies above the model's band: keep at the gain of the mask's top, or drop",
+    highband: Literal["keep", "drop"] = option(
+        "keep", "band above the model's: keep with the gain of the mask's highest bins, or drop"
     )
-    format: Literal["as input", "wav", "flac"] = Field(
-        "as input", description="format of the enhanced files"
+    format: Literal["as input", "wav", "flac"] = option("as input", "format of the enhanced files")
+    max_suppression_db: float = option(
+        200, "largest attenuation of a bin of the spectrum, in dB", ge=0, le=200
     )
-    max_suppression_db: float = Field(
-        200, ge=0, le=200, description="no bin of the spectrum is attenuated by more than this, dB"
+    mix: float = option(
+        1, "share of the enhanced sound, the rest is the input; 1: enhanced only", ge=0, le=1
     )
-    mix: float = Field(
-        1, ge=0, le=1, description="share of the enhanced sound; the rest is the input, in phase"
-    )
-    post_gain_db: float = Field(0, ge=-60, le=60, description="gain of the result in dB")
-    block_seconds: float = Field(
-        10, ge=0.1, le=600, description="audio held in memory at a time, in seconds"
-    )
+    post_gain_db: float = option(0, "gain of the result in dB", ge=-60, le=60)
+    block_seconds: float = option(10, "audio held in memory at a time, in seconds", ge=0.1, le=600)
 
 
 class Evaluate(Section):
     """How enhanced files are scored, and the bounds of ``evaluate.py --gate``."""
 
-    report_path: Path = Field("report", description="folder that receives scores and report")
-    dnsmos: bool = Field(
-        False,
-        description="yes: also predict ratings by DNSMOS P.835 (extra dnsmos; 0.5 s a file)",
+    report_path: Path = option("report", "folder that receives scores and report")
+    dnsmos: bool = option(
+        False, "yes: also predict ratings by DNSMOS P.835 (extra dnsmos; 0.5 s per file)"
     )
-    page_files: int = Field(
-        12, ge=0, le=1000, description="files on the listening page: worst, median, best"
+    page_files: int = option(12, "files on the listening page: worst, median, best", ge=0, le=1000)
+    music_path: Path = option(
+        "", "folder of music for the do-no-harm check; empty: a chord that it makes"
     )
-    music_path: Path = Field(
-        "", description="folder of music for the do-no-harm check; empty: a chord that it makes"
+    harm_files: int = option(
+        20, "clean files, and pieces of 10 s of music, of the do-no-harm check", ge=1
     )
-    harm_files: int = Field(
-        20, ge=1, description="clean files, and pieces of 10 s of music, of the do-no-harm check"
+    gate_si_sdr_improvement: float = option(
+        0, "gate: lowest mean SI-SDR improvement of the test set, in dB", ge=-100, le=100
     )
-    gate_si_sdr_improvement: float = Field(
-        0, ge=-100, le=100, description="gate: lowest mean SI-SDR improvement of the test set, dB"
+    gate_speech_si_sdr: float = option(
+        12, "gate: lowest mean SI-SDR of clean speech to itself, in dB", ge=-100, le=100
     )
-    gate_speech_si_sdr: float = Field(
-        12, ge=-100, le=100, description="gate: lowest mean SI-SDR of clean speech to itself, dB"
+    gate_speech_level: float = option(
+        1.5, "gate: largest mean change up or down of its level, in dB", ge=0, le=100
     )
-    gate_speech_level: float = Field(
-        1.5, ge=0, le=100, description="gate: largest mean change up or down of its level, dB"
-    )
-    gate_speech_wer: float = Field(
+    gate_speech_wer: float = option(
         10,
+        "gate: largest rise of its word error rate in points (with --transcripts)",
         ge=-100,
         le=1000,
-        description="gate: largest rise of its word error rate in points (with --transcripts)",
     )
-    gate_silence_level: float = Field(
-        -80, ge=-200, le=0, description="gate: highest level that comes out of silence, dBFS"
+    gate_silence_level: float = option(
+        -80, "gate: highest output level for silence, in dBFS", ge=-200, le=0
     )
-    gate_music_gain: float = Field(
-        1, ge=0, le=100, description="gate: highest gain of a piece of music, dB; a loss is allowed"
+    gate_music_gain: float = option(
+        1, "gate: highest gain of a piece of music in dB; a loss is allowed", ge=0, le=100
     )
 
 
 class Compute(Section):
     """Where the work is done."""
 
-    workers: int = Field(
-        0, ge=0, le=1024, description="processes for data, cache and scores; 0: one a core"
+    workers: int = option(0, "processes for data, cache and scores; 0: one per core", ge=0, le=1024)
+    engine: Literal["local", "dask", "ray"] = option(
+        "local", "processes of this machine, or a Dask or Ray cluster"
     )
-    engine: Literal["local", "dask", "ray"] = Field(
-        "local",
-        description="what makes the data set: processes of this machine, or a Dask or Ray cluster",
-    )
-    address: str = Field(
-        "",
-        description="where the cluster answers, e.g. tcp://host:8786; empty: start one here",
+    address: str = option(
+        "", "address of the cluster, e.g. tcp://host:8786; empty: start one on this machine"
     )

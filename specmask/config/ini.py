@@ -1,21 +1,27 @@
-"""The configuration: one typed model a section, the only home of a default.
+"""The INI file: reading, layering, checking and writing.
 
-The sections are in :mod:`specmask.config`. ``config.ini`` in the root of the project is what
-:func:`render` makes of the defaults, so the file that users edit and the code cannot disagree
-(``python -m specmask.config > config.ini``).
+``config.ini`` in the root of the project is what :func:`render` makes of the defaults, so the file
+that users edit and the code cannot disagree (``python -m specmask.config --out FILE``).
 """
 
+import codecs
 import configparser
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from specmask.config.schema import Config, section_models
-from specmask.config.types import Section, nearest, spelling
+from specmask.config.types import Section, ini_name, suggestion
 from specmask.errors import UserError
+
+SET = "--set"  # source of an override
+_COMMENT = re.compile(r"\s(;|#(?!\d))")  # not in "take #1"
 
 
 @dataclass(frozen=True)
@@ -26,33 +32,85 @@ class Value:
     source: str
 
 
-def load(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Config:
-    """Read an INI file and overrides of the form ``section.key=value``.
+@dataclass
+class Layers:
+    """Options as they were given in files and overrides, the last one of each."""
 
-    Paths in the file are relative to the file, paths in overrides to the working directory; and
-    so are those of the defaults where there is no file.
+    base: Path  # folder that defaults are relative to
+    sources: list[str] = field(default_factory=list)
+    values: dict[str, dict[str, Value]] = field(default_factory=dict)  # by section and key
+
+    def add(self, section: str, key: str, text: str, base: Path, source: str) -> None:
+        """Take an option, with a path relative to ``base``.
+
+        Raises:
+            UserError: if it is unknown or cannot be a value of it.
+        """
+        models = section_models()
+        name, key = section.strip().lower(), key.strip().lower()
+        if name not in models:
+            raise UserError(f"{source}: unknown section [{section}]{suggestion(section, models)}")
+        fields = models[name].model_fields
+        if key not in fields:
+            raise UserError(f"{source}: [{section}] {key}: unknown option{suggestion(key, fields)}")
+        if "\0" in text:
+            raise UserError(f"{source}: [{section}] {key}: holds a NUL character; remove it")
+        value: Any = text
+        if fields[key].annotation is Path:
+            if text:
+                value = _resolve(text, base)
+            elif fields[key].default:
+                raise UserError(
+                    f"{source}: [{ini_name(name)}] {ini_name(key)}: empty, expected a path"
+                )
+        self.values.setdefault(name, {})[key] = Value(value, source)
+
+
+def load(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of INI files and overrides of the form ``section.key=value``.
+
+    Paths in a file are relative to the file, paths in overrides to the working directory. Paths of
+    the defaults are relative to the first file, without a file to the working directory.
+
+    Args:
+        paths: INI file, or several of which the later ones win; None: the defaults.
+        overrides: win over all files, the last one of an option over the others.
 
     Raises:
         UserError: for anything that is unknown, of the wrong type or out of range.
+
+    >>> load(None, ["train.epochs=3"]).train.epochs
+    3
     """
-    values: dict[str, dict[str, Value]] = {}
-    base, source = (Path(path).resolve().parent, str(path)) if path else (Path.cwd(), "defaults")
-    for section, key, text in _read(Path(path)) if path else ():
-        _put(values, section, key, text, base, source)
+    return build(read(paths, overrides))
+
+
+def read(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Layers:
+    """Return what INI files and overrides say; arguments and errors as of :func:`load`."""
+    files = [paths] if isinstance(paths, Path) else list(paths or ())
+    layers = Layers(files[0].resolve().parent if files else Path.cwd())
+    layers.sources = list(map(str, files)) or ["defaults"]
+    if overrides:
+        layers.sources.append(SET)
+    for path in files:
+        for section, key, text in _read_file(path):
+            layers.add(section, key, text, path.resolve().parent, str(path))
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")
         if not equals or not dot:
-            raise UserError(f"--set {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
-        _put(values, section, key, text.strip(), base=Path.cwd(), source="--set")
-    return _build(values, f"{source} and --set" if overrides else source, base)
+            raise UserError(f"{SET} {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
+        layers.add(section, key, text.strip(), Path.cwd(), SET)
+    return layers
 
 
-def _read(path: Path) -> list[tuple[str, str, str]]:
+def _read_file(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and value of every option in a file."""
     parser = configparser.ConfigParser(interpolation=None, default_section="\0none")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            parser.read_file(file, source=str(path))
+        content = path.read_bytes()
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Windows shells
+        parser.read_string(content.decode("utf-16" if utf16 else "utf-8-sig"), source=str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name an INI file with --config") from None
     except UnicodeDecodeError as error:
@@ -62,32 +120,29 @@ def _read(path: Path) -> list[tuple[str, str, str]]:
             f"{' '.join(str(error).split())}; expected [section] and key = value"
         ) from None
     names = [s.strip().lower() for s in parser.sections()]
-    for s, name in zip(parser.sections(), names, strict=True):
+    for section, name in zip(parser.sections(), names, strict=True):
         if name not in section_models():
-            raise UserError(f"{path}: unknown section [{s}]{nearest(s, section_models())}")
+            raise UserError(
+                f"{path}: unknown section [{section}]{suggestion(section, section_models())}"
+            )
         if names.count(name) > 1:
-            raise UserError(f"{path}: section [{s}] stands there twice; join the two")
-    return [(s, key, value) for s in parser.sections() for key, value in parser.items(s)]
+            raise UserError(f"{path}: section [{section}] is there twice; join the two")
+    for section in parser.sections():
+        for key, text in parser.items(section):
+            if _has_comment(text, path.parent):
+                raise UserError(
+                    f"{path}: [{section}] {key} = {text}: a comment behind the value; put it on a "
+                    "line of its own"
+                )
+            yield section, key, text
 
 
-def _put(values: dict, section: str, key: str, text: str, base: Path, source: str) -> None:
-    models = section_models()
-    model = models.get(section.strip().lower())
-    if model is None:
-        raise UserError(f"{source}: unknown section [{section}]{nearest(section, models)}")
-    key = key.strip().lower()
-    field = model.model_fields.get(key)
-    if field is None:
-        raise UserError(
-            f"{source}: [{section}] {key}: unknown option{nearest(key, model.model_fields)}"
-        )
-    if "\0" in text:
-        raise UserError(f"{source}: [{section}] {key}: holds a NUL character; remove it")
-    if field.annotation is Path and text:
-        text = _resolve(text, base)
-    elif field.annotation is Path and field.default:
-        raise UserError(f"{source}: [{spelling(section)}] {spelling(key)}: empty, expected a path")
-    values.setdefault(section.strip().lower(), {})[key] = Value(text, source)
+def _has_comment(text: str, base: Path) -> bool:
+    """Return whether a value ends in a comment, other than in a path that exists."""
+    if not _COMMENT.search(text):
+        return False
+    path = base / text
+    return not any(p.exists() for p in (path, *path.parents) if _COMMENT.search(p.name))
 
 
 def _resolve(text: str, base: Path) -> Path:
@@ -96,94 +151,110 @@ def _resolve(text: str, base: Path) -> Path:
     return (base / Path(text).expanduser()).resolve()
 
 
-def _build(values: dict, source: str, base: Path) -> Config:
-    sections = {}
+def build(layers: Layers) -> Config:
+    """Return the configuration that the layers make over the defaults.
+
+    Raises:
+        UserError: if a value is of the wrong type or out of range, or two do not go together.
+    """
+    everything = " and ".join(filter(None, [", ".join(layers.sources[:-1]), layers.sources[-1]]))
+    sections: dict[str, Any] = {}
     for name, model in section_models().items():
-        read = values.get(name, {})
-        given = {key: value.text for key, value in read.items()}
+        values = layers.values.get(name, {})
+        given = {key: value.text for key, value in values.items()}
         if name == "stft":
             data_path = sections["data"].data_path
             for key in model.model_fields:
                 if key.endswith("_dir") and not given.get(key):
-                    given[key] = data_path / spelling(key).removesuffix("_dir")
+                    given[key] = data_path / ini_name(key).removesuffix("_dir")
         if name == "enhance" and not given.get("input_path"):
             given["input_path"] = sections["stft"].folder("NoisySpeech", "testing")
-        for key, field in model.model_fields.items():
-            if field.annotation is Path and key not in given and field.default:
-                given[key] = _resolve(field.default, base)
+        for key, info in model.model_fields.items():
+            if info.annotation is Path and key not in given and info.default:
+                given[key] = _resolve(info.default, layers.base)
         try:
             sections[name] = model.model_validate(given)
         except ValidationError as error:
-            where, text = _explain(name, model, error)
-            raise UserError(f"{read[where].source if where in read else source}: {text}") from None
+            key, text = _explain(name, model, error)
+            source = values[key].source if key in values else everything
+            raise UserError(f"{source}: {text}") from None
     try:
         return Config(**sections)
     except ValidationError as error:
-        raise UserError(
-            f"{source}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise UserError(f"{everything}: {_message(error)}") from None
+
+
+def _message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _explain(section: str, model: type[Section], error: ValidationError) -> tuple[str, str]:
     """Return the key that is wrong, empty if it is several together, and what is wrong."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
+    first, message = error.errors()[0], _message(error)
     if not first["loc"]:
-        return "", f"[{spelling(section)}] {message}"
-    key = first["loc"][0]
-    field = model.model_fields[key]
+        return "", f"[{ini_name(section)}] {message}"
+    key = str(first["loc"][0])
     return key, (
-        f"[{spelling(section)}] {spelling(key)} = {first['input']}: "
-        f"{message[0].lower()}{message[1:]} ({field.description}); correct the value"
+        f"[{ini_name(section)}] {ini_name(key)} = {first['input']}: {message[0].lower()}"
+        f"{message[1:]} ({model.model_fields[key].description}); correct the value"
     )
 
 
+# ---------------------------------------------------------------- writing
+
+HEADER = """\
+# Specmask: every option with its default. Paths are relative to this file.
+# Keys are compared without case; comments are on lines of their own.
+
+"""
+
+
 def render(config: Config | None = None) -> str:
-    """Write a configuration as INI text; without one, the defaults with every option explained."""
+    """Return a configuration as INI text; without one, the defaults with every option explained.
+
+    >>> "epochs = 20" in render()
+    True
+    """
     lines = []
     for name, model in section_models().items():
         if config is None:
             lines += [f"# {(model.__doc__ or '').strip()}"]
-        lines += [f"[{spelling(name)}]"]
-        for key, field in model.model_fields.items():
+        lines += [f"[{ini_name(name)}]"]
+        for key, info in model.model_fields.items():
             if config is None:
-                lines += [f"# {_describe(name, key, field)}"]
-            value = field.default if config is None else getattr(getattr(config, name), key)
-            lines += [f"{spelling(key)} = {value_text(value)}".rstrip()]
+                lines += [f"# {_describe(name, key, info)}"]
+            value = info.default if config is None else getattr(getattr(config, name), key)
+            lines += [f"{ini_name(key)} = {value_text(value)}".rstrip()]
         lines += [""]
-    header = (
-        []
-        if config
-        else [
-            "# Specmask: every option with its default. Paths are relative to this file.",
-            "# Keys are compared without case; comments stand on lines of their own.",
-            "",
-        ]
-    )
-    return "\n".join(header + lines)
+    return (HEADER if config is None else "") + "\n".join(lines)
 
 
-def _describe(section: str, key: str, field: Any) -> str:
-    limits = {}
-    for constraint in field.metadata:
-        for name in ("ge", "gt", "le", "lt"):
-            if getattr(constraint, name, None) is not None:
-                limits[name] = getattr(constraint, name)
+def _describe(section: str, key: str, info: FieldInfo) -> str:
+    limits = {
+        name: getattr(constraint, name)
+        for constraint in info.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(constraint, name, None) is not None
+    }
     words = {"ge": "from {:g}", "gt": "above {:g}", "le": "to {:g}", "lt": "below {:g}"}
     bounds = " ".join(words[k].format(v) for k, v in limits.items() if abs(v) < 2**31 - 1)
-    choices = get_args(field.annotation)
+    choices = get_args(info.annotation)
     if choices and all(isinstance(c, str) for c in choices):
         bounds = " | ".join(choices)
-    elif field.annotation is bool:
+    elif info.annotation is bool:
         bounds = "yes | no"
-    text = field.description
+    text = info.description or ""
     if section == "stft" and key.endswith("_dir"):
-        text += f"; empty: {spelling(key).removesuffix('_dir')} in data_path"
+        text += f"; empty: {ini_name(key).removesuffix('_dir')} in data_path"
     return text + (f"  [{bounds}]" if bounds else "")
 
 
 def value_text(value: Any) -> str:
-    """Write a value as it stands in an INI file."""
+    """Return a value as the INI file has it.
+
+    >>> value_text(True), value_text([16, 24]), value_text({"mse": 1.0})
+    ('yes', '16, 24', 'mse:1')
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -3,34 +3,38 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from specmask.config.types import TARGETS, FeatureList, IntegerList, Section
+from specmask.config.types import OTHER_NETWORK, FeatureList, IntegerList, Section, Target, option
 
 
 class STFT(Section):
-    """The short-time Fourier transform and where its inputs and outputs lie."""
+    """The short-time Fourier transform and the folders of its inputs and outputs."""
 
-    window_type: Literal["hann", "hamming", "blackman", "cosine", "boxcar"] = Field(
-        "hann", description="window, periodic; cosine is the square root of hann"
+    window_type: Literal["hann", "hamming", "blackman", "cosine", "boxcar"] = option(
+        "hann", "window, periodic; cosine is the square root of hann", on_resume=OTHER_NETWORK
     )
-    window_length: float = Field(0.025, gt=0, le=1, description="window length in seconds")
-    hop_size: float = Field(0.01, gt=0, le=1, description="hop between frames in seconds")
-    n_fft: int = Field(
-        512, ge=2, le=65536, description="FFT length in samples; n_fft // 2 + 1 bins"
+    window_length: float = option(
+        0.025, "window length in seconds", gt=0, le=1, on_resume=OTHER_NETWORK
     )
-    cleanspeech_training_dir: Path = Field("", description="clean training files")
-    noise_training_dir: Path = Field("", description="noise of the training files")
-    noisyspeech_training_dir: Path = Field("", description="noisy training files")
-    cleanspeech_validation_dir: Path = Field("", description="clean validation files")
-    noise_validation_dir: Path = Field("", description="noise of the validation files")
-    noisyspeech_validation_dir: Path = Field("", description="noisy validation files")
-    cleanspeech_testing_dir: Path = Field("", description="clean test files")
-    noise_testing_dir: Path = Field("", description="noise of the test files")
-    noisyspeech_testing_dir: Path = Field("", description="noisy test files")
-    training_stft_dir: Path = Field("", description="STFT cache of the training files")
-    validation_stft_dir: Path = Field("", description="STFT cache of the validation files")
-    testing_stft_dir: Path = Field("", description="STFT cache of the test files")
+    hop_size: float = option(
+        0.01, "hop between frames in seconds", gt=0, le=1, on_resume=OTHER_NETWORK
+    )
+    n_fft: int = option(
+        512, "FFT length in samples; n_fft // 2 + 1 bins", ge=2, le=65536, on_resume=OTHER_NETWORK
+    )
+    cleanspeech_training_dir: Path = option("", "clean training files")
+    noise_training_dir: Path = option("", "noise of the training files")
+    noisyspeech_training_dir: Path = option("", "noisy training files")
+    cleanspeech_validation_dir: Path = option("", "clean validation files")
+    noise_validation_dir: Path = option("", "noise of the validation files")
+    noisyspeech_validation_dir: Path = option("", "noisy validation files")
+    cleanspeech_testing_dir: Path = option("", "clean test files")
+    noise_testing_dir: Path = option("", "noise of the test files")
+    noisyspeech_testing_dir: Path = option("", "noisy test files")
+    training_stft_dir: Path = option("", "STFT cache of the training files")
+    validation_stft_dir: Path = option("", "STFT cache of the validation files")
+    testing_stft_dir: Path = option("", "STFT cache of the test files")
 
     @model_validator(mode="after")
     def _check(self) -> "STFT":
@@ -53,93 +57,82 @@ class STFT(Section):
 class Model(Section):
     """The network and the mask that it estimates."""
 
-    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = Field(
+    ON_RESUME = OTHER_NETWORK
+
+    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = option(
         "conv_lstm",
-        description="conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
+        "conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
         "crn: the default model's, on bands; unet, autoencoder: not causal",
     )
-    target: Literal[TARGETS] = Field(
-        "complex", description="what the network estimates: a mask or the speech itself"
-    )
-    features: FeatureList = Field(
+    target: Target = option("complex", "what the network estimates: a mask or the speech itself")
+    features: FeatureList = option(
         ["magnitude", "real", "imaginary"],
-        description="inputs, any of magnitude, real, imaginary (compressed), log_magnitude, mel, "
-        "mfcc",
+        "inputs, any of magnitude, real, imaginary (compressed), log_magnitude, mel, mfcc",
     )
-    delta_phase: Literal["none", "time", "frequency", "both"] = Field(
-        "none", description="also the steps of the phase along time, frequency or both as inputs"
+    delta_phase: Literal["none", "time", "frequency", "both"] = option(
+        "none", "phase differences along time, frequency or both as further inputs"
     )
-    mel_bands: int = Field(64, ge=2, le=1024, description="bands of the features mel and mfcc")
-    mfcc_coefficients: int = Field(
-        20, ge=1, le=1024, description="cepstral coefficients that the feature mfcc keeps"
+    mel_bands: int = option(64, "bands of the features mel and mfcc", ge=2, le=1024)
+    mfcc_coefficients: int = option(
+        20, "cepstral coefficients that the feature mfcc keeps", ge=1, le=1024
     )
-    compression: float = Field(
-        0.3, gt=0, le=1, description="power of the compressed spectrum, for features and loss"
+    compression: float = option(
+        0.3, "power of the compressed spectrum, for features and loss", gt=0, le=1
     )
-    mask_bound: float = Field(
+    mask_bound: float = option(
         2,
+        "largest real and imaginary part of a complex mask, largest gain of magnitude",
         gt=0,
         le=100,
-        description="largest real and imaginary part of a complex mask, largest gain of magnitude",
     )
-    binary_threshold_db: float = Field(
-        0,
-        ge=-60,
-        le=60,
-        description="binary: SNR of a bin in dB above which it counts as speech",
+    binary_threshold_db: float = option(
+        0, "binary: SNR in dB above which a bin counts as speech", ge=-60, le=60
     )
-    conv_channels: int = Field(
+    conv_channels: int = option(
         8,
+        "channels of the seven convolutions (published: 32), or of the first level",
         ge=1,
         le=4096,
-        description="channels of the seven convolutions (published: 32), or of the first level",
     )
-    squeeze_channels: int = Field(
-        4, ge=1, le=4096, description="channels after the 1x1 convolution (published: 8)"
+    squeeze_channels: int = option(
+        4, "channels after the 1x1 convolution (published: 8)", ge=1, le=4096
     )
-    normalisation: Literal["layer", "batch"] = Field(
-        "layer",
-        description="before the LSTM: layer (each frame by itself) or batch (running statistics)",
+    normalisation: Literal["layer", "batch"] = option(
+        "layer", "before the LSTM: layer (each frame by itself) or batch (running statistics)"
     )
-    recurrent_layers: int = Field(1, ge=1, le=16, description="number of LSTM layers")
-    recurrent_units: int = Field(
-        256, ge=1, le=16384, description="units of an LSTM layer and direction (published: 1023)"
+    recurrent_layers: int = option(1, "number of LSTM layers", ge=1, le=16)
+    recurrent_units: int = option(
+        256, "units of an LSTM layer and direction (published: 1023)", ge=1, le=16384
     )
-    bidirectional: bool = Field(
-        False, description="yes: BLSTM, not causal, cannot stream; no: causal LSTM"
-    )
-    lookahead_ms: float = Field(
+    bidirectional: bool = option(False, "yes: BLSTM, not causal, cannot stream; no: causal LSTM")
+    lookahead_ms: float = option(
         0,
+        "future that a causal network waits for, in ms, rounded up to whole hops; "
+        "adds to the latency of streams",
         ge=0,
         le=200,
-        description="future that a causal network waits for, in ms, rounded up to whole hops; "
-        "streams are later by as much",
     )
-    dense_units: int = Field(
+    dense_units: int = option(
         256,
+        "units of the dense layer before the mask (published: 873), or of the bottleneck",
         ge=1,
         le=16384,
-        description="units of the dense layer before the mask (published: 873), or of the waist",
     )
-    levels: int = Field(
-        5, ge=1, le=10, description="unet, autoencoder: levels, each with twice the channels"
+    levels: int = option(5, "unet, autoencoder: levels, each with twice the channels", ge=1, le=10)
+    window_frames: int = option(
+        256, "autoencoder: frames of a window, a multiple of 2^levels", ge=1, le=4096
     )
-    window_frames: int = Field(
-        256, ge=1, le=4096, description="autoencoder: frames of a window, a multiple of 2^levels"
+    activation: Literal["relu", "leaky_relu"] = option("relu", "autoencoder: activation")
+    dropout: float = option(0, "unet, autoencoder: dropout rate", ge=0, lt=1)
+    split_hz: float = option(
+        2000, "crn: frequency in Hz below which every bin is a band", ge=0, le=96000
     )
-    activation: Literal["relu", "leaky_relu"] = Field("relu", description="autoencoder: activation")
-    dropout: float = Field(
-        0, ge=0, lt=1, description="unet, autoencoder: share of values dropped while training"
+    erb_bands: int = option(
+        64, "crn: bands above split_hz, evenly on the ERB scale; 0: all bins", ge=0, le=4096
     )
-    split_hz: float = Field(
-        2000, ge=0, le=96000, description="crn: bins below are bands of their own, in Hz"
+    band_channels: IntegerList = option(
+        [16, 24, 32], "crn: channels of its levels, each with half as many bands"
     )
-    erb_bands: int = Field(
-        64, ge=0, le=4096, description="crn: bands above, evenly on the ERB scale; 0: all bins"
-    )
-    band_channels: IntegerList = Field(
-        [16, 24, 32], description="crn: channels of its levels, each with half as many bands"
-    )
-    attention_heads: int = Field(
-        4, ge=1, le=64, description="crn: heads of the attention, a divisor of recurrent_units"
+    attention_heads: int = option(
+        4, "crn: heads of the attention, a divisor of recurrent_units", ge=1, le=64
     )

@@ -2,8 +2,9 @@
 
 import math
 from pathlib import Path
+from typing import cast
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from specmask.config.data import Audio, Augment, Data
 from specmask.config.inference import Compute, Enhance, Evaluate
@@ -15,15 +16,15 @@ from specmask.config.types import MASK_LOSSES, MASK_TARGETS, Section
 class Config(Section):
     """The whole configuration; paths are absolute."""
 
-    data: Data = Field(default_factory=Data)
-    augment: Augment = Field(default_factory=Augment)
-    audio: Audio = Field(default_factory=Audio)
-    stft: STFT = Field(default_factory=STFT)
-    model: Model = Field(default_factory=Model)
-    train: Train = Field(default_factory=Train)
-    enhance: Enhance = Field(default_factory=Enhance)
-    evaluate: Evaluate = Field(default_factory=Evaluate)
-    compute: Compute = Field(default_factory=Compute)
+    data: Data = Data()
+    augment: Augment = Augment()
+    audio: Audio = Audio()
+    stft: STFT = STFT()
+    model: Model = Model()
+    train: Train = Train()
+    enhance: Enhance = Enhance()
+    evaluate: Evaluate = Evaluate()
+    compute: Compute = Compute()
 
     @property
     def work_path(self) -> Path:
@@ -103,4 +104,4 @@ class Config(Section):
 
 def section_models() -> dict[str, type[Section]]:
     """Return the model of every section by its field name."""
-    return {name: field.annotation for name, field in Config.model_fields.items()}
+    return {name: cast("type[Section]", f.annotation) for name, f in Config.model_fields.items()}

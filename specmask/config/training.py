@@ -3,146 +3,214 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from specmask.config.types import BAND_LOW_HZ, LOSSES, LossWeights, NameList, NumberRange, Section
+from specmask.config.types import (
+    BAND_LOW_HZ,
+    LOSSES,
+    OTHER_EXAMPLES,
+    OTHER_LOSS,
+    ROUNDING,
+    LossWeights,
+    NameList,
+    NumberRange,
+    OnResume,
+    Section,
+    option,
+    refused,
+)
 
 
 class Train(Section):
     """How the network is trained: see docs/training.md."""
 
-    run_name: str = Field(
+    run_name: str = option(
         "run",
+        "name of the run, a folder in cp/ and logs/; --fresh appends -2, -3, ...",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        description="name of the run, a folder in cp/ and logs/; --fresh appends -2, -3, ...",
     )
-    checkpoint_path: Path = Field("cp", description="folder of the checkpoints, one folder a run")
-    log_path: Path = Field("logs", description="folder of the TensorBoard logs, one folder a run")
-    initial_weights: Path = Field(
-        "", description="run folder or .npz whose weights a new run starts from; empty: random ones"
+    checkpoint_path: Path = option("cp", "folder of the checkpoints, one folder per run")
+    log_path: Path = option("logs", "folder of the TensorBoard logs, one folder per run")
+    initial_weights: Path = option(
+        "",
+        "run folder or .npz whose weights a new run starts from; empty: random ones",
+        on_resume=OnResume("no effect: the run has begun"),
     )
-    frozen_layers: NameList = Field(
-        [], description="layers that are not trained: names or patterns such as conv*"
+    frozen_layers: NameList = option(
+        [],
+        "layers that are not trained: names or patterns such as conv*",
+        on_resume=refused("the optimizer's state does not fit"),
     )
-    epochs: int = Field(20, ge=1, description="number of epochs; each ends with a validation")
-    epoch_steps: int = Field(
-        0, ge=0, description="steps of an epoch; 0: as many as take every training file once"
+    epochs: int = option(
+        20,
+        "number of epochs; each ends with a validation",
+        ge=1,
+        on_resume=OnResume("the schedule is stretched to the new end"),
     )
-    batch_size: int = Field(8, ge=1, le=65536, description="mixtures a step, over all replicas")
-    accumulation: int = Field(
-        1,
+    epoch_steps: int = option(
+        0,
+        "steps per epoch; 0: as many as take every training file once",
+        ge=0,
+        on_resume=OnResume(
+            "the running epoch starts again, the schedule is stretched to the new end",
+            restarts_epoch=True,
+        ),
+    )
+    batch_size: int = option(
+        8,
+        "mixtures per step, over all replicas",
         ge=1,
         le=65536,
-        description="parts of a batch that are computed one after the other, to save memory",
+        on_resume=refused("the order of the data depends on it"),
     )
-    optimizer: Literal["adam", "adamw", "muon"] = Field(
+    accumulation: int = option(
+        1,
+        "parts of a batch computed one after the other, to save memory",
+        ge=1,
+        le=65536,
+        on_resume=ROUNDING,
+    )
+    optimizer: Literal["adam", "adamw", "muon"] = option(
         "adam",
-        description="adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest "
-        "as adamw",
+        "adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest as adamw",
+        on_resume=refused("its state does not fit"),
     )
-    learning_rate: float = Field(2e-3, gt=0, le=10, description="(highest) learning rate")
-    weight_decay: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="of adamw and muon: share of a weight taken off a step, times the rate",
+    learning_rate: float = option(2e-3, "(highest) learning rate", gt=0, le=10)
+    weight_decay: float = option(
+        0.01, "adamw, muon: decay of the weights per step, times the learning rate", ge=0, le=1
     )
-    schedule: Literal["constant", "cosine", "plateau"] = Field(
+    schedule: Literal["constant", "cosine", "plateau"] = option(
         "cosine",
-        description="after the warm-up: constant; cosine to 1 % at the end; plateau: lower it "
-        "when the validation loss stays",
+        "after the warm-up: constant; cosine to 1 % at the end; plateau: lower "
+        "when the validation loss no longer falls",
     )
-    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
-    plateau_epochs: int = Field(
-        3, ge=1, description="plateau: epochs without a better loss before the rate is lowered"
+    warmup_steps: int = option(100, "steps of linear warm-up", ge=0)
+    plateau_epochs: int = option(
+        3, "plateau: epochs without a better loss before the learning rate is lowered", ge=1
     )
-    plateau_factor: float = Field(
-        0.5, gt=0, lt=1, description="plateau: what the rate is multiplied by"
-    )
-    gradient_clip: float = Field(
-        1.0, ge=0, description="largest global norm of the gradient; 0: no limit"
-    )
-    ema: float = Field(
+    plateau_factor: float = option(0.5, "plateau: factor of the learning rate", gt=0, lt=1)
+    gradient_clip: float = option(1.0, "largest global norm of the gradient; 0: no limit", ge=0)
+    ema: float = option(
         0.999,
+        "decay of the running mean of the weights, which is validated and exported; 0: off",
         ge=0,
         lt=1,
-        description="decay of the running mean of the weights, which is validated and exported; "
-        "0: off",
+        on_resume=refused("the running mean was made with it"),
     )
-    patience: int = Field(
-        0, ge=0, description="stop after so many epochs without a better loss; 0: never"
+    patience: int = option(
+        0,
+        "epochs without a better loss after which training stops; 0: never",
+        ge=0,
+        on_resume=OnResume("it counts from the best epoch so far"),
     )
-    max_skipped: int = Field(
-        10, ge=1, description="stop after so many steps in a row without a finite gradient"
+    max_skipped: int = option(
+        10, "steps in a row without a finite gradient after which training stops", ge=1
     )
-    loss: LossWeights = Field(
-        {"compressed": 1.0}, description=f"parts and their weights, any of {', '.join(LOSSES)}"
+    loss: LossWeights = option(
+        {"compressed": 1.0},
+        f"terms and their weights, any of {', '.join(LOSSES)}",
+        on_resume=OTHER_LOSS,
     )
-    complex_weight: float = Field(
-        0.113, ge=0, description="weight of the complex part of the compressed loss (lambda)"
+    complex_weight: float = option(
+        0.113,
+        "compressed: weight of its complex term (lambda)",
+        ge=0,
+        on_resume=OTHER_LOSS,
     )
-    speech_weight: float = Field(
-        0.5, ge=0, le=1, description="of speech_noise: weight of the speech; the rest: of the noise"
+    speech_weight: float = option(
+        0.5,
+        "speech_noise: weight of the speech; 1 minus it: of the noise",
+        ge=0,
+        le=1,
+        on_resume=OTHER_LOSS,
     )
-    crop_seconds: float = Field(
-        0, ge=0, le=600, description="train on random crops of this length; 0: whole files"
+    crop_seconds: float = option(
+        0,
+        "length of random crops in seconds; 0: whole files",
+        ge=0,
+        le=600,
+        on_resume=OTHER_EXAMPLES,
     )
-    remix: bool = Field(
+    remix: bool = option(
         False,
-        description="yes: each step pairs its clean files with other noise at new SNRs and levels",
+        "yes: each step pairs its clean files with other noise at new SNRs and levels",
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_noises: int = Field(
-        1, ge=1, le=16, description="with remix: 1 to this many noises in a mixture"
+    remix_noises: int = option(
+        1,
+        "with remix: largest number of noises in a mixture",
+        ge=1,
+        le=16,
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_snr_db: NumberRange = Field(
-        [], description="with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]"
+    remix_snr_db: NumberRange = option(
+        [],
+        "with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]",
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_gain_db: float = Field(
+    remix_gain_db: float = option(
         10,
+        "with remix: largest change up or down of the level of a mixture, in dB",
         ge=0,
         le=60,
-        description="with remix: the level of a mixture varies by up to +- this, in dB",
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_tilt_db: float = Field(
+    remix_tilt_db: float = option(
         0,
+        "with remix: largest gain or loss of a random equaliser of speech and of noise, in dB",
         ge=0,
         le=30,
-        description="with remix: smooth random equaliser of speech and of noise, up to +- this, dB",
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_band_probability: float = Field(
-        0, ge=0, le=1, description="with remix: share of mixtures that are limited to a band"
+    remix_band_probability: float = option(
+        0,
+        "with remix: probability that a mixture is limited to a band",
+        ge=0,
+        le=1,
+        on_resume=OTHER_EXAMPLES,
     )
-    remix_band_hz: NumberRange = Field(
+    remix_band_hz: NumberRange = option(
         [3400, 7000],
-        description="with remix: lowest and highest upper edge of a band; the lower edge is up to "
+        "with remix: lowest and highest upper edge of a band; the lower edge is up to "
         f"{BAND_LOW_HZ} Hz",
+        on_resume=OTHER_EXAMPLES,
     )
-    checkpoint_minutes: float = Field(
-        5, gt=0, description="also save inside an epoch, every so many minutes"
+    checkpoint_minutes: float = option(5, "minutes between checkpoints inside an epoch", gt=0)
+    keep_checkpoints: int = option(3, "number of newest checkpoints kept", ge=1, le=1000)
+    metric_files: int = option(
+        40,
+        "validation files scored by SDR, STOI and PESQ after each epoch",
+        ge=1,
+        on_resume=OnResume("the scores are over other files"),
     )
-    keep_checkpoints: int = Field(3, ge=1, le=1000, description="number of last checkpoints kept")
-    metric_files: int = Field(
-        40, ge=1, description="validation files scored by SDR, STOI and PESQ after each epoch"
+    listen_files: int = option(
+        3, "how many of these are in TensorBoard, as sound and spectrogram", ge=0, le=100
     )
-    listen_files: int = Field(
-        3, ge=0, le=100, description="of these: how many TensorBoard plays and shows"
+    log_steps: int = option(10, "steps between training losses in TensorBoard", ge=1)
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option(
+        "float32",
+        "precision of the computation; weights are always float32",
+        on_resume=refused("its state does not fit"),
     )
-    log_steps: int = Field(
-        10, ge=1, description="TensorBoard gets the training loss every so many steps"
+    jit_compile: bool = option(False, "compile the training step with XLA", on_resume=ROUNDING)
+    deterministic: bool = option(
+        True,
+        "yes: the same bits in every run and after every resume; somewhat slower",
+        on_resume=ROUNDING,
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="of the computation; weights are always float32"
-    )
-    jit_compile: bool = Field(False, description="compile the training step with XLA")
-    deterministic: bool = Field(
-        True, description="yes: the same bits on every run and after every resume; costs some time"
-    )
-    strategy: Literal["default", "mirrored", "multi_worker"] = Field(
+    strategy: Literal["default", "mirrored", "multi_worker"] = option(
         "default",
-        description="default: one device; mirrored: all GPUs of this machine; multi_worker: the "
+        "default: one device; mirrored: all GPUs of this machine; multi_worker: the "
         "machines in the environment variable TF_CONFIG",
+        on_resume=ROUNDING,
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the weights, the order and the remix")
+    seed: int = option(
+        0,
+        "seed of the weights, the order of the data and remix",
+        ge=0,
+        lt=2**31,
+        on_resume=refused("the order of the data depends on it"),
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Train":

@@ -7,76 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from specmask import files
-from specmask.config import ini, training, types
-from specmask.config.schema import Config
+from specmask.config import ini
+from specmask.config.schema import Config, section_models
+from specmask.config.types import OnResume, ini_name
 from specmask.errors import UserError
 from specmask.training import checkpoint
-
-NETWORK = "it would be another network"
-REFUSED = {
-    "data.sample_rate": NETWORK,
-    **{f"stft.{k}": NETWORK for k in ("window_type", "window_length", "hop_size", "n_fft")},
-    "train.batch_size": "the order of the data depends on it",
-    "train.seed": "the order of the data depends on it",
-    "train.optimizer": "its state does not fit",
-    "train.precision": "its state does not fit",
-    "train.ema": "the running mean was made with it",
-    "train.frozen_layers": "the optimizer's state does not fit",
-}
-SCORE = "losses before and after cannot be compared: the best weights are chosen anew"
-DRAWS = "other examples are drawn from the next step on"
-ROUNDING = "the same up to rounding"
-IMPLIED = {
-    "train.loss": SCORE,
-    "train.complex_weight": SCORE,
-    "train.speech_weight": SCORE,
-    "train.epochs": "the schedule is stretched to the new end",
-    "train.epoch_steps": "the running epoch begins again, the schedule is stretched to the new end",
-    "train.accumulation": ROUNDING,
-    "train.strategy": ROUNDING,
-    "train.jit_compile": ROUNDING,
-    "train.deterministic": ROUNDING,
-    "train.crop_seconds": DRAWS,
-    "train.initial_weights": "nothing: the run has begun",
-    "train.patience": "it counts from the best epoch so far",
-    "train.metric_files": "the scores are over other files",
-    **{f"train.{k}": DRAWS for k in training.Train.model_fields if k.startswith("remix")},
-}
-DATA = "another training set: the running epoch begins again"
-LATER = "from the next step on"
 
 
 @dataclass(frozen=True)
 class Change:
-    """An option that a run goes on with at another value."""
+    """An option that a run resumes with at another value."""
 
-    name: str  # section.key
+    section: str
+    key: str
     old: Any
     new: Any
 
     @property
     def values(self) -> str:
         """Both values."""
-        section, key = (types.spelling(part) for part in self.name.split("."))
+        section, key = ini_name(self.section), ini_name(self.key)
         old, new = (ini.value_text(v) or "empty" for v in (self.old, self.new))
         return f"[{section}] {key} was {old}, is {new}"
 
     @property
+    def effect(self) -> OnResume:
+        """Effect of the change on the run."""
+        return section_models()[self.section].on_resume(self.key)
+
+    @property
     def text(self) -> str:
-        """Both values and what the change implies."""
-        why = REFUSED.get(self.name) or IMPLIED.get(self.name)
-        why = why or {"model": NETWORK, "data": DATA}.get(self.name.partition(".")[0], LATER)
-        return f"{self.values}: {why}"
-
-    @property
-    def rescores(self) -> bool:
-        """Tell whether losses before and after cannot be compared."""
-        return IMPLIED.get(self.name) == SCORE
-
-    @property
-    def refused(self) -> bool:
-        """Tell whether a run cannot go on with it."""
-        return self.name in REFUSED or self.name.startswith("model.")
+        """Both values and the effect."""
+        return f"{self.values}: {self.effect.text}"
 
 
 def choose(
@@ -118,7 +80,7 @@ def differences(old: Config, new: Config, sections: Sequence[str]) -> list[Chang
         for key, field in type(now).model_fields.items():
             a, b = getattr(before, key), getattr(now, key)
             if a != b and (field.annotation is not Path or key == "initial_weights"):
-                found.append(Change(f"{section}.{key}", a, b))
+                found.append(Change(section, key, a, b))
     return found
 
 
@@ -130,8 +92,8 @@ def changes(folder: Path, config: Config) -> list[Change]:
     """
     old = ini.load(folder / "config.ini")
     found = differences(old, config, ("model", "data", "stft", "train"))
-    found = [c for c in found if "testing" not in c.name]
-    refused = [c.text for c in found if c.refused]
+    found = [c for c in found if "testing" not in c.key]
+    refused = [c.text for c in found if c.effect.refused]
     if refused:
         raise UserError(
             f"{folder}: this run was started with other settings ({'; '.join(refused)}); "

@@ -84,7 +84,7 @@ class Board:
         if any(self.folder.glob("events.out.tfevents.*")):
             return
         values = {
-            f"{types.spelling(section)}/{key}": _plain(getattr(options, key))
+            f"{types.ini_name(section)}/{key}": _plain(getattr(options, key))
             for section, options in ((s, getattr(config, s)) for s in SECTIONS)
             for key, field in type(options).model_fields.items()
             if field.annotation is not Path

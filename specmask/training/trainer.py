@@ -142,9 +142,9 @@ class Trainer:
         for change in changes or ():
             self.say(f"note: {change.text}")
         p, cores = self.progress, os.cpu_count() or 0
-        if any(c.name.startswith(("data.", "train.epoch_steps")) for c in changes or ()):
+        if any(c.effect.restarts_epoch for c in changes or ()):
             p.step, p.loss_sum, p.skipped = 0, 0.0, 0
-        if any(c.rescores for c in changes or ()):
+        if any(c.effect.rescores for c in changes or ()):
             p.best_loss = float("inf")
         if p.cores not in (0, cores):
             self.say(

@@ -1,5 +1,6 @@
-"""The INI file against the model: nothing unknown, nothing unread, nothing lost on the way."""
+"""The INI file against the model: every option described, read by code, and preserved."""
 
+import ast
 import math
 import re
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_every_section_is_described():
     assert all(model.__doc__ for model in schema.section_models().values())
 
 
-def test_bounds_and_choices_stand_in_the_file():
+def test_bounds_and_choices_are_in_the_file():
     text = ini.render()
     for _, _, field in OPTIONS:
         if get_origin(field.annotation) is Literal:
@@ -108,27 +109,27 @@ def test_defaults_are_those_of_the_reference_project(tmp_path):
 
 def test_every_option_is_read():
     """An option that no code looks up by its name does nothing."""
-    files = [*ROOT.glob("*.py"), *(ROOT / "specmask").rglob("*.py")]
-    code = "\n".join(p.read_text(encoding="utf-8") for p in files if p.name != "config.py")
-    unread = [n for n, (_, key, _) in zip(NAMES, OPTIONS, strict=True) if not is_read(key, code)]
+    paths = [p for p in (ROOT / "specmask").rglob("*.py") if p.parent.name != "config"]
+    nodes = [n for p in paths for n in ast.walk(ast.parse(p.read_text(encoding="utf-8")))]
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}  # as str.format
+    read = {n.attr for n in nodes if isinstance(n, ast.Attribute) and id(n) not in called}
+    methods = {n.func.attr for n in nodes if isinstance(n, ast.Call) and hasattr(n.func, "attr")}
+    assert {"folder", "cache"} <= methods  # what take the options *_dir of [STFT]
+    elsewhere = {  # properties of Config, and a name that is put together
+        "hop_size": "hop_length",
+        **{f"total_{split}_files": "data" for split in types.SPLITS},
+    }
+    unread = [
+        name
+        for name, (_, key, _) in zip(NAMES, OPTIONS, strict=True)
+        if elsewhere.get(key, key) not in read and not key.endswith("_dir")
+    ]
     assert unread == []
-
-
-def is_read(key: str, code: str) -> bool:
-    """Tell whether code takes an option: as an attribute, or as one of a family of names."""
-    if key.endswith("_stft_dir"):
-        return "stft.cache(" in code
-    if key.endswith("_dir"):
-        return "stft.folder(" in code
-    if key.startswith("total_") and key.endswith("_files") and "split}_files" in code:
-        return True
-    in_samples = {"hop_size": "hop_length"}  # config.py converts it
-    return re.search(rf"\.{in_samples.get(key, key)}\b", code) is not None
 
 
 @pytest.mark.parametrize("kind", types.KINDS)
 @pytest.mark.parametrize("split", types.SPLITS)
-def test_folders_lie_in_data_path_unless_named(tmp_path, kind, split):
+def test_folders_are_in_data_path_unless_named(tmp_path, kind, split):
     found = load_text(tmp_path, "[data]\ndata_path = there\n")
     assert found.stft.folder(kind, split) == tmp_path / "there" / f"{kind}_{split}"
     assert found.stft.cache(split) == tmp_path / "there" / f"{split.capitalize()}_STFT"
@@ -137,10 +138,10 @@ def test_folders_lie_in_data_path_unless_named(tmp_path, kind, split):
     assert named.stft.cache(split) == tmp_path / "cache"
 
 
-# ---------------------------------------------------------------- there and back
+# ---------------------------------------------------------------- round trip
 
 
-def test_defaults_survive_the_way_through_a_file(tmp_path):
+def test_defaults_are_preserved_by_a_file(tmp_path):
     found = load_text(tmp_path, "")
     assert load_text(tmp_path, ini.render(found)) == found
     assert load_text(tmp_path, ini.render()) == found
@@ -154,7 +155,7 @@ def test_a_mapping_needs_a_power_that_has_an_inverse(tmp_path, target):
     assert load_text(tmp_path, "", options[0], "model.compression=0.1").model.target == target
 
 
-def test_every_option_survives_the_way_through_a_file(tmp_path):
+def test_every_option_is_preserved_by_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
@@ -175,7 +176,7 @@ def test_every_option_survives_the_way_through_a_file(tmp_path):
 
 @settings(max_examples=40)
 @given(rate=st.floats(1e-300, 10), level=st.floats(-70, -5), seed=st.integers(0, 2**63 - 1))
-def test_numbers_survive_the_way_through_a_file(tmp_path_factory, rate, level, seed):
+def test_numbers_are_preserved_by_a_file(tmp_path_factory, rate, level, seed):
     folder = tmp_path_factory.getbasetemp()
     text = f"[train]\nlearning_rate={rate!r}\n[data]\nspeech_level_db={level!r}\nseed={seed}\n"
     found = load_text(folder, text)
@@ -278,7 +279,7 @@ def test_an_empty_path_never_becomes_the_working_directory(tmp_path, section, ke
     try:
         found = load_text(tmp_path, f"[{section}]\n{key} =\n")
     except UserError as error:
-        assert types.spelling(key) in str(error)
+        assert types.ini_name(key) in str(error)
         return
     assert getattr(getattr(found, section), key) == getattr(
         getattr(load_text(tmp_path, ""), section), key
@@ -406,6 +407,16 @@ def test_options_that_do_not_go_together(tmp_path, overrides, words):
         assert word in message
 
 
+def test_the_effect_of_an_option_on_a_run_that_resumes():
+    models = schema.section_models()
+    assert models["model"].on_resume("dropout").refused  # of the section
+    assert models["train"].on_resume("batch_size").refused  # of the option
+    assert models["data"].on_resume("seed").restarts_epoch
+    assert models["train"].on_resume("loss").rescores
+    plain = models["train"].on_resume("learning_rate")
+    assert plain.text == "from the next step on" and not plain.refused
+
+
 def test_options_at_their_limits_go_together(tmp_path):
     load_text(tmp_path, "", "data.SNR_lower=9", "data.total_snrlevels=1")
     load_text(tmp_path, "", "STFT.n_fft=400")
@@ -431,8 +442,32 @@ def test_text_that_is_no_ini(tmp_path, text):
 def test_other_encodings(tmp_path):
     with pytest.raises(UserError, match="UTF-8"):
         load_text(tmp_path, "[data]\ndata_path = ü\n", encoding="latin-1")
-    with pytest.raises(UserError):
-        load_text(tmp_path, "[data]\nseed = 1\n", encoding="utf-16")
+    text = "\n".join(["[data]", "seed = 5", "data_path = ü"])
+    assert load_text(tmp_path, text, encoding="utf-16").data.data_path == tmp_path / "ü"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data_path = out  ; comment",
+        "data_path = out ;comment with a/slash",
+        "data_path = out\t# comment",
+        "seed = 3 # few",
+        "seed = 3 #few",
+        "snr_mode = all ; each clip",
+    ],
+)
+def test_a_comment_behind_a_value_is_refused(tmp_path, line):
+    message = refused(tmp_path, f"[data]\n{line}\n")
+    assert "a comment behind the value" in message and "line of its own" in message
+    assert load_text(tmp_path, f"[data]\n# {line}\n; {line}\n") == load_text(tmp_path, "")
+
+
+@pytest.mark.parametrize("name", ["take #1", "a;b", "c#d", "50 ; 50", "drums # loud"])
+def test_paths_may_hold_signs_of_comments(tmp_path, name):
+    (tmp_path / name).mkdir()
+    found = load_text(tmp_path, f"[data]\ndata_path = {name}/x\n")
+    assert found.data.data_path == tmp_path / name / "x"
 
 
 def test_missing_file(tmp_path):

@@ -359,7 +359,7 @@ def test_epochs_may_be_cut_and_cut_again(tmp_path, capsys):
     _, outcome = run.train("train.epoch_steps=1", "train.epochs=4")
     p = outcome.progress
     assert [r["step"] for r in p.history] == [2, 4, 5, 6] and p.epoch == 4
-    assert "[train] epoch_steps was 2, is 1: the running epoch begins" in capsys.readouterr().out
+    assert "[train] epoch_steps was 2, is 1: the running epoch starts" in capsys.readouterr().out
 
 
 def test_fine_tuning(tmp_path, capsys):

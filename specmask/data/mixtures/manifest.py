@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from specmask import files
 from specmask.config.schema import Config
-from specmask.config.types import spelling
+from specmask.config.types import ini_name
 from specmask.data.mixtures.plan import data_settings
 from specmask.data.mixtures.render import COLUMNS
 from specmask.errors import UserError
@@ -164,7 +164,7 @@ class _Lines:
 def changed(old: dict, new: dict) -> str:
     """Say in words which of the new settings differ from the old ones; empty if none does."""
     return ", ".join(
-        f"{spelling(key)} was {old.get(key)}, is {value}"
+        f"{ini_name(key)} was {old.get(key)}, is {value}"
         for key, value in new.items()
         if old.get(key) != value
     )
