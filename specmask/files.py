@@ -11,67 +11,52 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+import filelock
 import soundfile as sf
 
 from specmask.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-
-    fcntl = None
-
-FAR = 1 << 30  # Windows locks bytes and not files: one beyond the text
+LOCK_FILES = ("lock", "owner")  # in the folder .specmask of a folder whose lock is held
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # of file systems without: two runs write the same bytes
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder while the block runs; its file stays, a kill leaves no lock.
+    """Hold the lock of a folder while the block runs; a killed run leaves no lock.
 
-    A folder that was made for its lock alone goes again.
+    Removes the folder if only the lock created it.
 
     Raises:
         UserError: if another process holds it.
     """
-    path, new = folder / ".specmask" / "lock", not folder.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private, new = folder / ".specmask", not folder.exists()
+    private.mkdir(parents=True, exist_ok=True)
+    path, owner = (private / name for name in LOCK_FILES)
+    lock = filelock.FileLock(path)
     try:
-        with path.open("a+b") as file:
-            if not _taken(file):
-                file.seek(0)
-                owner = file.read(200).decode(errors="replace") or "unknown"
-                raise UserError(
-                    f"{folder}: another run is at work here (process {owner}); wait until it has "
-                    "ended, or choose another folder"
-                )
-            file.truncate(0)
-            file.write(f"{os.getpid()} on {platform.node()}".encode())
-            file.flush()
-            yield
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        name = owner.read_text(encoding="utf-8") if owner.is_file() else "unknown"
+        raise UserError(
+            f"{folder}: another run is at work here (process {name}); wait until it has ended, or "
+            "choose another folder"
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        owner.write_text(f"{os.getpid()} on {platform.node()}", encoding="utf-8")
+        yield
     finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
         if new and not any(p != path for p in folder.rglob("*") if p.is_file()):
             shutil.rmtree(folder)
 
 
-def _taken(file: BinaryIO) -> bool:
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            file.seek(FAR)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks: two runs would write the same bytes
-        return True
-    return True
-
-
-TEMPORARY = ".specmask-"  # how the names of files that are being written begin
-FULL_BYTES = 1 << 20  # a disk with less than this is taken as full when a write has failed
+TEMPORARY = ".specmask-"  # prefix of the names of files that are being written
+FULL_BYTES = 1 << 20  # free space below which a failed write means a full disk
 
 
 @contextmanager
@@ -79,6 +64,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder that becomes ``path`` when the block succeeds.
 
     A file appears under its final name only when it is complete. The suffix is kept.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "some.txt"
+    >>> with replacing(path) as temporary:
+    ...     _ = temporary.write_text("complete")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'complete'
+    >>> shutil.rmtree(path.parent)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # not tempfile.mkstemp: its files can be read by their owner only
@@ -88,7 +83,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, sf.LibsndfileError):  # a write failed, and it does not say why
+        if isinstance(error, sf.LibsndfileError):  # it does not say why a write failed
             number = _write_error(path.parent)
             raise OSError(number, os.strerror(number), str(path)) from None
         raise
@@ -101,7 +96,11 @@ def _write_error(folder: Path) -> int:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) -> Path | None:
-    """Write rows as CSV, complete or not at all, or remove an old file when there are none."""
+    """Write rows as CSV, complete or not at all, or remove an old file when there are none.
+
+    Returns:
+        the path, None without rows.
+    """
     if not rows:
         path.unlink(missing_ok=True)
         return None
@@ -117,6 +116,6 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) ->
 
 
 def digest(path: Path) -> str:
-    """Return what tells this file from every other: 24 hexadecimal digits."""
+    """Return the BLAKE2b digest of a file's content: 24 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()

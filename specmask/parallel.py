@@ -1,4 +1,4 @@
-"""Spreading work over processes and machines: one function, so that engines can be exchanged here.
+"""Parallel work over processes and machines.
 
 Locally joblib's own processes do the work. Inside ``with engine(...)`` the same joblib calls go to
 a Dask or Ray cluster. Its workers must be able to import this package and must see the folders of
@@ -26,15 +26,15 @@ from specmask import files
 from specmask.config.inference import Compute
 from specmask.errors import UserError
 
-FILES_A_TASK = 16  # handing over a task costs about a millisecond
-TASKS_A_ROUND = 32  # for each worker, with an engine that returns whole lists only
+FILES_PER_TASK = 16  # handing over a task costs about a millisecond
+TASKS_PER_ROUND = 32  # for each worker, with an engine that returns whole lists only
 CONNECT_SECONDS = 20
 
 _engine: ContextVar[str] = ContextVar("engine", default="local")
 
 
 def worker_count(workers: int) -> int:
-    """Return the number of workers: all of a cluster, or local ones, where 0 means one a core."""
+    """Return the number of workers: all of a cluster, or local ones, where 0 means one per core."""
     import joblib
 
     if _engine.get() != "local":
@@ -47,7 +47,7 @@ def map_chunks(
     items: Sequence[Any],
     workers: int,
     label: str,
-    chunk: int = FILES_A_TASK,
+    chunk: int = FILES_PER_TASK,
     seen: set[str] | None = None,
 ) -> Iterator[Any]:
     """Yield ``function(item)`` for every item, in order, with a progress bar.
@@ -58,10 +58,13 @@ def map_chunks(
     Args:
         function: called with one item; see :class:`Stored` if it carries much data.
         items: what to call it with; sliced as needed.
-        workers: number of local processes, 0 for one a core; a cluster uses all that it has.
+        workers: number of local processes, 0 for one per core; a cluster uses all that it has.
         label: text before the bar.
-        chunk: number of items a task.
+        chunk: number of items per task.
         seen: receives ``machine:process`` of every worker that has returned something.
+
+    >>> list(map_chunks(abs, [-1, 2, -3], 1, "magnitude"))
+    [1, 2, 3]
     """
     alone = len(items) <= chunk or (_engine.get() == "local" and worker_count(workers) == 1)
     count = 1 if alone else worker_count(workers)
@@ -86,17 +89,16 @@ def _results(function: Callable, chunks: Iterator, count: int) -> Iterator[tuple
     tasks = (joblib.delayed(_apply)(function, chunk) for chunk in chunks)
     engine = _engine.get()
     if engine == "ray":  # its joblib backend has no generators
-        with joblib.Parallel(n_jobs=-1, batch_size=1) as pool:
-            size = TASKS_A_ROUND * pool._effective_n_jobs()
-            while some := list(itertools.islice(tasks, size)):
-                yield from pool(some)
+        while some := list(itertools.islice(tasks, TASKS_PER_ROUND * count)):
+            yield from joblib.Parallel(n_jobs=-1, batch_size=1)(some)
         return
-    own = {"n_jobs": count, "initializer": _leave_interrupts_to_the_parent}
-    options = own if engine == "local" else {"n_jobs": -1, "batch_size": 1}
+    local = {"n_jobs": count, "initializer": _ignore_interrupts}
+    options = local if engine == "local" else {"n_jobs": -1, "batch_size": 1}
     yield from joblib.Parallel(return_as="generator", pre_dispatch="4*n_jobs", **options)(tasks)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -107,11 +109,11 @@ def _apply(function: Callable, chunk: Sequence) -> tuple[str, list]:
 class Stored:
     """A function that workers read from a file once, instead of receiving it with each task.
 
-    Use it as a context manager: the file goes when the block ends.
+    Use it as a context manager: the file is removed when the block ends.
 
     Args:
         function: anything that can be pickled.
-        folder: where the file may lie; workers must see it.
+        folder: folder of the file; workers must see it.
     """
 
     def __init__(self, function: Callable[[Any], Any], folder: Path):
@@ -144,106 +146,74 @@ def _load(path: Path) -> Callable[[Any], Any]:
 
 @contextmanager
 def engine(compute: Compute) -> Iterator[None]:
-    """Hand the work of :func:`map_chunks` to what the configuration names, while the block runs.
+    """Hand the work of :func:`map_chunks` to the engine of the configuration during the block.
 
     Raises:
-        UserError: if the engine is not installed, or nothing answers at its address.
+        UserError: if the engine is not installed, or no cluster answers at its address.
     """
-    if compute.engine == "local":
+    name = compute.engine
+    if name == "local":
         yield
         return
     import joblib
 
-    connected = {"dask": _dask, "ray": _ray}[compute.engine]
-    with connected(compute), joblib.parallel_config(backend=compute.engine):
-        token = _engine.set(compute.engine)
-        try:
-            yield
-        finally:
-            _engine.reset(token)
-
-
-@contextmanager
-def _dask(compute: Compute) -> Iterator[None]:
     try:
-        from distributed import Client, LocalCluster
+        disconnect = {"dask": _connect_dask, "ray": _connect_ray}[name](compute)
     except ImportError:
-        raise _missing(compute) from None
-    if not compute.address:
-        count = worker_count(compute.workers)
-        options = {"threads_per_worker": 1, "dashboard_address": None}
-        options["silence_logs"] = logging.ERROR  # it warns when a worker takes its time to end
-        with LocalCluster(n_workers=count, **options) as cluster, Client(cluster):
-            yield
-        return
+        raise UserError(
+            f'[compute] engine = {name}: not installed; pip install ".[{name}]" in the clone, or '
+            "choose engine = local"
+        ) from None
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:  # ValueError: no address
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"[compute] address = {compute.address}: no {name} cluster with workers answers there "
+            f"({reason}); start one and correct the address, or leave it empty to start one here"
+        ) from None
+    token = _engine.set(name)
     try:
-        client = Client(compute.address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:  # ValueError: not an address
-        raise _silent(compute, error) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError as error:
-            raise _silent(compute, error) from None
-        yield
-
-
-@contextmanager
-def _ray(compute: Compute) -> Iterator[None]:
-    root = str(Path(__file__).resolve().parent.parent)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if compute.address:
-        options |= {"address": compute.address, "runtime_env": {"env_vars": {"PYTHONPATH": root}}}
-    else:
-        options |= {"num_cpus": worker_count(compute.workers), "include_dashboard": False}
-    with _environment(PYTHONPATH=root, RAY_USAGE_STATS_ENABLED="0"):  # it would report home
-        try:
-            import ray
-            from ray.util.joblib import register_ray
-        except ImportError:
-            raise _missing(compute) from None
-        register_ray()
-        try:
-            _knock(compute.address)
-            ray.init(**options)
-        except (OSError, OverflowError, ValueError, RuntimeError) as error:
-            raise _silent(compute, error) from None
-        try:
+        with joblib.parallel_config(backend=name):
             yield
-        finally:
-            ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError if nothing listens at host:port; Ray itself would wait for minutes and exit."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set variables that child processes inherit, while the block runs."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        _engine.reset(token)
+        disconnect()
 
 
-def _missing(compute: Compute) -> UserError:
-    name = compute.engine
-    return UserError(
-        f'[compute] engine = {name}: not installed; pip install ".[{name}]" in the clone, or '
-        "choose engine = local"
+def _connect_dask(compute: Compute) -> Callable[[], None]:
+    """Connect to a Dask cluster, or start one here; return the function that ends it."""
+    from distributed import Client
+
+    if not compute.address:
+        return Client(
+            n_workers=worker_count(compute.workers),
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,  # it warns when a worker takes its time to end
+        ).close
+    client = Client(compute.address, timeout=CONNECT_SECONDS)
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        client.close()
+        raise
+    return client.close
+
+
+def _connect_ray(compute: Compute) -> Callable[[], None]:
+    """Connect to a Ray cluster, or start one here; return the function that ends it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
+    import ray
+    from ray.util.joblib import register_ray
+
+    host, _, port = compute.address.rpartition("://")[2].rpartition(":")
+    if host:  # where nothing listens, Ray itself would wait for minutes and end the process
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    here = {"num_cpus": worker_count(compute.workers), "include_dashboard": False}
+    ray.init(
+        **({"address": compute.address} if compute.address else here),
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}},
+        log_to_driver=False,
+        logging_level=logging.ERROR,
     )
-
-
-def _silent(compute: Compute, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"[compute] address = {compute.address}: no {compute.engine} cluster with workers answers "
-        f"there ({reason}); start one and correct the address, or leave it empty to start one here"
-    )
+    register_ray()
+    return ray.shutdown

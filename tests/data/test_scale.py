@@ -90,7 +90,7 @@ def assert_made_by_two(config: Config, expected: dict[str, bytes]) -> None:
     assert len(workers) >= 2
     assert not any(worker.endswith(f":{os.getpid()}") for worker in workers)
     assert snapshot(config.data.data_path) == expected
-    assert {p.name for p in config.work_path.iterdir()} <= {"lock", "scan.jsonl"}
+    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.jsonl"}
 
 
 def test_local_workers_make_the_same_bytes(corpus, tmp_path, expected):
@@ -548,7 +548,7 @@ def test_the_trial_leaves_nothing_behind(corpus, tmp_path):
     with build.alone(config):
         preflight.plan_line([build.survey(plan)])
     assert snapshot(tmp_path) == {}
-    assert {p.name for p in config.work_path.iterdir()} <= {"lock", "scan.jsonl"}
+    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.jsonl"}
 
 
 def test_settings_beside_the_manifest_name_the_subfolders(corpus, tmp_path):

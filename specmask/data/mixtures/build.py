@@ -109,7 +109,7 @@ def alone(config: Config) -> Iterator[None]:
         for path in config.work_path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name not in ("lock", "scan.jsonl"):
+            elif path.name not in (*files.LOCK_FILES, "scan.jsonl"):
                 path.unlink()
         for path in config.data.data_path.glob(f"{files.TEMPORARY}*"):  # of a manifest
             path.unlink()

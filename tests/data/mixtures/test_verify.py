@@ -67,7 +67,7 @@ def test_a_finished_set_is_right(copy, tmp_path):
     done = call_script("data_prep.py", "--verify", *args, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == (
-        "training: 20 rows, 60 files read: all as the manifest says"
+        "training: 20 rows, 60 files read: all as in the manifest"
     )
     assert snapshot(out) == before
 
