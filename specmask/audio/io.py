@@ -1,9 +1,8 @@
-"""Reading, writing and resampling of audio; what to do with channels and with clipping.
+"""Audio files: finding, reading, resampling and writing.
 
 Conventions:
-    Samples are float32, ``[frames, channels]`` as they lie in a file, ``[samples]`` when mono.
-    Full scale is 1. Nothing here changes a level, except that a format of whole numbers cannot
-    hold more than full scale; writers return how many samples had to be limited.
+    Samples are float32, ``[frames, channels]`` as in the file, ``[samples]`` when mono. Full scale
+    is 1. Nothing here changes a level.
 """
 
 import io
@@ -22,15 +21,15 @@ import soxr
 
 from specmask.files import replacing, write_table
 
-# Recordings that libsndfile does not read: they are found, and set aside with the reason.
+# Formats that libsndfile does not read: such files are found, and set aside with the reason.
 FOREIGN = frozenset((".m4a", ".aac", ".wma", ".amr"))
 SUFFIXES = FOREIGN | frozenset(
     f".{name}"
     for name in "wav wave flac ogg oga opus mp3 aif aiff aifc au snd caf w64 rf64".split()  # noqa: SIM905
 )
 
-# What soxr and resampy look at on both sides of a sample, at the lower of the two rates, with
-# room to spare: longer margins give the same piece to below -120 dB (see tests).
+# Length of the filters of soxr and resampy on each side of a sample, at the lower of the two rates,
+# with a margin: longer ones give the same piece to below -120 dB (see tests).
 ROLL_SECONDS = 0.05
 
 
@@ -47,13 +46,13 @@ class Rejected:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the audio files below a folder, relative to it, in an order that all systems share.
+    """Return the audio files below a folder, relative to it, in the same order on all systems.
 
     Symbolic links to folders are not followed, so that a loop of links cannot trap the search.
     """
     found = []
-    for where, _, names in os.walk(folder):
-        base = Path(where).relative_to(folder)
+    for parent, _, names in os.walk(folder):
+        base = Path(parent).relative_to(folder)
         found += [base / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
     return sorted(found, key=lambda p: p.as_posix())
 
@@ -67,26 +66,26 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would never answer
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
             raise AudioError("not readable: not a regular file")
         if status.st_size == 0:
             raise AudioError("empty file (0 bytes)")
         # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
         file = sf.SoundFile(path if os.name == "nt" else os.fsencode(path))
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
-        raise AudioError(f"not readable as audio: {_why(path, error)}") from None
+        raise AudioError(f"not readable as audio: {_open_error(path, error)}") from None
     except OSError as error:
         raise AudioError(f"not readable: {error.strerror or error}") from None
     with file:
         yield file
 
 
-def _why(path: Path, error: Exception) -> str:
-    """Say why libsndfile does not open a file that is there."""
+def _open_error(path: Path, error: Exception) -> str:
+    """Return the reason why libsndfile cannot open a file that exists."""
     if path.suffix.lower() in FOREIGN:
         return f"{path.suffix} is not among the formats; convert it to flac first, e.g. with ffmpeg"
     reason = getattr(error, "error_string", str(error)).rstrip(".")
-    # what it says of an MP3 file without a frame
+    # libsndfile's message for an MP3 file without a frame
     return "no sound found in it" if reason.startswith("File does not exist") else reason
 
 
@@ -94,7 +93,7 @@ def read(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]
     """Read a file or a part of it at its own rate.
 
     Returns:
-        float32 [frames, channels] and the rate in Hz. Fewer frames than asked for at its end.
+        float32 [frames, channels] and the rate in Hz; fewer frames where the file ends.
 
     Raises:
         AudioError: if it cannot be read.
@@ -109,7 +108,7 @@ def _part(file: sf.SoundFile, start: int, frames: int) -> np.ndarray:
         return file.read(frames, dtype="float32", always_2d=True)
     except (sf.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"damaged: {getattr(error, 'error_string', error)}") from None
-    except MemoryError:  # the header may claim what it likes
+    except MemoryError:  # the length in the header may be wrong
         hours = file.frames / file.samplerate / 3600
         raise AudioError(f"claims {hours:.0f} h of sound, which do not fit into memory") from None
 
@@ -127,12 +126,15 @@ def resample(x: np.ndarray, rate_in: int, rate_out: int, resampler: str = "soxr"
 
     Returns:
         float32 of ceil(samples * rate_out / rate_in) samples; sample 0 stays sample 0.
+
+    >>> resample(np.zeros(44100, np.float32), 44100, 16000).shape
+    (16000,)
     """
     if rate_in == rate_out:
         return x
     length = resampled_length(len(x), rate_in, rate_out)
     if resampler == "resampy":
-        import resampy  # compiles on import: only who asks for it pays
+        import resampy  # slow import: it compiles
 
         padded = fit(x, len(x) + -(-rate_in // rate_out))  # resampy rounds the length down
         y = resampy.resample(padded, rate_in, rate_out, axis=0, filter="kaiser_best")
@@ -142,7 +144,7 @@ def resample(x: np.ndarray, rate_in: int, rate_out: int, resampler: str = "soxr"
 
 
 def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
-    """Number of samples after resampling, rounded up so that nothing is lost."""
+    """Number of samples after resampling, rounded up so that no sound is lost."""
     return -(-samples * rate_out // rate_in)
 
 
@@ -158,8 +160,8 @@ def read_piece(
 ) -> np.ndarray:
     """Read a piece of a file as mono at a rate; offset and length are in samples at that rate.
 
-    What comes back depends on the file, offset and length alone, never on what was read before:
-    the source is decoded from a fixed roll-in before the piece to a fixed roll-out after it.
+    The result depends on the file, offset and length alone, never on earlier reads: the source is
+    decoded from a fixed roll-in before the piece to a fixed roll-out after it.
 
     Returns:
         float32 [length]; zeros where the file has ended.
@@ -185,7 +187,7 @@ def read_piece(
 def write_pcm16(path: Path, samples: np.ndarray, rate: int) -> None:
     """Write int16 [samples] or [samples, channels] as a WAV file, complete or not at all.
 
-    The bytes are those that libsndfile writes; it would also wait for the disk after every file.
+    The bytes are those that libsndfile writes, but it would wait for the disk after every file.
     """
     content = io.BytesIO()
     with wave.open(content, "wb") as file:

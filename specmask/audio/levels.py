@@ -1,4 +1,4 @@
-"""Levels of a signal: power, RMS, active speech level (ITU-T P.56), SNR."""
+"""Levels of signals: power, RMS, active speech level (ITU-T P.56), SNR."""
 
 import numpy as np
 import scipy.ndimage
@@ -28,7 +28,11 @@ def decibel(ratio: float) -> float:
 
 
 def level_db(x: np.ndarray) -> float:
-    """RMS level in dBFS over the whole signal."""
+    """RMS level in dBFS over the whole signal.
+
+    >>> round(level_db(np.full(100, 0.5)), 2)
+    -6.02
+    """
     return decibel(power(x))
 
 
@@ -47,20 +51,24 @@ def active_level_db(x: np.ndarray, rate: int) -> float:
 
 
 def snr_db(clean: np.ndarray, noise: np.ndarray) -> float:
-    """10 log10(Σ clean² / Σ noise²) over the whole signals."""
-    below = power(noise)
-    return np.inf if below == 0 else decibel(power(clean) / below)
+    """10 log10(Σ clean² / Σ noise²) over the whole signals.
+
+    >>> snr_db(np.full(100, 0.5), np.full(100, 0.25))
+    6.020599913279624
+    """
+    noise_power = power(noise)
+    return np.inf if noise_power == 0 else decibel(power(clean) / noise_power)
 
 
 def p56_level_db(x: np.ndarray, rate: int) -> float:
     """Active speech level in dBFS after ITU-T P.56, method B; -inf for silence.
 
     The envelope q is |x| smoothed twice with 30 ms. Speech is active at a threshold c from where
-    q reaches c until 0.2 s after. The level over the active time A(c) is the result where it lies
+    q reaches c until 0.2 s after. The level over the active time A(c) is the result where it is
     15.9 dB above c.
 
     Differs from the recommendation: the envelope is that of means of |x| over 1 ms. The
-    thresholds, steps of 2, lie relative to the largest q and not to full scale, so that the
+    thresholds, in steps of 2, are relative to the largest q and not to full scale, so that the
     result is exactly as many dB higher as the signal is; between two of them A − c is
     interpolated in dB. Where A − c is more than 15.9 dB at all of them (clicks), the highest
     one counts.
@@ -93,10 +101,10 @@ def p56_level_db(x: np.ndarray, rate: int) -> float:
 
 def active_snr_db(clean: np.ndarray, noise: np.ndarray, rate: int) -> float:
     """Level of the active speech (P.56) above that of the noise over the whole signal, in dB."""
-    below = power(noise)
-    return np.inf if below == 0 else p56_level_db(clean, rate) - decibel(below)
+    noise_power = power(noise)
+    return np.inf if noise_power == 0 else p56_level_db(clean, rate) - decibel(noise_power)
 
 
 def to_int16(x: np.ndarray) -> np.ndarray:
-    """Round full scale 1 to int16."""
+    """Convert float to int16: full scale 1 becomes 32768, rounded."""
     return np.round(x * FULL_SCALE).astype(np.int16)

@@ -1,17 +1,17 @@
-"""Pictures of sounds, for listening page and TensorBoard: PNG spectrograms, SVG outlines.
+"""Spectrograms, masks and waveforms as pictures: PNG and SVG.
 
 Conventions:
     Sounds are ``[samples]``. A picture is [rows, columns], time to the right, frequency upwards,
     stored as PNG with a palette.
 """
 
-import struct
-import zlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from specmask import files
 from specmask.audio import io as audio_io
@@ -23,7 +23,7 @@ RANGE_DB = 80
 MASK_RANGE_DB = 30
 MOST_COLUMNS = 900
 WAVE_POINTS = 400
-# From dark to light, even in brightness: the colours of a spectrogram, and of a mask.
+# From dark to light, even in brightness.
 HEAT = [(6, 4, 15), (52, 16, 92), (132, 34, 110), (212, 72, 66), (249, 155, 48), (252, 250, 205)]
 SIGNED = [(33, 102, 172), (247, 247, 247), (178, 24, 43)]  # minus, zero, plus
 TEAL = [(8, 14, 20), (10, 62, 84), (38, 128, 138), (132, 196, 170), (246, 250, 226)]
@@ -33,17 +33,20 @@ def spectrogram(x: np.ndarray, rate: int) -> np.ndarray:
     """Return power in dB, a sine of full scale having 0: [samples] -> float64 [bins, columns].
 
     High frequencies come first; columns are at most 900.
+
+    >>> spectrogram(np.zeros(16000), 16000).shape
+    (257, 102)
     """
     window = max(2, round(WINDOW_SECONDS * rate))
     hop = max(1, round(HOP_SECONDS * rate))
     stft = Stft.hann(window, hop)
     spectrum = forward(np.asarray(x, np.float32), stft) * (2 / stft.window.sum())
-    powers = _columns(np.square(np.abs(spectrum, dtype=np.float64)))
+    powers = _average(np.square(np.abs(spectrum, dtype=np.float64)))
     return 10 * np.log10(powers + 1e-30).T[::-1]
 
 
-def _columns(powers: np.ndarray) -> np.ndarray:
-    """Put frames together until there are no more than fit: [frames, bins]."""
+def _average(powers: np.ndarray) -> np.ndarray:
+    """Average neighbouring frames so that at most 900 are left: [frames, bins]."""
     size = -(-len(powers) // MOST_COLUMNS)
     starts = np.arange(0, len(powers), size)
     return np.add.reduceat(powers, starts) / np.minimum(size, len(powers) - starts)[:, None]
@@ -56,30 +59,21 @@ def picture(values: np.ndarray, low: float, high: float, colours: Sequence[tuple
     indices = np.round(255 * np.nan_to_num(scaled)).astype(np.uint8)
     anchors = np.linspace(0, 255, len(colours))
     palette = np.stack([np.interp(np.arange(256), anchors, c) for c in zip(*colours, strict=True)])
-    height, width = indices.shape
-    lines = np.zeros((height, width + 1), np.uint8)  # every line starts with its filter: none
-    lines[:, 1:] = indices
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", np.round(palette.T).astype(np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
-        (b"IEND", b""),
-    ]
-    parts = [
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    image = Image.fromarray(indices)
+    image.putpalette(np.round(palette.T).astype(np.uint8).tobytes())
+    content = io.BytesIO()
+    image.save(content, "PNG", compress_level=9)
+    return content.getvalue()
 
 
 def waveform(x: np.ndarray) -> str:
     """Return the outline of a signal as an SVG path, 400 wide, from -1 to 1: [samples] -> text."""
     edges = np.linspace(0, len(x), min(WAVE_POINTS, len(x)) + 1).astype(int)[:-1]
     high, low = np.maximum.reduceat(x, edges), np.minimum.reduceat(x, edges)
-    at = np.linspace(0, WAVE_POINTS, len(edges))
-    there = [f"{a:.4g},{-v:.3f}" for a, v in zip(at, high, strict=True)]
-    back = [f"{a:.4g},{-v:.3f}" for a, v in zip(at[::-1], low[::-1], strict=True)]
-    return "M" + "L".join(there + back) + "Z"
+    x_positions = np.linspace(0, WAVE_POINTS, len(edges))
+    points = [*zip(x_positions, high, strict=True)]
+    points += zip(x_positions[::-1], low[::-1], strict=True)
+    return "M" + "L".join(f"{x:.4g},{-y:.3f}" for x, y in points) + "Z"
 
 
 def spectrograms(waves: Sequence[np.ndarray], rate: int) -> bytes:
@@ -95,20 +89,23 @@ def mask(values: np.ndarray, bound: float) -> bytes:
 
 
 def _stacked(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Put planes [rows, columns] below each other, with a line of the highest value between."""
+    """Stack planes [rows, columns] vertically, with a line of the highest value between."""
     line = np.full((3, planes[0].shape[1]), np.inf)
     return np.concatenate([part for plane in planes for part in (line, plane)][1:])
 
 
-SECONDS = 60  # of a recording that are shown
-LOUDEST_DB = -20  # full scale being 0
+SECONDS = 60  # shown of a recording
+LOUDEST_DB = -20  # top of the colour scale, full scale being 0
 
 
 def import_matplotlib(what: str = "--spectrograms") -> Any:
-    """Import what draws, or tell what needs it.
+    """Return matplotlib's module ``figure``.
+
+    Args:
+        what: option that needs it, for the error message.
 
     Raises:
-        UserError: if it is missing.
+        UserError: if matplotlib is not installed.
     """
     try:
         from matplotlib import figure
@@ -118,7 +115,7 @@ def import_matplotlib(what: str = "--spectrograms") -> Any:
 
 
 def write_comparison(before: Path, after: Path, picture: Path) -> None:
-    """Draw the first channel of two files above each other, on the same scales.
+    """Write spectrograms of the first channel of two files, one above the other, as PNG.
 
     Raises:
         AudioError: if one cannot be read.
