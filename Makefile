@@ -21,7 +21,7 @@ test: $(VENV)/.complete
 	$(RUN) -m pytest
 
 test-slow: $(VENV)/.complete
-	$(RUN) benchmarks/slow.py
+	$(RUN) -m pytest -m slow
 
 lint: $(VENV)/.complete
 	$(RUN) -m ruff check .

@@ -1,0 +1,96 @@
+"""A training killed again and again ends as one that nothing disturbed, bit for bit."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from helpers import make_project, script_command
+
+from specmask.training import checkpoint, runs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="process groups are those of Linux and macOS"),
+]
+# A checkpoint after almost every step; long enough to outlive the kills.
+OPTIONS = (
+    "train.epochs=40", "train.checkpoint_minutes=0.001", "model.network=band_lstm",
+    "train.remix_noises=2", "train.remix_tilt_db=6", "train.crop_seconds=0.3",
+    "data.total_training_files=64", "train.listen_files=1", "train.metric_files=1",
+)  # fmt: skip
+LONGEST_SECONDS = 2  # from the first step of a start to the kill
+
+
+def command(script: str, ini: Path, run: str) -> list[str]:
+    options = [*OPTIONS, f"train.run_name={run}"]
+    return script_command(script, "--config", ini, *(w for o in options for w in ("--set", o)))
+
+
+def kill(process: subprocess.Popen, folder: Path, writing: bool, rng: random.Random) -> bool:
+    """Kill a training some time after its first step; return whether it was writing."""
+    started = {p.name for p in folder.glob("ckpt-*")}
+    while process.poll() is None and {p.name for p in folder.glob("ckpt-*")} == started:
+        time.sleep(0.005)
+    moment = time.monotonic() + rng.uniform(0, LONGEST_SECONDS)
+    while process.poll() is None and time.monotonic() < moment:
+        time.sleep(0.005)
+    while writing and process.poll() is None and not list(folder.glob(".specmask-*.npz")):
+        pass
+    half_written = bool(list(folder.glob(".specmask-*.npz")))
+    process.kill()
+    process.communicate()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # the processes that score
+    return half_written
+
+
+def scalars(folder: Path) -> dict[str, list[int]]:
+    """Return the steps of every scalar in a folder of event files, in order."""
+    import tensorflow as tf
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    steps: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("events*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = Event.FromString(record.numpy())
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    return steps
+
+
+def test_kills_change_nothing(tmp_path, attempts, rng):
+    ini, kills = make_project(tmp_path), attempts(60)
+    for script in ("data/data_prep.py", "stft.py", "train.py"):
+        subprocess.run(command(script, ini, "whole"), check=True, stdout=subprocess.DEVNULL)
+    whole, killed = tmp_path / "cp" / "whole", tmp_path / "cp" / "killed"
+    while_writing = 0
+    for number in range(kills):
+        process = subprocess.Popen(
+            command("train.py", ini, "killed"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while_writing += kill(process, killed, writing=number % 2 == 1, rng=rng)
+        assert process.returncode != 0, f"the run had ended after {number} kills"
+    assert while_writing or kills < 2
+    subprocess.run(command("train.py", ini, "killed"), check=True, stdout=subprocess.DEVNULL)
+
+    (wanted, state), (found, other) = (
+        checkpoint.read(runs.newest_first(run)[0]) for run in (whole, killed)
+    )
+    assert wanted.keys() == found.keys()
+    assert [k for k in wanted if (wanted[k] != found[k]).any()] == []
+    clocks = ("seconds", "cores")
+    assert [k for k in state if k not in clocks and state[k] != other[k]] == []
+    for name in ("best.npz", "history.csv"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    for part in ("training", "validation"):
+        a, b = (scalars(tmp_path / "logs" / run / part) for run in ("whole", "killed"))
+        assert a == b
+        assert all(steps == sorted(set(steps)) for steps in b.values())
