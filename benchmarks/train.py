@@ -13,6 +13,7 @@ waited for data.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
-from memory import peak_mb  # noqa: E402
 
 from specmask.cli import console  # noqa: E402
 
@@ -32,6 +32,12 @@ CONFIGS = {
     "default": ROOT / "config.ini",
     "published": ROOT / "recipes" / "wilson2018_blstm.ini",
 }
+
+
+def peak_mb() -> float:
+    """Return the largest resident set of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def batches_of(cfg, folder: Path, steps: int):
@@ -79,7 +85,8 @@ def ours(cfg, drawn, folder: Path) -> dict:
         result = run.step(batch, rate=1e-4)
         run.progress.total_steps += 1
         run._show(result, 1e-4, state.Clock(drawn.steps))
-    return since(started) | {"waited": stream.seconds}
+    parameters = run.network.model.count_params()
+    return since(started) | {"waited": stream.seconds, "parameters": parameters}
 
 
 class Waited:

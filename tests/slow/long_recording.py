@@ -28,13 +28,13 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def main(folder: Path, hours: float, engine: str) -> None:
+def main(folder: Path, hours: float, runtime: str) -> None:
     """Write the recording block by block, enhance it, and print what it took."""
     minute = (0.1 * np.random.default_rng(0).standard_normal(60 * RATE)).astype(np.float32)
     with sf.SoundFile(folder / "long.wav", "w", RATE, 1) as file:
         for _ in range(round(60 * hours)):
             file.write(minute)
-    model = enhancer.load(folder, engine=engine)
+    model = enhancer.load(folder, runtime=runtime)
     enhance_file(folder / "long.wav", folder / "out.wav", model, 10)
     frames = sf.info(folder / "out.wav").frames
     print(json.dumps({"frames": frames, "peak_mb": peak_mb()}))

@@ -1,7 +1,7 @@
 """Draw the pictures of the README from what `make demo` has left in demo/out.
 
-    python benchmarks/figures.py
-    python benchmarks/figures.py --run runs/default/cp/default
+    python tools/figures.py
+    python tools/figures.py --run runs/default/cp/default
 
 Writes docs/images/spectrograms.png (a noisy test file, what the demo's network made of it, and
 the clean speech) and docs/images/training.png (the loss and the SI-SDRi by epoch). With --run only

@@ -1,6 +1,6 @@
 """A picture of TensorBoard as a browser shows it, for the README: curves, pictures and sound.
 
-    python benchmarks/screenshots.py LOGS [--out docs/images/tensorboard.png]
+    python tools/screenshots.py LOGS [--out docs/images/tensorboard.png]
 
 LOGS is [train] log_path of a run, e.g. logs/run. Needs selenium, Chromium and chromedriver.
 """

@@ -1,6 +1,6 @@
 """What is wrong with enhanced files, in measures of what one would hear: the worst files first.
 
-    python benchmarks/faults.py CLEAN NOISY ENHANCED [--by MANIFEST] [--worst 10]
+    python tools/faults.py CLEAN NOISY ENHANCED [--by MANIFEST] [--worst 10]
 
 The same STFT (25 ms / 10 ms) of all three. With S clean, Y noisy, E enhanced and N = Y − S, bins
 belong to speech where |S| > |N|, to noise where |N| > |S|, and frames without speech (40 dB below

@@ -1,6 +1,6 @@
 """Quality of one model over the level of its input: recordings scaled, enhanced, scored.
 
-    python benchmarks/levels.py cp/run NOISY CLEAN [--levels -50 -40 -30 -20 -12 -6]
+    python tools/levels.py cp/run NOISY CLEAN [--levels -50 -40 -30 -20 -12 -6]
 
 The level is the RMS of the noisy recording in dBFS. Nothing is clipped: samples are floats.
 """
