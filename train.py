@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network on the cached data set; run again to go on from the last checkpoint.
+"""Train a network on the cached data set; run again to resume from the last checkpoint.
 
 The code is in specmask/cli/train.py.
 """

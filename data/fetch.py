@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Download a known corpus from its home and unpack it; run it again to go on.
+"""Download a known corpus from its home and unpack it; run again to resume.
 
 The code is in specmask/cli/fetch.py.
 """

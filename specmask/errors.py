@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose text users read."""
 
 
 class UserError(Exception):

@@ -1,1 +1,1 @@
-"""The commands: what each script reads, calls and prints."""
+"""The commands: arguments, calls into the package, printed results."""

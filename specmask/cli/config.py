@@ -4,10 +4,12 @@ example:
   specmask config > config.ini
 """
 
+import argparse
+
 from specmask.cli import console
 
 
-def show(args) -> None:
+def show(args: argparse.Namespace) -> None:
     from specmask.config import ini
 
     print(ini.render(), end="")

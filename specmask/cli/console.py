@@ -1,4 +1,4 @@
-"""What every script shares: options, exit codes, and errors in one line."""
+"""Command-line options, exit codes and one-line errors that all commands share."""
 
 import argparse
 import errno
@@ -7,14 +7,15 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from specmask import __version__
 from specmask.errors import UserError
 
-CLONE = Path(__file__).resolve().parents[2]  # or what the package is installed in
+CLONE = Path(__file__).resolve().parents[2]  # of an installed package: site-packages
 
 HELP_WIDTH = 100  # columns
 
@@ -27,28 +28,25 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def default_config() -> Path | None:
-    """Return config.ini beside the scripts; where the package is installed, that of the folder.
-
-    Without either, None: the defaults hold.
-    """
-    places = CLONE / "config.ini", Path("config.ini")
-    return next((path for path in places if path.is_file()), None)
+    """Return config.ini beside the scripts, else that of the working directory, else None."""
+    candidates = CLONE / "config.ini", Path("config.ini")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def as_called(text: str) -> str:
-    """Return a text with its commands as they are called: the scripts, or ``specmask COMMAND``."""
+    """Return a text with ``python NAME.py`` replaced where the user calls ``specmask NAME``."""
     if not sys.argv[0].startswith("specmask "):
         return text
     return re.sub(r"python (?:\w+/)*(\w+)\.py", r"specmask \1", text)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as those of everything else."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized"):
             message += "; an option of the INI file is set by --set, e.g. --set train.epochs=5"
-        self.exit(EXIT_USER_ERROR, f"error: {message}; {self.prog} --help tells more\n")
+        self.exit(EXIT_USER_ERROR, f"error: {message}; see {self.prog} --help\n")
 
 
 def parser(
@@ -57,13 +55,13 @@ def parser(
     ini: bool = True,
     config_help: str = "the INI file (default: config.ini beside the scripts, or in this folder)",
 ) -> Parser:
-    """Return a parser with what all scripts have: --config, --set, --help, and the exit codes.
+    """Return a parser with the options of all commands: --config, --set, --version, --help.
 
     Args:
-        description: what the script does, with examples: its docstring.
-        broken: what exit code 1 says, if the script has it.
-        ini: whether it reads an INI file.
-        config_help: of --config.
+        description: purpose and examples: the docstring of the command.
+        broken: meaning of exit code 1, if the command has it.
+        ini: whether the command reads an INI file.
+        config_help: help of --config.
     """
     codes = {
         EXIT_OK: "all is well",
@@ -72,12 +70,13 @@ def parser(
         EXIT_INTERRUPTED: "stopped by Ctrl-C",
         EXIT_TERMINATED: "stopped by SIGTERM",
     }
-    told = "; ".join(f"{code} {meaning}" for code, meaning in codes.items() if meaning)
+    meanings = "; ".join(f"{code} {meaning}" for code, meaning in codes.items() if meaning)
     p = Parser(
         description=as_called(description),
-        epilog=textwrap.fill(f"exit codes: {told}", HELP_WIDTH),
+        epilog=textwrap.fill(f"exit codes: {meanings}", HELP_WIDTH),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    p.add_argument("--version", action="version", version=f"specmask {__version__}")
     if not ini:
         return p
     p.add_argument(
@@ -98,51 +97,54 @@ def parser(
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1 on, for a parser."""
+    """Return a whole number from 1, as the type of an option."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
     return int(text)
 
 
+Arguments = TypeVar("Arguments", argparse.Namespace, Sequence[str])
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come: the process ends as after Ctrl-C, with another code."""
+    """SIGTERM: the process ends as after Ctrl-C, with another code."""
 
 
 def _terminate(number: int, frame: Any) -> None:
     raise Terminated
 
 
-def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
-    """Call ``action(args)`` and turn what can go wrong for a user into one line and an exit code.
+def run(action: Callable[[Arguments], int | None], args: Arguments) -> int:
+    """Call ``action(args)`` and turn errors that a user can mend into one line and an exit code.
 
     Returns:
-        The action's own code (0 if it gives none), 2 after an error of the user's input,
-        130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads its output any more.
+        the code of the action (0 for None), 2 after an error of the user's input, 130 after Ctrl-C,
+        143 after SIGTERM, 141 when the reader of its output has closed the pipe.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):  # names may not fit a legacy console's encoding
+    for stream in (sys.stdout, sys.stderr):  # a legacy console may lack characters of file names
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = action(args) or EXIT_OK
-        if sys.stdout:  # what cannot be written any more shows now
+        if sys.stdout:  # raises BrokenPipeError here, not at exit
             sys.stdout.flush()
         return code
     except UserError as error:
         message = str(error)
     except KeyboardInterrupt as stop:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; run the same command to resume", file=sys.stderr)
         return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever reads has had enough, as head
+    except BrokenPipeError:  # as after | head
         with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)  # for what is still to be flushed at the end
+            os.dup2(nowhere.fileno(), 1)  # receives what is flushed at exit
         return EXIT_BROKEN_PIPE
-    except ModuleNotFoundError as error:  # most likely not the Python of the environment
+    except ModuleNotFoundError as error:  # most likely another Python than that of the environment
         if os.environ.get("SPECMASK_DEBUG") or not error.name:
             raise
         message = (
             f"{sys.executable} has no package {error.name}; activate the environment (README.md), "
-            f"or install what is needed: {sys.executable} -m pip install -r requirements.lock"
+            f"or install the packages: {sys.executable} -m pip install -r requirements.lock"
         )
     except OSError as error:
         if os.environ.get("SPECMASK_DEBUG"):
@@ -153,7 +155,7 @@ def run(action: Callable[[argparse.Namespace], int | None], args: argparse.Names
 
 
 def os_error_line(error: OSError) -> str:
-    """Say in one line what the operating system refused and what to do."""
+    """Return what the operating system refused and what to do, in one line."""
     where = error.filename or "a file"
     if error.errno == errno.ENOSPC:
         return f"{where}: the disk is full; free some space and run the same command again"
@@ -162,12 +164,12 @@ def os_error_line(error: OSError) -> str:
         errno.EPERM: "check its permissions or choose another folder",
         errno.EROFS: "it is read-only; choose another folder",
         errno.ENOTDIR: "a part of this path is a file; choose another folder",
-    }.get(error.errno, "check the path and run the same command again")
+    }.get(error.errno or 0, "check the path and run the same command again")
     return f"{where}: {error.strerror or error}; {advice}"
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the log lines that it prints before its log level counts."""
+    """Import TensorFlow without the log lines that it prints while it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         import tensorflow  # noqa: F401
@@ -175,14 +177,14 @@ def import_tensorflow() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what libraries write to stderr meanwhile, that of C++ code too."""
+    """Discard stderr while the block runs, that of C++ libraries too."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)

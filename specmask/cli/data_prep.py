@@ -1,11 +1,11 @@
 """Make the data set: mix clean speech and noise at stepped SNRs.
 
 Reads clean_train_path, noise_train_path, clean_test_path and noise_test_path of [data] and writes
-CleanSpeech_*, Noise_* and NoisySpeech_* folders with a manifest each. What is done and right is
-not done again; a run that was stopped goes on where it was.
+CleanSpeech_*, Noise_* and NoisySpeech_* folders with a manifest each. Files that are up to date
+are kept; a run that was stopped resumes.
 
---check looks at the recordings and writes no mixture, --verify reads a finished data set again,
---render makes one file of it again.
+--check examines the recordings and writes no mixture, --verify compares a finished data set with
+its manifest, --render makes one file of it again.
 
 examples:
   python data_prep.py --set data.total_training_files=2000
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from specmask.cli import console
 
-SHOWN = 20  # lines of a list on the screen; all are in its file
+MAX_LINES = 20  # of a list on the screen; all are in its file
 
 
-def prepare(args) -> int:
+def prepare(args: argparse.Namespace) -> int:
     from specmask import parallel
     from specmask.config import ini
     from specmask.data.prepare import make
@@ -58,12 +58,12 @@ def verify(cfg) -> int:
     verdicts = verification.verify(cfg)
     path = verification.write(cfg.data.data_path / "verify.csv", verdicts)
     for v in verdicts:
-        result = f"{len(v.mismatches)} mismatches" if v.mismatches else "all as the manifest says"
+        result = f"{len(v.mismatches)} mismatches" if v.mismatches else "all as in the manifest"
         print(f"{v.split}: {v.rows} rows, {v.files} files read: {result}")
-        for m in v.mismatches[:SHOWN]:
+        for m in v.mismatches[:MAX_LINES]:
             print(f"  {m.index} {m.file}: {m.text}")
-        if len(v.mismatches) > SHOWN:
-            print(f"  ... and {len(v.mismatches) - SHOWN} more")
+        if len(v.mismatches) > MAX_LINES:
+            print(f"  ... and {len(v.mismatches) - MAX_LINES} more")
     if path:
         print(f"all mismatches: {path}")
     return console.EXIT_BROKEN_BOUND if path else console.EXIT_OK
@@ -79,12 +79,12 @@ def render(cfg, args) -> int:
     if same:
         print("the same samples as in the data set")
         return console.EXIT_OK
-    print("not the samples that the manifest tells: a source or the configuration has changed")
+    print("not the samples of the manifest: a source or the configuration has changed")
     return console.EXIT_BROKEN_BOUND
 
 
 class _Item(argparse.Action):
-    """SPLIT INDEX, checked at once."""
+    """SPLIT INDEX of --render."""
 
     def __call__(self, parser, namespace, values, option=None):
         if values[0] not in ("training", "validation", "testing") or not values[1].isdecimal():
@@ -95,12 +95,12 @@ class _Item(argparse.Action):
 def main(argv=None) -> int:
     broken = "--check found what must be solved first, or --verify or --render a difference"
     parser = console.parser(__doc__, broken)
-    parser.add_argument(
-        "--overwrite", action="store_true", help="make files again that are already there"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="make existing files again")
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--check", action="store_true", help="look at the recordings only")
-    modes.add_argument("--verify", action="store_true", help="prove a finished data set")
+    modes.add_argument("--check", action="store_true", help="examine the recordings only")
+    modes.add_argument(
+        "--verify", action="store_true", help="compare a finished data set with its manifest"
+    )
     modes.add_argument(
         "--render", nargs=2, metavar=("SPLIT", "INDEX"), action=_Item, help="make one file again"
     )

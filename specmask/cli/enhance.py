@@ -1,8 +1,8 @@
 """Enhance recordings: the noisy test files into ./enhanced, or IN into OUT.
 
-Names, subfolders, rate, length, channels and format stay. Files that are done are skipped; files
-that cannot be used are set aside with a reason and do not stop the rest. Without a run of your own
-(train.py, or [enhance] checkpoint) the default model is used.
+Names, subfolders, rate, length, channels and format are kept. Files that are up to date are
+skipped; files that cannot be used are set aside with a reason and do not stop the rest. Without a
+run of your own (train.py, or [enhance] checkpoint) the default model is used.
 
 examples:
   python enhance.py my_recordings/ cleaned/
@@ -12,6 +12,7 @@ examples:
       ffmpeg -f s16le -ac 1 -ar 48000 -i - out.wav
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,14 +21,14 @@ from specmask.cli import console
 REJECTED = "enhance_rejected.csv"
 
 
-def enhance(args) -> None:
+def enhance(args: argparse.Namespace) -> None:
     from specmask.config import ini
     from specmask.errors import UserError
 
     if args.stdin != args.stdout or (args.stdin and args.input):
         raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
-    if args.input and not args.output:  # not among the enhanced test files, which are scored
-        raise UserError(f"{args.input}: no OUT; name a folder for the results behind it")
+    if args.input and not args.output:  # [enhance] output_path holds the scored test files
+        raise UserError(f"{args.input}: no OUT; name a folder for the results after it")
     runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
     cfg = ini.load(args.config, args.set + runtime)
     source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
@@ -39,14 +40,14 @@ def enhance(args) -> None:
     if enhancer.needs_tensorflow(cfg):
         console.import_tensorflow()
     model, path = enhancer.from_config(cfg)
-    news = sys.stderr if args.stdout else sys.stdout
+    messages = sys.stderr if args.stdout else sys.stdout
     default = "the default " if path.parent == enhancer.PRETRAINED else ""
     causal = "causal" if model.causal else "not causal"
     if model.lookahead_frames:
         causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
-    print(f"{default}weights of {path} ({causal})", file=news)
+    print(f"{default}weights of {path} ({causal})", file=messages)
     if args.stdin:
-        pipe(args, model)
+        enhance_pipe(args, model)
         return
     c = cfg.enhance
     done = folder.enhance_folder(
@@ -64,37 +65,37 @@ def enhance(args) -> None:
     audio_io.write_rejected(target / REJECTED, done.rejected)
     if done.limited:
         print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
-    print(f"{said(done)} -> {target}")
+    print(f"{summary(done)} -> {target}")
 
 
-def said(done) -> str:
-    """Say in a line what a run over a folder did."""
+def summary(done) -> str:
+    """Return what a run over a folder did, in one line."""
     words = [f"{done.done} {'file' if done.done == 1 else 'files'} enhanced"]
     if done.audio_seconds:
         speed = done.seconds / done.audio_seconds
         words[0] += f", {done.audio_seconds / 60:.1f} min, real-time factor {speed:.3f}"
     if done.skipped:
-        words.append(f"{done.skipped} skipped as done (--overwrite makes them again)")
+        words.append(f"{done.skipped} skipped, up to date (--overwrite makes them again)")
     if done.rejected:
         words.append(f"{len(done.rejected)} set aside, the reasons are in {REJECTED}")
     return "; ".join(words)
 
 
-def pipe(args, model) -> None:
+def enhance_pipe(args: argparse.Namespace, model) -> None:
     """Enhance raw samples from stdin to stdout."""
-    from specmask.enhancement.pipe import enhance_pipe
+    from specmask.enhancement import pipe
 
     rate = args.rate or model.rate
     try:
-        done = enhance_pipe(
+        done = pipe.enhance_pipe(
             sys.stdin.buffer, sys.stdout.buffer, model, args.pcm, rate, args.channels
         )
-    except BrokenPipeError:  # whoever reads has had enough
-        sys.stdout = None  # nothing is left to flush at the end
+    except BrokenPipeError:  # the reader has closed the pipe
+        sys.stdout = None  # type: ignore[assignment]  # what cannot be written is not flushed at exit
         return
     print(
         f"{done.samples / rate:.2f} s, latency {1000 * done.lag_seconds:.0f} ms and at most "
-        f"{1000 * done.slowest_seconds:.0f} ms of work a block, real-time factor "
+        f"{1000 * done.slowest_seconds:.0f} ms of work per block, real-time factor "
         f"{done.real_time_factor:.3f}",
         file=sys.stderr,
     )
@@ -107,14 +108,18 @@ def main(argv=None) -> int:
         "output", nargs="?", type=Path, metavar="OUT", help="folder for the results"
     )
     parser.add_argument(
-        "--glob", default="*", help="only files whose path ends like this, e.g. 'calls/*.wav'"
+        "--glob",
+        default="*",
+        help="only files whose path ends with this pattern, e.g. 'calls/*.wav'",
     )
     parser.add_argument(
         "--runtime", choices=["tensorflow", "onnx"], help="short for --set enhance.runtime=..."
     )
     parser.add_argument("--overwrite", action="store_true", help="make existing results again")
     parser.add_argument(
-        "--spectrograms", action="store_true", help="also a picture NAME.png of each, in and out"
+        "--spectrograms",
+        action="store_true",
+        help="also write the spectrograms of each file and its result, NAME.png",
     )
     raw = parser.add_argument_group("raw samples through a pipe")
     raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")

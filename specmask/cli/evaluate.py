@@ -1,14 +1,14 @@
 """Score enhanced files against the clean ones and write the report.
 
-Prints tables with 95 % intervals and paired tests, and writes scores.csv (a row a file),
-summary.json and index.html (a page to listen to) into the report folder. What has been scored
-already is not scored again.
+Prints tables with 95 % intervals and paired tests, and writes scores.csv (one row per file),
+summary.json and index.html (a page to listen to) into the report folder. Files that are scored
+already are not scored again.
 
 examples:
   python evaluate.py                       the test set of the config and [enhance] output_path
-  python evaluate.py clean/ enhanced/      two folders; files belong together by their names
+  python evaluate.py clean/ enhanced/      two folders; files are paired by their names
   python evaluate.py clean/ enhanced/ --noisy noisy/ --baseline wiener      improvements, too
-  python evaluate.py --oracle              what every target would reach with a perfect network,
+  python evaluate.py --oracle              the limit of every target, with a perfect network,
                                            on the test set or on two folders: CLEAN NOISY
   python evaluate.py --gate                also checks that the model does no harm
   python evaluate.py --check report/summary.json      makes a report's figures again
@@ -17,8 +17,10 @@ examples:
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from specmask.cli import console
 from specmask.errors import UserError
@@ -82,7 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is broken"
     )
     p.add_argument(
-        "--check", type=Path, metavar="SUMMARY", help="score again what a summary.json tells"
+        "--check",
+        type=Path,
+        metavar="SUMMARY",
+        help="score the files of a summary.json again and compare the figures",
     )
     args = p.parse_args(argv)
     args.command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
@@ -95,7 +100,13 @@ def evaluate(args: Namespace) -> int:
         other = "NOISY" if args.oracle else "ENHANCED"
         raise UserError(f"{args.clean}: one folder given, expected two: CLEAN {other}")
     from specmask.config import ini
-    from specmask.evaluation import page, pairing, provenance, report, scoring  # --help is fast
+    from specmask.evaluation import (
+        page,
+        pairing,
+        provenance,
+        report,
+        scoring,
+    )  # here: --help is fast
 
     settings = ini.load(args.config, args.set)
     inputs = _inputs(args, settings)
@@ -103,16 +114,18 @@ def evaluate(args: Namespace) -> int:
     out = args.out or (report_path / "oracles" if args.oracle else report_path)
     report.claim(out)
     tasks = pairing.tasks(**{k: v for k, v in inputs.items() if k != "names"})
-    # what may be missing is asked for before the work
-    ears = _ears(args.transcripts) if args.transcripts else None
-    gate = _gate(settings, inputs["clean_dir"], ears) if args.gate else None
+    # before the work: packages, transcripts or a model may be missing
+    recogniser = load_recogniser(args.transcripts) if args.transcripts else None
+    gate = _load_gate(settings) if args.gate else None
     rows = scoring.evaluate(**inputs, workers=settings.compute.workers, folder=out)
-    facts, words, broken = provenance.facts(settings, inputs, out), [], []
+    facts = provenance.facts(settings, inputs, out)
+    words: list[dict] = []
+    broken: list[str] = []
     if gate:
-        harmed, broken = gate(rows)
-        facts |= harmed
-    if ears:
-        facts["words"], words = _words(ears, tasks, out)
+        figures, broken = _check_gate(gate, settings, inputs["clean_dir"], rows, recogniser)
+        facts |= figures
+    if recogniser:
+        facts["words"], words = _words(recogniser, tasks, out)
     content = report.summary(rows, args.command, facts)
     report.write(out, rows, content)
     print(report.table(rows))
@@ -121,7 +134,7 @@ def evaluate(args: Namespace) -> int:
     if not any(report.mean(rows, name).scored for name in report.columns(rows)):
         raise UserError(
             f"none of {len(rows)} files could be scored: {rows[0]['reason']}; the reasons of all "
-            f"stand in {out / 'scores.csv'}"
+            f"are in {out / 'scores.csv'}"
         )
     count = settings.evaluate.page_files
     print(f"listen -> {page.write(out, rows, content, tasks, count, args.listen, words)}")
@@ -182,7 +195,7 @@ def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]
     return clean, enhanced, noisy
 
 
-def _ears(path: Path) -> tuple:
+def load_recogniser(path: Path) -> tuple:
     """Return transcripts, and pocketsphinx with a grammar over their words."""
     from specmask.evaluation import word_errors
 
@@ -190,59 +203,66 @@ def _ears(path: Path) -> tuple:
     return transcripts, word_errors.sphinx(transcripts.values())
 
 
-def _words(ears: tuple, tasks: list, out: Path) -> tuple[dict, list[dict]]:
+def _words(recogniser: tuple, tasks: list, out: Path) -> tuple[dict, list[dict]]:
     """Return the word errors of the files that have a transcript, and their rows; print them."""
     from specmask.evaluation import word_errors
 
-    rows = word_errors.recognise(tasks, *ears)
+    rows = word_errors.recognise(tasks, *recogniser)
     found = word_errors.summary(rows)
     word_errors.write(out, rows)
     print(word_errors.table(found), end="\n\n")
     return found, rows
 
 
-def _gate(settings, clean_dir: Path, ears: tuple | None) -> Callable:
-    """Load the model; return a function from the scores to figures of harm and broken bounds."""
+def _load_gate(settings) -> tuple[Any, list[Path]]:
+    """Return the model and the music of the do-no-harm check."""
     console.import_tensorflow()
-    from dataclasses import asdict
-    from functools import partial
-
     from specmask.audio import io as audio_io
-    from specmask.enhancement import array, enhancer
+    from specmask.enhancement import enhancer
+
+    folder = settings.evaluate.music_path
+    music = [folder / name for name in audio_io.files(folder)] if folder != Path() else []
+    if folder != Path() and not music:
+        raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
+    return enhancer.load(enhancer.find(settings), settings.enhance.channels), music
+
+
+def _check_gate(
+    gate: tuple[Any, list[Path]],
+    settings,
+    clean_dir: Path,
+    rows: list[dict],
+    recogniser: tuple | None,
+) -> tuple[dict, list[str]]:
+    """Return the figures of the do-no-harm check and the broken bounds; print the figures."""
+    from specmask.audio import io as audio_io
+    from specmask.enhancement import array
     from specmask.evaluation import gate as harm
     from specmask.evaluation import report, word_errors
-    from specmask.evaluation.gate import means
 
-    model = enhancer.load(enhancer.find(settings), settings.enhance.channels)
+    model, music = gate
     enhance, count = partial(array.enhance, model=model), settings.evaluate.harm_files
-    speech, music = audio_io.files(clean_dir), []
-    folder = settings.evaluate.music_path
-    if folder != Path():
-        music = [folder / name for name in audio_io.files(folder)]
-        if not music:
-            raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
-
-    def gate(rows: list[dict]) -> tuple[dict, list[str]]:
-        found = harm.check(enhance, [clean_dir / n for n in speech], music, model.rate, count)
-        heard = None
-        if ears:
-            said = word_errors.finder(ears[0])
-            known = [(clean_dir / n, said(n.as_posix())) for n in speech if said(n.as_posix())]
-            heard = harm.words(enhance, known, ears[1], count)
-        print(harm.table(found, heard), end="\n\n")
-        own = [row for row in rows if row["system"] == "enhanced"]
-        mean = report.mean(own, "si_sdr_improvement")
-        if not mean.scored:
-            print("gate: no SI-SDR improvement to hold; name noisy files with --noisy")
-        facts = {"harm": means(found)}
-        facts["harm_words"] = heard and {name: asdict(e) for name, e in heard.items()}
-        return facts, harm.broken(found, mean.mean if mean.scored else None, settings, heard)
-
-    return gate
+    speech = audio_io.files(clean_dir)
+    found = harm.check(enhance, [clean_dir / n for n in speech], music, model.rate, count)
+    errors = None
+    if recogniser:
+        transcript = word_errors.finder(recogniser[0])
+        known = [(clean_dir / n, text) for n in speech if (text := transcript(n.as_posix()))]
+        errors = harm.words(enhance, known, recogniser[1], count)
+    print(harm.table(found, errors), end="\n\n")
+    enhanced = [row for row in rows if row["system"] == "enhanced"]
+    mean = report.mean(enhanced, "si_sdr_improvement")
+    if not mean.scored:
+        print("gate: no SI-SDR improvement to hold; name noisy files with --noisy")
+    figures: dict[str, Any] = {
+        "harm": harm.means(found),
+        "harm_words": errors and {name: asdict(e) for name, e in errors.items()},
+    }
+    return figures, harm.broken(found, mean.mean if mean.scored else None, settings, errors)
 
 
 def check(args: Namespace) -> int:
-    """Score again what a summary.json tells, and return 1 if a figure is another one."""
+    """Score the files of a summary.json again, and return 1 if a figure differs."""
     from specmask.config import ini
     from specmask.evaluation import provenance, report, scoring
 

@@ -13,6 +13,7 @@ examples:
   python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
 """
 
+import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from specmask.cli import console
 FORMATS = ("onnx", "litert", "savedmodel")
 
 
-def export(args) -> int:
+def export(args: argparse.Namespace) -> int:
     from specmask.config import ini
     from specmask.errors import UserError
 

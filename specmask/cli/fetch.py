@@ -1,4 +1,4 @@
-"""Download a known corpus from its home and unpack it; run it again to go on.
+"""Download a known corpus from its home and unpack it; run again to resume.
 
 examples:
   python data/fetch.py                            names, licences, sizes
@@ -6,12 +6,13 @@ examples:
   python data/fetch.py esc-50 --to corpora/esc-50
 """
 
+import argparse
 from pathlib import Path
 
 from specmask.cli import console
 
 
-def run(args) -> None:
+def fetch(args: argparse.Namespace) -> None:
     from specmask.data.corpus import catalogue, download
     from specmask.errors import UserError
 
@@ -34,4 +35,4 @@ def main(argv=None) -> int:
     parser.add_argument("name", nargs="?", help="corpus to download; none: list all")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: data/corpora/NAME")
     parser.add_argument("--mirror", metavar="URL", help="take the archives from another server")
-    return console.run(run, parser.parse_args(argv))
+    return console.run(fetch, parser.parse_args(argv))

@@ -7,12 +7,13 @@ examples:
   python live.py --input 1 --output 3 --set enhance.runtime=onnx
 """
 
+import argparse
 import sys
 
 from specmask.cli import console
 
 
-def listen(args) -> None:
+def listen(args: argparse.Namespace) -> None:
     from specmask.config import ini
     from specmask.enhancement import live
 

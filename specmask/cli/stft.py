@@ -1,17 +1,19 @@
 """Cache the short-time Fourier transforms of the data set on disk, for training.
 
 Reads what data_prep.py made and writes Training_STFT, Validation_STFT and Testing_STFT. A cache
-that fits is left alone; one that does not is made again.
+that is up to date is kept; another one is made again.
 
 examples:
   python stft.py
   python stft.py --config recipes/bench.ini
 """
 
+import argparse
+
 from specmask.cli import console
 
 
-def transform(args) -> None:
+def transform(args: argparse.Namespace) -> None:
     from specmask.config import ini
     from specmask.data import prepare
 

@@ -1,4 +1,4 @@
-"""Train a network on the cached data set; run again to go on from the last checkpoint.
+"""Train a network on the cached data set; run again to resume from the last checkpoint.
 
 Writes checkpoints to cp/RUN and TensorBoard logs to logs/RUN (tensorboard --logdir logs). Ctrl-C
 and SIGTERM save first. Too many steps in a row without a finite gradient end it with exit code 2.
@@ -9,10 +9,12 @@ examples:
   python train.py --set train.epochs=50 --set train.run_name=longer
 """
 
+import argparse
+
 from specmask.cli import console
 
 
-def train(args) -> int:
+def train(args: argparse.Namespace) -> int:
     from specmask.config import ini
 
     settings = ini.load(args.config, args.set)

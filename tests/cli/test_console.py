@@ -1,4 +1,4 @@
-"""Options, exit codes and one-line errors that all scripts share."""
+"""Options, exit codes and one-line errors that all commands share."""
 
 import errno
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from specmask import __main__
+from specmask import __main__, __version__
 from specmask.cli import console
-from specmask.config import ini as configuration
+from specmask.config import ini
 from specmask.errors import UserError
 
 SCRIPTS = sorted(
     p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.py"), *ROOT.glob("data/*.py")]
 )
 
-# Runs a script and tells afterwards which of the slow packages it has imported.
+# Runs a script and reports which of the slow packages it has imported.
 HELP = """
 import runpy, sys
 script = sys.argv[1]
@@ -33,7 +33,7 @@ except SystemExit as end:
 
 
 def outcome(capsys, error: BaseException | None = None, code: int | None = None) -> tuple[int, str]:
-    """Run an action that ends like this; return the exit code and what was said on stderr."""
+    """Run an action that ends like this; return the exit code and stderr."""
 
     def action(args: Namespace) -> int | None:
         if error:
@@ -56,7 +56,7 @@ def test_user_errors_are_one_line_and_code_2(capsys):
 def test_interruption(capsys):
     code, text = outcome(capsys, KeyboardInterrupt())
     assert code == 130
-    assert "the same command goes on" in text and "Traceback" not in text
+    assert "run the same command to resume" in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_interruption(capsys):
         (errno.EISDIR, "check the path"),
     ],
 )
-def test_what_the_system_refuses(capsys, number, word):
+def test_errors_of_the_operating_system_are_one_line(capsys, number, word):
     code, text = outcome(capsys, OSError(number, "refused", "/some/where.wav"))
     assert code == 2
     assert text.startswith("error: /some/where.wav: ") and word in text
@@ -100,9 +100,10 @@ def test_faults_of_the_program_are_not_hidden(capsys, monkeypatch):
 
 def test_names_that_the_console_cannot_show():
     program = (
-        "from specmask import cli, errors\n"
+        "from specmask.cli import console\n"
+        "from specmask import errors\n"
         "def act(args): raise errors.UserError('caf\\udce9 \\u4e2d.wav: bad')\n"
-        "raise SystemExit(cli.run(act, None))"
+        "raise SystemExit(console.run(act, None))"
     )
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", program],
@@ -115,14 +116,14 @@ def test_names_that_the_console_cannot_show():
     assert done.stderr == "error: caf\\udce9 \\u4e2d.wav: bad\n"
 
 
-def test_nobody_reads_any_more():
+def test_a_closed_pipe_ends_the_command_in_silence():
     program = (
         "import sys\n"
-        "from specmask import cli\n"
+        "from specmask.cli import console\n"
         "def act(args):\n"
         "    sys.stdin.read()\n"
         "    print('x' * 100_000)\n"
-        "raise SystemExit(cli.run(act, None))"
+        "raise SystemExit(console.run(act, None))"
     )
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as process:
@@ -133,9 +134,9 @@ def test_nobody_reads_any_more():
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "x"])
-def test_numbers_from_one_on(text):
+def test_positive_takes_whole_numbers_from_one(text):
     assert console.positive("12") == 12
-    with pytest.raises(ArgumentTypeError, match="expected a whole number from 1 on"):
+    with pytest.raises(ArgumentTypeError, match="expected a whole number from 1"):
         console.positive(text)
 
 
@@ -162,8 +163,10 @@ def test_help_is_quick_and_complete(script, tmp_path):
     assert any(line.startswith("example") for line in lines)
     assert any(line.startswith("  python ") and Path(script).name in line for line in lines)
     assert "exit codes: 0 all is well; " in done.stdout
-    ini = [] if script == "data/fetch.py" else ["--config FILE", "--set SECTION.KEY=VALUE"]
-    for word in ("--help", *ini):  # what is downloaded depends on no INI file
+    options = ["--help", "--version"]
+    if script != "data/fetch.py":  # reads no INI file
+        options += ["--config FILE", "--set SECTION.KEY=VALUE"]
+    for word in options:
         assert word in done.stdout
 
 
@@ -179,12 +182,12 @@ def specmask(*words: str, cwd) -> subprocess.CompletedProcess:
 
 
 def test_the_package_lists_its_commands(tmp_path):
-    there = {p.stem for p in (ROOT / "specmask" / "commands").glob("*.py")} - {"__init__"}
-    assert set(__main__.COMMANDS) == there
-    assert {Path(s).stem for s in SCRIPTS} == there - {"config"}
+    modules = {p.stem for p in (ROOT / "specmask" / "cli").iterdir() if p.name[0] != "_"}
+    assert set(__main__.COMMANDS) == modules - {"console"}
+    assert {Path(s).stem for s in SCRIPTS} == set(__main__.COMMANDS) - {"config"}
     listed = specmask(cwd=tmp_path)
     assert listed.returncode == 0
-    for name in there:
+    for name in __main__.COMMANDS:
         assert f"  {name} " in listed.stdout
     wrong = specmask("trian", cwd=tmp_path)
     assert wrong.returncode == 2
@@ -204,11 +207,17 @@ def test_config_of_the_folder_where_there_is_no_clone(tmp_path, monkeypatch):
     monkeypatch.setattr(console, "CLONE", tmp_path / "installed")
     monkeypatch.chdir(tmp_path)
     assert console.default_config() is None
-    defaults = configuration.load(None, ["train.epochs=3"])
+    defaults = ini.load(None, ["train.epochs=3"])
     assert defaults.train.epochs == 3
     assert defaults.train.checkpoint_path == tmp_path.resolve() / "cp"
     (tmp_path / "config.ini").write_text("[train]\nepochs = 7\n", encoding="utf-8")
-    assert configuration.load(console.default_config()).train.epochs == 7
+    assert ini.load(console.default_config()).train.epochs == 7
+
+
+@pytest.mark.parametrize("words", [["--version"], ["enhance", "--version"]])
+def test_version(words, tmp_path):
+    shown = specmask(*words, cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, f"specmask {__version__}\n")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -154,9 +154,7 @@ def test_a_run_that_is_killed_goes_on(number, code, corpus, tmp_path):
         process.send_signal(number)
         said = process.communicate()[1].strip()
     assert process.returncode == code
-    assert said == (
-        "" if number == signal.SIGKILL else "stopped; the same command goes on from here"
-    )
+    assert said == ("" if number == signal.SIGKILL else "stopped; run the same command to resume")
     written = list((tmp_path / "out").rglob("[cn]*.wav"))
     assert written and all(path.stat().st_size == 44 + 2 * 8000 for path in written)
 

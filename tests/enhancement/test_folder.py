@@ -9,7 +9,7 @@ import soundfile as sf
 from helpers import error_db, make_run, white_noise, write_audio
 
 from specmask.audio import io as audio_io
-from specmask.cli.enhance import REJECTED, said
+from specmask.cli.enhance import REJECTED, summary
 from specmask.enhancement import array, enhancer, folder
 from specmask.enhancement import file as recording_file
 from specmask.enhancement.file import AS_INPUT, TAGS, enhance_file
@@ -219,10 +219,12 @@ def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path)
 def test_what_a_run_did_in_one_line():
     done = folder.Summary(done=1, skipped=2, audio_seconds=90, seconds=9)
     done.rejected.append(audio_io.Rejected("a.m4a", "no"))
-    text = said(done)
-    assert text.startswith("1 file enhanced, 1.5 min, real-time factor 0.100; 2 skipped as done (")
+    text = summary(done)
+    assert text.startswith(
+        "1 file enhanced, 1.5 min, real-time factor 0.100; 2 skipped, up to date ("
+    )
     assert "--overwrite" in text and text.endswith("1 set aside, the reasons are in " + REJECTED)
-    assert said(folder.Summary()) == "0 files enhanced"
+    assert summary(folder.Summary()) == "0 files enhanced"
 
 
 def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
