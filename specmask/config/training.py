@@ -1,5 +1,6 @@
 """Options of the training: [train]."""
 
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ from specmask.config.types import (
     option,
     refused,
 )
+
+_remix = functools.partial(option, on_resume=OTHER_EXAMPLES)
 
 
 class Train(Section):
@@ -112,10 +115,7 @@ class Train(Section):
         on_resume=OTHER_LOSS,
     )
     complex_weight: float = option(
-        0.113,
-        "compressed: weight of its complex term (lambda)",
-        ge=0,
-        on_resume=OTHER_LOSS,
+        0.113, "compressed: weight of its complex term (lambda)", ge=0, on_resume=OTHER_LOSS
     )
     speech_weight: float = option(
         0.5,
@@ -131,49 +131,29 @@ class Train(Section):
         le=600,
         on_resume=OTHER_EXAMPLES,
     )
-    remix: bool = option(
-        False,
-        "yes: each step pairs its clean files with other noise at new SNRs and levels",
-        on_resume=OTHER_EXAMPLES,
+    remix: bool = _remix(
+        False, "yes: each step pairs its clean files with other noise at new SNRs and levels"
     )
-    remix_noises: int = option(
-        1,
-        "with remix: largest number of noises in a mixture",
-        ge=1,
-        le=16,
-        on_resume=OTHER_EXAMPLES,
+    remix_noises: int = _remix(1, "with remix: largest number of noises in a mixture", ge=1, le=16)
+    remix_snr_db: NumberRange = _remix(
+        [], "with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]"
     )
-    remix_snr_db: NumberRange = option(
-        [],
-        "with remix: lowest and highest SNR, e.g. -6, 15; empty: those of [data]",
-        on_resume=OTHER_EXAMPLES,
+    remix_gain_db: float = _remix(
+        10, "with remix: largest change up or down of the level of a mixture, in dB", ge=0, le=60
     )
-    remix_gain_db: float = option(
-        10,
-        "with remix: largest change up or down of the level of a mixture, in dB",
-        ge=0,
-        le=60,
-        on_resume=OTHER_EXAMPLES,
-    )
-    remix_tilt_db: float = option(
+    remix_tilt_db: float = _remix(
         0,
         "with remix: largest gain or loss of a random equaliser of speech and of noise, in dB",
         ge=0,
         le=30,
-        on_resume=OTHER_EXAMPLES,
     )
-    remix_band_probability: float = option(
-        0,
-        "with remix: probability that a mixture is limited to a band",
-        ge=0,
-        le=1,
-        on_resume=OTHER_EXAMPLES,
+    remix_band_probability: float = _remix(
+        0, "with remix: probability that a mixture is limited to a band", ge=0, le=1
     )
-    remix_band_hz: NumberRange = option(
+    remix_band_hz: NumberRange = _remix(
         [3400, 7000],
         "with remix: lowest and highest upper edge of a band; the lower edge is up to "
         f"{BAND_LOW_HZ} Hz",
-        on_resume=OTHER_EXAMPLES,
     )
     checkpoint_minutes: float = option(5, "minutes between checkpoints inside an epoch", gt=0)
     keep_checkpoints: int = option(3, "number of newest checkpoints kept", ge=1, le=1000)

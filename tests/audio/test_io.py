@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from specmask import files
 from specmask.audio import io as audio_io
 from specmask.audio.io import AudioError, Rejected
 
@@ -311,31 +310,6 @@ def test_the_bytes_are_those_of_libsndfile(tmp_path, shape, rate):
     audio_io.write_pcm16(tmp_path / "ours.wav", samples, rate)
     sf.write(tmp_path / "theirs.wav", samples, rate, subtype="PCM_16", format="WAV")
     assert (tmp_path / "ours.wav").read_bytes() == (tmp_path / "theirs.wav").read_bytes()
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("old", [None, "old"])
-def test_nothing_half_done_appears(tmp_path, error, old):
-    path = tmp_path / "some.txt"
-    if old:
-        path.write_text(old)
-    with pytest.raises(error), files.replacing(path) as temporary:
-        temporary.write_text("half")
-        assert not path.exists() if old is None else path.read_text() == old
-        raise error
-    assert [p.name for p in tmp_path.iterdir()] == (["some.txt"] if old else [])
-    assert old is None or path.read_text() == old
-
-
-def test_replacing(tmp_path):
-    path = tmp_path / "new/folder/some.wav"
-    for text in ("first", "second"):
-        with files.replacing(path) as temporary:
-            assert temporary.suffix == ".wav" and temporary.parent == path.parent
-            assert temporary not in audio_io.files(path.parent)
-            temporary.write_text(text)
-        assert path.read_text() == text
-        assert [p.name for p in path.parent.iterdir()] == ["some.wav"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs permissions")

@@ -4,14 +4,12 @@ import csv
 import heapq
 import json
 import os
-import pickle
 import random
 import re
 import shutil
 import signal
-import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +32,8 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specmask import files, parallel
+from specmask import files
 from specmask.audio import io as audio_io
-from specmask.config.inference import Compute
 from specmask.config.schema import Config
 from specmask.data.corpus import recordings, scan_cache
 from specmask.data.mixtures import build, manifest, preflight, render
@@ -67,99 +64,6 @@ def rows(path: Path) -> list[dict[str, str]]:
     """Read a manifest without the package."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-# ---------------------------------------------------------------- engines
-
-
-@contextmanager
-def two_nodes():
-    """Give the address of a Dask scheduler with two worker processes."""
-    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-def assert_made_by_two(config: Config, expected: dict[str, bytes]) -> None:
-    """Make a data set; it must be the expected one, made by two processes that are not this one."""
-    with parallel.engine(config.compute):
-        made = make(config)
-    workers = made[0].workers
-    assert len(workers) >= 2
-    assert not any(worker.endswith(f":{os.getpid()}") for worker in workers)
-    assert snapshot(config.data.data_path) == expected
-    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.jsonl"}
-
-
-def test_local_workers_make_the_same_bytes(corpus, tmp_path, expected):
-    config = data_config(corpus, tmp_path, compute__workers=2, **TOTALS)
-    with parallel.engine(config.compute):
-        assert make(config)[0].new == 40
-    assert snapshot(tmp_path) == expected
-
-
-def test_a_dask_cluster_makes_the_same_bytes(corpus, tmp_path, expected):
-    with two_nodes() as address:
-        changes = {"compute__engine": "dask", "compute__address": address}
-        assert_made_by_two(data_config(corpus, tmp_path, **changes, **TOTALS), expected)
-
-
-def test_dask_on_this_machine_through_the_script(corpus, tmp_path, expected):
-    pytest.importorskip("distributed", reason="needs the extra dask")
-    changes = {"compute__engine": "dask", "compute__workers": 2}
-    args = settings_args(data_overrides(corpus, tmp_path / "out", **changes, **TOTALS))
-    done = call_script("data_prep.py", *args, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "with 2 workers" in done.stdout
-    assert snapshot(tmp_path / "out") == expected
-
-
-def test_ray_makes_the_same_bytes(corpus, tmp_path, expected):
-    pytest.importorskip("ray", reason="needs the extra ray")
-    changes = {"compute__engine": "ray", "compute__workers": 2}
-    assert_made_by_two(data_config(corpus, tmp_path, **changes, **TOTALS), expected)
-
-
-@pytest.mark.parametrize("engine", ["dask", "ray"])
-def test_an_engine_that_is_not_installed(engine, corpus, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, {"dask": "distributed"}.get(engine, engine), None)
-    args = settings_args(data_overrides(corpus, tmp_path, compute__engine=engine))
-    done = call_script("data_prep.py", *args, cwd=tmp_path)
-    assert_error_line(done, f"engine = {engine}", f'pip install ".[{engine}]"', "local")
-
-
-@pytest.mark.parametrize(
-    ("engine", "address"),
-    [("dask", "tcp://127.0.0.1:9"), ("dask", "nonsense"), ("ray", "127.0.0.1:9")],
-)
-def test_an_address_where_nothing_answers(engine, address, tmp_path, monkeypatch):
-    pytest.importorskip({"dask": "distributed"}.get(engine, engine))
-    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 0.5)
-    with (
-        pytest.raises(UserError, match=rf"address = {address}: no {engine} cluster"),
-        parallel.engine(Compute(engine=engine, address=address)),
-    ):
-        pass
-
-
-def test_a_function_with_much_data_is_sent_by_a_file(tmp_path):
-    """Two workers load it once each; nothing is left."""
-    function = parallel.Stored(np.ones(100_000).__getitem__, tmp_path)
-    with function:
-        assert list(parallel.map_chunks(function, range(40), 2, "x")) == [1] * 40
-        assert function.path.stat().st_size > 800_000
-        assert len(pickle.dumps(function)) < 500
-    assert list(tmp_path.iterdir()) == []
-
-
-@given(count=st.integers(0, 60), chunk=st.integers(1, 20))
-def test_results_come_in_order_whatever_the_chunks(count, chunk):
-    seen = set()
-    found = parallel.map_chunks(str, range(count), 1, "x", chunk, seen)
-    assert list(found) == [str(i) for i in range(count)]
-    assert len(seen) == (count > 0)
 
 
 # ---------------------------------------------------------------- shards
@@ -275,12 +179,6 @@ def test_two_runs_in_one_folder(corpus, tmp_path):
         assert_user_error(done, str(tmp_path), "another run", str(os.getpid()), "wait")
         assert not list(tmp_path.rglob("*.wav"))
     assert make(config)[0].new == 40
-
-
-def test_a_lock_goes_with_the_block(tmp_path):
-    for _ in range(2):
-        with files.held(tmp_path), pytest.raises(UserError, match="another run"):
-            files.held(tmp_path).__enter__()
 
 
 # ---------------------------------------------------------------- the manifest
