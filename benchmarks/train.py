@@ -74,7 +74,8 @@ def since(started: tuple[float, float]) -> dict:
 
 
 def ours(cfg, drawn, folder: Path) -> dict:
-    from specmask.training import state, trainer
+    from specmask.training import trainer
+    from specmask.training.clock import Clock
     from specmask.training.tensorboard import Board
 
     run = trainer.Trainer(cfg, folder, drawn, None)
@@ -84,7 +85,7 @@ def ours(cfg, drawn, folder: Path) -> dict:
             started, stream.seconds = moment(), 0.0
         result = run.step(batch, rate=1e-4)
         run.progress.total_steps += 1
-        run._show(result, 1e-4, state.Clock(drawn.steps))
+        run._show(result, 1e-4, Clock(drawn.steps))
     parameters = run.network.model.count_params()
     return since(started) | {"waited": stream.seconds, "parameters": parameters}
 

@@ -248,7 +248,7 @@ def make_run(folder: Path, *options: str, identity: bool = False) -> Path:
     run = folder / "cp" / "run"
     run.mkdir(parents=True)
     (run / "config.ini").write_text(ini.render(cfg), encoding="utf-8")
-    checkpoint.save(run / "best.npz", {"model": network.model.variables}, {})
+    checkpoint.save(run / "best.npz", {"model": network.variables}, {})
     return run
 
 

@@ -72,6 +72,20 @@ class Model(Section):
     delta_phase: Literal["none", "time", "frequency", "both"] = option(
         "none", "phase differences along time, frequency or both as further inputs"
     )
+    low_hz: float = option(
+        0,
+        "frequency in Hz below which bins are neither an input nor a part of the running level; "
+        "above the first bin, a DC offset changes nothing",
+        ge=0,
+        le=1000,
+    )
+    level_exponent: float = option(
+        1,
+        "exponent of the frames' power in the running level; below 1, one loud sound changes it "
+        "less",
+        gt=0,
+        le=1,
+    )
     mel_bands: int = option(64, "bands of the features mel and mfcc", ge=2, le=1024)
     mfcc_coefficients: int = option(
         20, "cepstral coefficients that the feature mfcc keeps", ge=1, le=1024
@@ -133,6 +147,7 @@ class Model(Section):
     band_channels: IntegerList = option(
         [16, 24, 32], "crn: channels of its levels, each with half as many bands"
     )
+    band_kernel: int = option(5, "crn: bands of the convolutions' kernels", ge=1, le=31)
     attention_heads: int = option(
         4, "crn: heads of the attention, a divisor of recurrent_units", ge=1, le=64
     )

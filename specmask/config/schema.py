@@ -47,6 +47,11 @@ class Config(Section):
         return self.stft.n_fft // 2 + 1
 
     @property
+    def unseen_bins(self) -> int:
+        """Number of bins below ``[model] low_hz``."""
+        return math.ceil(self.model.low_hz * self.stft.n_fft / self.data.sample_rate - 1e-6)
+
+    @property
     def lookahead_frames(self) -> int:
         """Look-ahead in frames: rounded up, but for what float arithmetic adds."""
         return math.ceil(self.model.lookahead_ms / (1000 * self.stft.hop_size) - 1e-6)
@@ -65,6 +70,11 @@ class Config(Section):
             raise ValueError(
                 f"[augment] band_low_upper_hz = {self.augment.band_low_upper_hz:g} leaves no band "
                 f"at {self.data.sample_rate} Hz; expected at most {0.4 * self.data.sample_rate:g}"
+            )
+        if self.unseen_bins >= self.bins:
+            raise ValueError(
+                f"[model] low_hz = {self.model.low_hz:g} leaves no bin at "
+                f"{self.data.sample_rate} Hz; lower it"
             )
         if self.model.network == "crn" and self.model.recurrent_units % self.model.attention_heads:
             raise ValueError(
@@ -89,10 +99,11 @@ class Config(Section):
                 f"{self.model.target}, which takes its inverse power of what the network says; "
                 "expected 0.1 or more"
             )
-        if self.train.batch_size % self.train.accumulation:
+        if self.train.batch_size % (self.train.accumulation * self.train.parts):
+            also = f" times parts = {self.train.parts}" if self.train.parts > 1 else ""
             raise ValueError(
-                f"[train] accumulation = {self.train.accumulation} does not divide batch_size = "
-                f"{self.train.batch_size}; make it a divisor"
+                f"[train] accumulation = {self.train.accumulation}{also} does not divide "
+                f"batch_size = {self.train.batch_size}; make it a divisor"
             )
         if self.stft.n_fft < self.window_length:
             raise ValueError(

@@ -73,19 +73,35 @@ class Train(Section):
         le=65536,
         on_resume=ROUNDING,
     )
+    parts: int = option(
+        1,
+        "parts of a batch computed side by side, each operation on one thread: the same bits on "
+        "any number of cores; 1: all threads share the whole batch",
+        ge=1,
+        le=1024,
+        on_resume=ROUNDING,
+    )
     optimizer: Literal["adam", "adamw", "muon"] = option(
         "adam",
         "adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest as adamw",
+        on_resume=refused("its state does not fit"),
+    )
+    muon_convolutions: bool = option(
+        False,
+        "muon: also kernels of convolutions, as matrices of all their inputs",
         on_resume=refused("its state does not fit"),
     )
     learning_rate: float = option(2e-3, "(highest) learning rate", gt=0, le=10)
     weight_decay: float = option(
         0.01, "adamw, muon: decay of the weights per step, times the learning rate", ge=0, le=1
     )
-    schedule: Literal["constant", "cosine", "plateau"] = option(
+    schedule: Literal["constant", "cosine", "plateau", "hold"] = option(
         "cosine",
         "after the warm-up: constant; cosine to 1 % at the end; plateau: lower "
-        "when the validation loss no longer falls",
+        "when the validation loss no longer falls; hold: constant, then linearly to 1 %",
+    )
+    decay_share: float = option(
+        0.2, "hold: share of the steps in which the learning rate falls", gt=0, le=1
     )
     warmup_steps: int = option(100, "steps of linear warm-up", ge=0)
     plateau_epochs: int = option(
@@ -154,6 +170,20 @@ class Train(Section):
         [3400, 7000],
         "with remix: lowest and highest upper edge of a band; the lower edge is up to "
         f"{BAND_LOW_HZ} Hz",
+    )
+    remix_rumble_probability: float = option(
+        0,
+        "with remix: share of mixtures whose noise has louder low tones",
+        ge=0,
+        le=1,
+        on_resume=OTHER_EXAMPLES,
+    )
+    remix_rumble_db: float = option(
+        30,
+        "with remix: largest rise of that noise below a corner of 50 to 200 Hz, in dB",
+        ge=0,
+        le=60,
+        on_resume=OTHER_EXAMPLES,
     )
     checkpoint_minutes: float = option(5, "minutes between checkpoints inside an epoch", gt=0)
     keep_checkpoints: int = option(3, "number of newest checkpoints kept", ge=1, le=1000)

@@ -21,7 +21,8 @@ TARGETS: tuple[str, ...] = get_args(Target)
 CODECS: tuple[str, ...] = get_args(Codec)
 LOSSES = (
     "compressed", "si_sdr", "waveform_l1", "multi_resolution", "consistency",
-    "mixture_consistency", "speech_noise", "mse", "huber", "huber_db", "mask_mse", "bce", "dice",
+    "mixture_consistency", "speech_noise", "sdr", "lost_speech", "mse", "huber", "huber_db",
+    "mask_mse", "bce", "dice",
 )  # fmt: skip
 MASK_LOSSES = ("mask_mse", "bce", "dice")  # compare masks
 MASK_TARGETS = ("ratio", "binary", "phase_sensitive")  # have an ideal mask to compare with

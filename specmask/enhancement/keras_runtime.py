@@ -30,7 +30,7 @@ class KerasRuntime:
     def __init__(self, weights: Path, ini: Path):
         config = configuration.load(ini)
         self.network = models.build(config)
-        checkpoint.load(weights, {"model": self.network.model.variables})
+        checkpoint.load(weights, {"model": self.network.variables})
         self.description = describe(config, self.network, files.digest(weights))
         inputs = self.network.model.inputs
         specs = [tf.TensorSpec((None, *x.shape[1:]), tf.float32, name=x.name) for x in inputs]

@@ -1,19 +1,7 @@
-"""Oracles: what every target would reach with a perfect network, which knows the clean speech.
+"""Oracles: the enhanced signal of a perfect network of every target, which knows the clean speech.
 
-Conventions:
-    Spectra are complex ``[frames, bins]``: S clean, Y noisy, N = Y − S. The oracle of a target is
-    a function (clean, noisy, settings) -> complex mask M, what a perfect network with this target
-    puts out: Ŝ = M · Y. The targets are those of :mod:`specmask.models.targets`, which are written
-    for networks; these are their NumPy twins, so that nobody who scores needs TensorFlow.
-    Where Y is zero the mask is zero, and so is the estimate.
-
-References:
-    [1] Wang, Narayanan, Wang: On training targets for supervised speech separation.
-        IEEE/ACM TASLP 22(12), 2014.
-    [2] Williamson, Wang, Wang: Complex ratio masking for monaural speech separation.
-        IEEE/ACM TASLP 24(3), 2016.
-    [3] Erdogan, Hershey, Watanabe, Le Roux: Phase-sensitive and recognition-boosted speech
-        separation using deep recurrent neural networks. ICASSP 2015.
+Spectra are complex ``[frames, bins]``: S clean, Y noisy, N = Y − S; Ŝ = M · Y. The ideal masks M
+are those of :data:`specmask.models.targets.TARGETS`.
 """
 
 from dataclasses import dataclass
@@ -22,10 +10,10 @@ import numpy as np
 
 from specmask.audio.stft import Stft, forward, inverse
 from specmask.config.schema import Config
+from specmask.config.types import TARGETS
 
-TINY = np.finfo(np.float32).tiny
 PREFIX = "oracle_"  # of their names among the systems
-NOISE_DB = (6 - 82, 6 + 82)  # |Y| − |S| in dB that noise_db can tell
+ORACLES = tuple(PREFIX + target for target in TARGETS)
 
 
 @dataclass(frozen=True)
@@ -66,85 +54,25 @@ class Settings:
         )
 
     def transform(self, rate: int) -> Stft:
-        """Return the network's transform, as long in time, for signals at a rate in Hz."""
+        """Return the network's transform for another rate in Hz, of the same length in time."""
         scale = rate / self.sample_rate
         window = max(2, round(scale * self.window_length))
         hop = min(window, max(1, round(scale * self.hop_length)))
         return Stft(self.window_type, window, hop, max(window, round(scale * self.n_fft)))
 
 
-def complex_mask(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """S / Y of [2], real and imaginary part within ± mask_bound."""
-    mask, bound = _divide(clean, noisy), settings.mask_bound
-    return np.clip(mask.real, -bound, bound) + 1j * np.clip(mask.imag, -bound, bound)
+def mask(target: str, clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return the complex mask [frames, bins] of a perfect network with a target.
 
+    Where Y is zero the mask is zero, and so is the estimate.
+    """
+    from keras import ops  # imports TensorFlow, which nothing else in the evaluation needs
 
-def sigmoids(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """Re S / Re Y and Im S / Im Y, each within 0 and 1: Ŝ = M₁ Re Y + j M₂ Im Y."""
-    real, imaginary = (
-        np.clip(np.divide(s, y, out=np.zeros_like(s), where=y != 0), 0, 1) * y
-        for s, y in ((clean.real, noisy.real), (clean.imag, noisy.imag))
-    )
-    return _divide(real + 1j * imaginary, noisy)
+    from specmask.models.targets import TARGETS
 
-
-def magnitude(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """|S| / |Y| within 0 and mask_bound, with the noisy phase."""
-    return np.minimum(_gain(clean, noisy), settings.mask_bound)
-
-
-def ratio(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """√(|S|² / (|S|² + |N|²)) of [1]."""
-    speech, noise = _power(clean), _power(noisy - clean)
-    return np.sqrt(speech / np.maximum(speech + noise, TINY))
-
-
-def binary(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """1 where |S|² / |N|² is above binary_threshold_db, else 0 [1]."""
-    threshold = 10 ** (settings.binary_threshold_db / 10)
-    return (_power(clean) > threshold * _power(noisy - clean)).astype(np.float64)
-
-
-def phase_sensitive(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """|S| / |Y| cos θ = Re(S / Y) within 0 and 1 [3]."""
-    return np.clip(_divide(clean, noisy).real, 0, 1)
-
-
-def magnitude_mapping(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """|S| itself with the noisy phase: |S| / |Y| without a bound."""
-    return _gain(clean, noisy)
-
-
-def complex_mapping(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """S itself: S / Y without a bound, nothing but the clean speech."""
-    return _divide(clean, noisy)
-
-
-def real_mapping(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """Re S with the noisy imaginary part: (Re S + j Im Y) / Y."""
-    return _divide(clean.real + 1j * noisy.imag, noisy)
-
-
-def noise_db(clean: np.ndarray, noisy: np.ndarray, settings: Settings) -> np.ndarray:
-    """Noisy minus clean magnitude in dB within 6 ± 82, subtracted in dB from the noisy one."""
-    gain_db = 20 * np.log10(np.maximum(_gain(clean, noisy), TINY))
-    return 10 ** (-np.clip(-gain_db, *NOISE_DB) / 20)
-
-
-# One line a target, as in masks.TARGETS.
-MASKS = {
-    "complex": complex_mask,
-    "sigmoids": sigmoids,
-    "magnitude": magnitude,
-    "ratio": ratio,
-    "binary": binary,
-    "phase_sensitive": phase_sensitive,
-    "magnitude_mapping": magnitude_mapping,
-    "complex_mapping": complex_mapping,
-    "real_mapping": real_mapping,
-    "noise_db": noise_db,
-}
-ORACLES = tuple(PREFIX + target for target in MASKS)
+    s, n = (np.stack([x.real, x.imag], axis=-1) for x in (clean, noisy - clean))
+    found = ops.convert_to_numpy(TARGETS[target].ideal(s, n, settings))
+    return found[..., 0] + 1j * found[..., 1]
 
 
 def apply(
@@ -163,19 +91,5 @@ def apply(
     """
     stft = settings.transform(rate)
     s, y = (forward(np.asarray(x, np.float32), stft).astype(np.complex128) for x in (clean, noisy))
-    mask = MASKS[name.removeprefix(PREFIX)](s, y, settings)
-    return inverse((mask * y).astype(np.complex64), len(noisy), stft)
-
-
-def _power(spectrum: np.ndarray) -> np.ndarray:
-    return np.square(spectrum.real) + np.square(spectrum.imag)
-
-
-def _gain(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
-    """|S| / |Y|, 0 where Y is zero."""
-    return np.abs(_divide(clean, noisy))
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Complex ratio, 0 where the divisor is zero."""
-    return np.divide(above, below, out=np.zeros(below.shape, complex), where=below != 0)
+    estimate = mask(name.removeprefix(PREFIX), s, y, settings) * y
+    return inverse(estimate.astype(np.complex64), len(noisy), stft)

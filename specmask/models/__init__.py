@@ -47,6 +47,20 @@ class Network:
     causal: bool
     lookahead_frames: int = 0
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Weights and dropout seeds as layer/.../variable: their names in checkpoints.
+
+        The names do not depend on what else was built in the process as long as every layer with
+        variables has a name of its own, the layers inside it too.
+        """
+        named = {}
+        for layer in self.model.layers:
+            for variable in layer.variables:
+                inside = variable.path.startswith(f"{layer.name}/")
+                named[variable.path if inside else f"{layer.name}/{variable.name}"] = variable
+        return named
+
     def zero_state(self, batch: int) -> list[Any]:
         """Return the state before the first frame."""
         return [ops.zeros((batch, *x.shape[1:])) for x in self.model.inputs[1:]]
@@ -87,9 +101,14 @@ def build(config: Config) -> Network:
             f"[model] lookahead_ms = {c.lookahead_ms:g} with a network ({c.network}) that is not "
             "causal and sees all of the future; set it to 0, or choose a causal network"
         )
-    normalise = layers.LevelNormaliser(layers.level_frames(config), name="level")
+    unseen = config.unseen_bins
+    normalise = layers.LevelNormaliser(
+        layers.level_frames(config), unseen, c.level_exponent, name="level"
+    )
     levelled = states.through(normalise, noisy, 2)
     seen = _features(config, levelled, states)
+    if c.low_hz:
+        seen = ops.pad(seen[:, :, unseen:], ((0, 0), (0, 0), (unseen, 0), (0, 0)))
     if late:
         both = ops.concatenate([levelled, seen], axis=-1)
         delay = layers.Delay(late, name="lookahead")
@@ -98,7 +117,7 @@ def build(config: Config) -> Network:
     target = targets.TARGETS[c.target]
     raw = NETWORKS[c.network].build(config, seen, target.channels, states)
     # A network may compute in half precision; its mask is made and applied in single precision.
-    mask = target.mask(ops.cast(raw, "float32"), levelled, config)
+    mask = target.mask(ops.cast(raw, "float32"), levelled, c)
     return Network(
         keras.Model([noisy, *states.inputs], [mask, *states.outputs], name=c.network),
         states.causal,

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from specmask.config.model import Model
 from specmask.config.schema import Config
 from specmask.models import layers
 
@@ -33,32 +34,25 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
     noisy = x
     x = layers.Windows(frames, bins, name="windows")(x)
     for level in range(c.levels):
-        x = _activate(
-            keras.layers.Conv2D(
-                c.conv_channels * 2**level,
-                3,
-                2,
-                **_INITIAL,
-                padding="same",
-                name=f"down{level + 1}",
-            )(x),
-            c,
-        )
+        filters, name = c.conv_channels * 2**level, f"down{level + 1}"
+        x = keras.layers.Conv2D(filters, 3, 2, **_INITIAL, padding="same", name=name)(x)
+        x = _activate(x, c, name)
     shape = x.shape[1:]
     x = keras.layers.Flatten(name="flatten")(x)
     size = shape[0] * shape[1] * shape[2]
     for number, units in enumerate((4 * c.dense_units, c.dense_units, 4 * c.dense_units, size), 1):
-        x = _activate(keras.layers.Dense(units, **_INITIAL, name=f"dense{number}")(x), c)
+        name = f"dense{number}"
+        x = _activate(keras.layers.Dense(units, **_INITIAL, name=name)(x), c, name)
     x = keras.layers.Reshape(shape, name="unflatten")(x)
     for level in range(c.levels - 2, -2, -1):
         filters = c.conv_channels * 2**level if level >= 0 else channels
         name = f"up{level + 2}"
         x = keras.layers.Conv2DTranspose(filters, 3, 2, **_INITIAL, padding="same", name=name)(x)
         if level >= 0:
-            x = _activate(x, c)
+            x = _activate(x, c, name)
     return layers.Joined(name="joined")(x, noisy)
 
 
-def _activate(x: Any, c: Any) -> Any:
+def _activate(x: Any, c: Model, name: str) -> Any:
     x = ops.relu(x) if c.activation == "relu" else ops.leaky_relu(x)
-    return keras.layers.Dropout(c.dropout)(x) if c.dropout else x
+    return keras.layers.Dropout(c.dropout, name=f"{name}_dropout")(x) if c.dropout else x

@@ -1,11 +1,11 @@
 """The default network: a small causal convolutional-recurrent network over ERB bands.
 
-Bins become bands, strided convolutions halve their number with each level, and blocks of
-attention over the bands of a frame and a GRU over time, shared by all bands, work on what is
-left. A mirrored decoder with added skips gives a mask a band, interpolated to the bins. The blocks
-are after dual-path networks (Luo et al. 2020, arXiv 1910.06379), attention in place of a
-recurrence over bands: one product instead of many small steps, and so several times faster
-in the exported step; the bands after Valin 2018 (arXiv 1709.08243).
+Bins become bands, strided convolutions halve their number with each level, and blocks of attention
+over the bands of a frame and a GRU over time, shared by all bands, follow. A mirrored decoder with
+added skips gives a mask per band, interpolated to the bins. The blocks are after dual-path networks
+(Luo et al. 2020, arXiv 1910.06379), attention in place of a recurrence over bands: one product
+instead of many small steps, and so several times faster in the exported step; the bands after Valin
+2018 (arXiv 1709.08243).
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import keras
 from specmask.config.schema import Config
 from specmask.models import erb, layers, recurrent
 
-KERNEL = (2, 5)  # frames x bands; the first level sees one frame
+KERNEL_FRAMES = 2  # the first level sees one frame
 ACTIVATION = "leaky_relu"
 
 
@@ -31,9 +31,9 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
         config.bins, config.data.sample_rate, c.split_hz, c.erb_bands, 2 ** len(c.band_channels)
     )
     x = erb.BandMatrix(analysis, name="to_bands")(x)
-    skips = []
+    skips: list[Any] = []
     for number, filters in enumerate(c.band_channels, 1):
-        kernel = KERNEL if skips else (1, KERNEL[1])
+        kernel = (KERNEL_FRAMES if number > 1 else 1, c.band_kernel)
         conv = layers.CausalConv2D(
             filters, kernel, stride=2, activation=ACTIVATION, name=f"conv{number}"
         )

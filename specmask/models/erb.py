@@ -118,7 +118,9 @@ class Upsample(keras.layers.Layer):
     def __init__(self, filters: int, kernel: int = 3, activation: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv = layers.CausalConv2D(2 * filters, (1, kernel), activation=activation)
+        self.conv = layers.CausalConv2D(
+            2 * filters, (1, kernel), activation=activation, name="conv"
+        )
 
     def build(self, shape: tuple) -> None:
         """Create the convolution."""

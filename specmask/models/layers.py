@@ -20,24 +20,30 @@ LEVEL_SECONDS = 2.0
 class LevelNormaliser(keras.layers.Layer):
     """Divide a spectrum by the running RMS of its frames, so that the level does not matter.
 
-    p[t] = α p[t−1] + (1 − α) mean_k |Y[t,k]|²,  n[t] = α n[t−1] + 1 − α,
-    Y'[t] = Y[t] / √(p[t] / n[t] + ε), with α = exp(−1 / frames of the time constant).
+    p[t] = α p[t−1] + (1 − α) (mean_k |Y[t,k]|²)^q,  n[t] = α n[t−1] + 1 − α,
+    Y'[t] = Y[t] / √((p[t] / n[t])^(1/q) + ε), with α = exp(−1 / frames of the time constant).
 
     n corrects for the start at zero. All frames of a block at once: p = L · power + αᵗ⁺¹ p₀ with
     the lower triangular matrix L[t,s] = (1 − α) αᵗ⁻ˢ.
 
     Args:
         frames: time constant in frames.
+        first: the lowest bin k that counts.
+        exponent: q. Below 1, a short loud sound moves the level less.
     """
 
-    def __init__(self, frames: float, **kwargs: Any):
+    def __init__(self, frames: float, first: int = 0, exponent: float = 1.0, **kwargs: Any):
         # Powers need more range than half precision has.
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.decay = float(np.exp(-1 / frames))
+        self.first, self.exponent = first, exponent
 
     def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
         """Return the normalised spectrum and the state [batch, 2] of (p, n)."""
-        powers = ops.mean(ops.sum(ops.square(spectrum), axis=-1), axis=-1)  # [batch, frames]
+        counted = spectrum[:, :, self.first :] if self.first else spectrum
+        powers = ops.mean(ops.sum(ops.square(counted), axis=-1), axis=-1)  # [batch, frames]
+        if self.exponent != 1:
+            powers = ops.power(powers + LEVEL_FLOOR, self.exponent)
         both = ops.stack([powers, ops.ones_like(powers)], axis=-1)  # [batch, frames, 2]
         steps = ops.arange(ops.shape(spectrum)[1], dtype="float32")
         distance = steps[:, None] - steps[None, :]
@@ -46,7 +52,10 @@ class LevelNormaliser(keras.layers.Layer):
         )
         running = ops.matmul(weights, both)
         running += (self.decay ** (steps + 1))[None, :, None] * state[:, None, :]
-        scale = ops.rsqrt(running[..., 0] / running[..., 1] + LEVEL_FLOOR)
+        level = running[..., 0] / running[..., 1]
+        if self.exponent != 1:
+            level = ops.power(level, 1 / self.exponent)
+        scale = ops.rsqrt(level + LEVEL_FLOOR)
         return spectrum * scale[..., None, None], running[:, -1]
 
 

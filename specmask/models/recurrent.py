@@ -57,9 +57,15 @@ class LSTM(keras.layers.Layer):
     def __init__(self, units: int, backwards: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.units, self.backwards = units, backwards
-        self.project = keras.layers.Dense(4 * units, bias_initializer=open_gate(units))
+        self.project = keras.layers.Dense(
+            4 * units, bias_initializer=open_gate(units), name="project"
+        )
         self.rnn = keras.layers.RNN(
-            LSTMCell(units), return_sequences=True, return_state=True, go_backwards=backwards
+            LSTMCell(units, name="cell"),
+            return_sequences=True,
+            return_state=True,
+            go_backwards=backwards,
+            name="rnn",
         )
 
     def build(self, x_shape: tuple, h_shape: tuple | None = None, c_shape: Any = None) -> None:
@@ -83,7 +89,7 @@ class BandLSTM(keras.layers.Layer):
     def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.lstm = LSTM(units)
+        self.lstm = LSTM(units, name="lstm")
 
     def build(self, x_shape: tuple, h_shape: tuple, c_shape: tuple) -> None:
         """Create the weights."""
@@ -143,8 +149,10 @@ class BandGRU(keras.layers.Layer):
     def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.project = keras.layers.Dense(3 * units)
-        self.rnn = keras.layers.RNN(GRUCell(units), return_sequences=True, return_state=True)
+        self.project = keras.layers.Dense(3 * units, name="project")
+        self.rnn = keras.layers.RNN(
+            GRUCell(units, name="cell"), return_sequences=True, return_state=True, name="rnn"
+        )
 
     def build(self, x_shape: tuple, state_shape: tuple) -> None:
         """Create the weights."""

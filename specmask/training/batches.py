@@ -1,4 +1,4 @@
-"""The batches of an epoch, read ahead from the cache by threads of tf.data.
+"""Batches of an epoch, read ahead from the cache by threads of tf.data.
 
 A batch is a function of (seed, epoch, step) alone. With several workers each reads its own rows
 of the same global batch.
@@ -24,13 +24,13 @@ AHEAD = 2  # batches that wait for the trainer
 
 
 class Batches:
-    """What a training reads.
+    """The batches of a training.
 
     Args:
         config: batch size, remix, crops, seed.
         training: the cache of the training files.
-        worker: number of this process among those that train together.
-        workers: how many they are.
+        worker: number of this process among the workers.
+        workers: number of processes that train together.
 
     Raises:
         UserError: if a batch is larger than the data, or cannot be shared among the workers.
@@ -52,7 +52,7 @@ class Batches:
         self.crop = stft.frames(round(seconds * config.data.sample_rate)) if seconds else 0
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple]:
-        """Yield the batches of an epoch from a step on, as :meth:`batch` makes them."""
+        """Yield the batches of an epoch from a step on; see :meth:`batch`."""
         order = self.order(number)
         bins = self.config.bins
         shapes = ((None, None, bins, 2), (None, None, None, bins, 2), (None, None), (None,) * 3)
@@ -70,7 +70,7 @@ class Batches:
         return iter(steps.map(read, num_parallel_calls=READERS).prefetch(AHEAD))
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the training files of an epoch; none comes again before all have come."""
+        """Return the training files of an epoch; none repeats before all were used."""
         size, a_pass = self.steps * self.size, len(self.training) // self.size * self.size
         passes = range(epoch * size // a_pass, -(-(epoch + 1) * size // a_pass))
         orders = [
@@ -88,8 +88,8 @@ class Batches:
 
         Returns:
             clean float16 [rows, frames, bins, 2], noise float16 [rows, noises, frames, bins, 2],
-            gains of clean float32 [rows, gains] and of noise [rows, noises, gains], with one gain
-            for all bins or one each.
+            gains of clean float32 [rows, gains] and of noise [rows, noises, gains]; gains are 1,
+            for all bins, or one per bin.
         """
         everything = self.items(order, step)
         frames = self.crop or int(self.training.index["frames"][everything].max())
@@ -127,6 +127,6 @@ def mixture(clean: Any, noise: Any, clean_gain: Any, noise_gain: Any) -> tuple[A
 def save_batch(path: Path, batch: tuple, files: np.ndarray, step: int) -> None:
     """Write a batch to a .npz file, with the indices of its files and the number of the step."""
     names = ("clean", "noise", "clean_gain", "noise_gain")
-    arrays = dict(zip(names, map(np.asarray, batch), strict=True))
+    arrays: dict[str, Any] = dict(zip(names, map(np.asarray, batch), strict=True))
     with replacing(path) as temporary:
         np.savez(temporary, files=files, step=step, **arrays)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from specmask.config.schema import Config
 from specmask.errors import UserError
 
-# What TensorFlow raises in a worker whose peer has gone.
+# Raised by TensorFlow in a worker whose peer is gone.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -26,8 +26,8 @@ LOST = (
 
 
 @dataclass(frozen=True)
-class Team:
-    """The devices that train together, and this process's place among them."""
+class Cluster:
+    """The devices that train together, and this process's place among the workers."""
 
     strategy: tf.distribute.Strategy
     worker: int = 0
@@ -35,7 +35,7 @@ class Team:
 
     @property
     def chief(self) -> bool:
-        """Tell whether this process writes checkpoints, logs and messages."""
+        """Whether this process writes checkpoints, logs and messages."""
         return self.worker == 0
 
     @property
@@ -43,7 +43,7 @@ class Team:
         """Number of devices over all workers."""
         return self.strategy.num_replicas_in_sync
 
-    def agreed(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """Return the chief's value on every worker; all have to call it."""
         if self.workers == 1:
             return value
@@ -52,33 +52,55 @@ class Team:
         return float(total) / len(self.strategy.extended.worker_devices)
 
 
-def form(config: Config) -> Team:
-    """Return the team of ``[train] strategy``; nothing may have been computed before.
+def limit_threads(parts: int) -> None:
+    """Give every operation one thread, and run as many at a time as a batch has parts.
+
+    With one part, TensorFlow's own settings stay.
+
+    Raises:
+        UserError: if TensorFlow has already computed something with other settings.
+    """
+    threading = tf.config.threading
+    if parts == 1 or threading.get_intra_op_parallelism_threads() == 1:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(parts)
+    except RuntimeError:
+        raise UserError(
+            "[train] parts needs a process in which TensorFlow has not computed anything yet; "
+            "call specmask.training.trainer.train first, or set parts to 1"
+        ) from None
+
+
+def cluster(config: Config) -> Cluster:
+    """Return the cluster of ``[train] strategy``; nothing may have been computed before.
 
     Raises:
         UserError: if TF_CONFIG is missing or wrong, or the batch cannot be shared.
     """
-    name = config.train.strategy
+    name, train = config.train.strategy, config.train
     if name == "multi_worker":
         worker, workers = _place()
-        team = Team(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
+        made = Cluster(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
     elif name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
         devices = gpus or tf.config.list_logical_devices("CPU")
-        team = Team(tf.distribute.MirroredStrategy([d.name for d in devices]))
+        made = Cluster(tf.distribute.MirroredStrategy([d.name for d in devices]))
     else:
-        team = Team(tf.distribute.get_strategy())
-    pieces = team.replicas * config.train.accumulation
-    if config.train.batch_size % pieces:
+        made = Cluster(tf.distribute.get_strategy())
+    pieces = made.replicas * train.accumulation * train.parts
+    if train.batch_size % pieces:
         raise UserError(
-            f"[train] batch_size = {config.train.batch_size} cannot be shared by {team.replicas} "
-            f"replicas times accumulation = {config.train.accumulation}; make it a multiple of "
-            f"{pieces}"
+            f"[train] batch_size = {train.batch_size} cannot be shared by {made.replicas} replicas "
+            f"times accumulation = {train.accumulation} times parts = {train.parts}; make it a "
+            f"multiple of {pieces}"
         )
-    return team
+    return made
 
 
 def _place() -> tuple[int, int]:
+    """Return this worker's number and the number of workers."""
     text = os.environ.get("TF_CONFIG", "")
     try:
         found = json.loads(text)
@@ -99,7 +121,7 @@ def _place() -> tuple[int, int]:
 def _sum(strategy: tf.distribute.Strategy, value: Any) -> Any:
     def reduced(value: Any) -> Any:
         context = tf.distribute.get_replica_context()
-        # The identity lies on the replica's device, which all_reduce has to know.
+        # The identity is on the replica's device, which all_reduce has to know.
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
     return strategy.experimental_local_results(strategy.run(reduced, args=(value,)))[0]

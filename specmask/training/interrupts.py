@@ -1,17 +1,17 @@
-"""Ctrl-C and SIGTERM during a training."""
+"""Ctrl-C and SIGTERM as requests to stop."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 @contextmanager
-def signals(ask: Callable[[int], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM only ask for a stop, with their number."""
+def stop_requests(request_stop: Callable[[int], None]) -> Iterator[None]:
+    """Call a function with the signal's number in place of ending the process."""
 
-    def handle(number: int, frame: Any) -> None:
-        ask(number)
+    def handle(number: int, frame: FrameType | None) -> None:
+        request_stop(number)
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,11 +1,11 @@
-"""Loss functions: reference first, one value an example, written with keras.ops.
+"""Loss functions, reference first, one value per example, and their weighted sum.
 
 Conventions:
     Spectra and masks are float32 ``[batch, frames, bins, 2]``, waveforms float32
-    ``[batch, samples]``, gains within 0 and 1 (what a network estimates and what it should, see
+    ``[batch, samples]``, gains within 0 and 1 (the network's and the ideal one, see
     :class:`specmask.models.targets.Target`) ``[batch, frames, bins]``.
-    Every function returns float32 ``[batch]``, smaller is better, and its gradient is finite on
-    silence. How they are combined: :mod:`specmask.training.losses`.
+    Every function is written with keras.ops and returns float32 ``[batch]``; smaller is better,
+    and its gradient is finite on silence. :class:`Objective` combines them.
 
 References:
     [1] Wilson et al. 2018, Exploring tradeoffs in models for low-latency speech enhancement,
@@ -21,6 +21,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +35,8 @@ from specmask.models.stft import forward, inverse
 PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
 AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
 HUBER_RANGE_DB, HUBER_SCALE_DB = 80, 82  # of the vbelz project
-GAIN_FLOOR = 1e-12  # of |M|² in a logarithm: 32 dB below what noise_db can put out
+RESOLUTIONS_SECONDS = (0.01, 0.025, 0.05)  # windows of the multi-resolution loss; hops a fifth
+GAIN_FLOOR = 1e-12  # of |M|² in a logarithm: 32 dB below what the target noise_db reaches
 
 
 # ---------------------------------------------------------------- spectra
@@ -56,6 +58,16 @@ def compressed(clean: Any, enhanced: Any, exponent: float, complex_weight: float
         features.compress(clean, exponent) - features.compress(enhanced, exponent)
     )
     return ops.mean(magnitude + complex_weight * difference, axis=(1, 2))
+
+
+def lost_speech(clean: Any, enhanced: Any, exponent: float) -> Any:
+    """Mean over time and frequency of max(0, |S|^p − |Ŝ|^p)²: missing speech, not noise left.
+
+    Beside :func:`compressed`, it weights lost speech higher than noise that remains.
+    """
+    missing = features.compressed_magnitude(clean, exponent)
+    missing -= features.compressed_magnitude(enhanced, exponent)
+    return ops.mean(ops.square(ops.maximum(missing, 0.0)), axis=(1, 2))
 
 
 def mse(clean: Any, enhanced: Any) -> Any:
@@ -148,6 +160,18 @@ def negative_si_sdr(clean: Any, enhanced: Any) -> Any:
     return -10 / ops.log(10.0) * (ops.log(wanted) - ops.log(unwanted))
 
 
+def negative_sdr(clean: Any, enhanced: Any) -> Any:
+    """10 log10 ‖s − ŝ‖² / ‖s‖², −SDR in dB: unlike SI-SDR, it depends on the level.
+
+    Differs from the plain ratio: a floor 40 dB below the clean power keeps the value and its
+    gradient finite for silence, and nearly perfect estimates from outweighing all others.
+    """
+    energy = ops.sum(ops.square(clean), axis=-1)
+    floor = 1e-4 * energy + 1e-6
+    error = ops.sum(ops.square(clean - enhanced), axis=-1)
+    return 10 / ops.log(10.0) * (ops.log(error + floor) - ops.log(energy + floor))
+
+
 def waveform_l1(clean: Any, enhanced: Any) -> Any:
     """Mean of |s − ŝ| over the samples."""
     return ops.mean(ops.abs(clean - enhanced), axis=-1)
@@ -161,7 +185,7 @@ def multi_resolution(clean: list[Any], enhanced: list[Any]) -> Any:
     Differs from the paper: magnitudes have a floor of 1e-4, and so has the norm below.
 
     Args:
-        clean: the spectra of the clean signals, one tensor a resolution.
+        clean: the spectra of the clean signals, one tensor per resolution.
         enhanced: those of the estimates.
     """
     values = []
@@ -200,31 +224,117 @@ def dice(ideal: Any, gain: Any) -> Any:
     return 1 - (2 * both + 1) / (each + 1)
 
 
-RESOLUTIONS_SECONDS = (0.01, 0.025, 0.05)  # windows of the multi-resolution loss; hops a fifth
+# ---------------------------------------------------------------- the objective
 
 
 class Estimate:
-    """A batch with what the network made of it; what several losses need is computed once."""
+    """A batch and what the network made of it, with everything that losses need of them.
 
-    def __init__(self, clean: Any, noise: Any, noisy: Any, mask: Any, enhanced: Any, stft: Stft):
-        self.clean, self.noise, self.noisy = clean, noise, noisy
-        self.mask, self.enhanced, self.stft = mask, enhanced, stft
+    What several losses need is computed once.
+
+    Args:
+        config: the configuration.
+        stft: its transform.
+        clean, noise: spectra [batch, frames, bins, 2].
+        mask, enhanced: of the network, of the same shape.
+    """
+
+    def __init__(
+        self, config: Config, stft: Stft, clean: Any, noise: Any, mask: Any, enhanced: Any
+    ):
+        self.config, self.stft = config, stft
+        self.clean, self.noise, self.noisy = clean, noise, clean + noise
+        self.mask, self.enhanced = mask, enhanced
+        self.exponent = config.model.compression
+        self.complex_weight = config.train.complex_weight
+        self.speech_weight = config.train.speech_weight
 
     @cached_property
-    def waves(self) -> tuple[Any, Any]:
-        """The clean and the enhanced signals [batch, samples]."""
-        samples = ops.shape(self.clean)[1] * self.stft.hop_length - self.stft.pad
-        clean, enhanced = (inverse(s, samples, self.stft) for s in (self.clean, self.enhanced))
-        return clean, enhanced
+    def clean_wave(self) -> Any:
+        """The clean signals [batch, samples]."""
+        return self._wave(self.clean)
+
+    @cached_property
+    def enhanced_wave(self) -> Any:
+        """The enhanced signals [batch, samples]."""
+        return self._wave(self.enhanced)
+
+    @property
+    def clean_resolutions(self) -> list[Any]:
+        """Spectra of the clean signals, one tensor per resolution."""
+        return self._resolutions(self.clean_wave)
+
+    @property
+    def enhanced_resolutions(self) -> list[Any]:
+        """Spectra of the enhanced signals, one tensor per resolution."""
+        return self._resolutions(self.enhanced_wave)
+
+    @property
+    def enhanced_inside(self) -> Any:
+        """The enhanced spectra without the frames at the edges."""
+        return self._inside(self.enhanced)
+
+    @property
+    def resynthesised_inside(self) -> Any:
+        """STFT of the enhanced signals without the frames at the edges."""
+        return self._inside(forward(self.enhanced_wave, self.stft))
+
+    @property
+    def speech_kept(self) -> Any:
+        """The mask applied to the clean spectra."""
+        return targets.apply_complex(self.mask, self.clean)
+
+    @property
+    def noise_left(self) -> Any:
+        """The mask applied to the noise."""
+        return targets.apply_complex(self.mask, self.noise)
 
     @property
     def gain(self) -> Any:
         """The real part of the mask [batch, frames, bins]: all of it where the target is a gain."""
         return self.mask[..., 0]
 
+    @property
+    def ideal_gain(self) -> Any:
+        """The gain that the network should estimate [batch, frames, bins]."""
+        c = self.config.model
+        return targets.TARGETS[c.target].ideal(self.clean, self.noise, c)[..., 0]
+
+    def _wave(self, spectrum: Any) -> Any:
+        samples = ops.shape(self.clean)[1] * self.stft.hop_length - self.stft.pad
+        return inverse(spectrum, samples, self.stft)
+
+    def _resolutions(self, wave: Any) -> list[Any]:
+        return [forward(wave, stft) for stft in resolutions(self.config.data.sample_rate)]
+
+    def _inside(self, spectrum: Any) -> Any:
+        # The first and last frames of a crop extend beyond it, where the signal is not known.
+        edge = -(-self.stft.pad // self.stft.hop_length)
+        return spectrum[:, : ops.shape(self.clean)[1]][:, edge : -edge or None]
+
+
+# name: (function, attributes of an Estimate that it takes)
+LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
+    "compressed": (compressed, "clean enhanced exponent complex_weight"),
+    "si_sdr": (negative_si_sdr, "clean_wave enhanced_wave"),
+    "waveform_l1": (waveform_l1, "clean_wave enhanced_wave"),
+    "multi_resolution": (multi_resolution, "clean_resolutions enhanced_resolutions"),
+    "consistency": (consistency, "enhanced_inside resynthesised_inside exponent"),
+    "mixture_consistency": (mixture_consistency, "noise noisy enhanced exponent complex_weight"),
+    "speech_noise": (speech_noise, "clean speech_kept noise_left speech_weight"),
+    "sdr": (negative_sdr, "clean_wave enhanced_wave"),
+    "lost_speech": (lost_speech, "clean enhanced exponent"),
+    "mse": (mse, "clean enhanced"),
+    "huber": (huber, "clean enhanced"),
+    "huber_db": (huber_db, "clean noisy mask"),
+    "mask_mse": (mask_mse, "ideal_gain gain"),
+    "bce": (bce, "ideal_gain gain"),
+    "dice": (dice, "ideal_gain gain"),
+}
+
 
 class Objective:
-    """The weighted sum of the losses of a configuration."""
+    """The weighted sum of the losses of a configuration, its terms."""
 
     def __init__(self, config: Config):
         self.config, self.stft = config, Stft.from_config(config)
@@ -232,73 +342,26 @@ class Objective:
 
     @property
     def names(self) -> list[str]:
-        """Names of the parts, as in the configuration."""
+        """Names of the terms, as in the configuration."""
         return list(self.weights)
 
-    def parts(self, e: Estimate) -> Any:
-        """Return every part without its weight: float32 [parts, batch]."""
-        return ops.stack([getattr(self, f"_{name}")(e) for name in self.weights])
+    def terms(self, clean: Any, noise: Any, mask: Any, enhanced: Any) -> Any:
+        """Return every term without its weight, float32 [terms, batch].
 
-    def total(self, parts: Any) -> Any:
-        """Return the weighted sum of parts [parts, ...] -> [...]."""
-        weighted = [w * parts[k] for k, w in enumerate(self.weights.values())]
+        Args:
+            clean, noise: spectra [batch, frames, bins, 2].
+            mask, enhanced: of the network, of the same shape.
+        """
+        estimate = Estimate(self.config, self.stft, clean, noise, mask, enhanced)
+        terms = []
+        for function, needs in (LOSSES[name] for name in self.weights):
+            terms.append(function(*(getattr(estimate, need) for need in needs.split())))
+        return ops.stack(terms)
+
+    def total(self, terms: Any) -> Any:
+        """Return the weighted sum of terms [terms, ...] -> [...]."""
+        weighted = [w * terms[k] for k, w in enumerate(self.weights.values())]
         return sum(weighted[1:], weighted[0])
-
-    def _compressed(self, e: Estimate) -> Any:
-        p, weight = self.config.model.compression, self.config.train.complex_weight
-        return compressed(e.clean, e.enhanced, p, weight)
-
-    def _si_sdr(self, e: Estimate) -> Any:
-        return negative_si_sdr(*e.waves)
-
-    def _waveform_l1(self, e: Estimate) -> Any:
-        return waveform_l1(*e.waves)
-
-    def _multi_resolution(self, e: Estimate) -> Any:
-        rate = self.config.data.sample_rate
-        clean, enhanced = ([forward(wave, stft) for stft in resolutions(rate)] for wave in e.waves)
-        return multi_resolution(clean, enhanced)
-
-    def _consistency(self, e: Estimate) -> Any:
-        again = forward(e.waves[1], e.stft)
-        # The first and last frames of a crop reach beyond it: what lies there is not known.
-        edge = -(-e.stft.pad // e.stft.hop_length)
-        inner = slice(edge, -edge or None)
-        frames = ops.shape(e.enhanced)[1]
-        return consistency(
-            e.enhanced[:, inner], again[:, :frames][:, inner], self.config.model.compression
-        )
-
-    def _mixture_consistency(self, e: Estimate) -> Any:
-        p, weight = self.config.model.compression, self.config.train.complex_weight
-        return mixture_consistency(e.noise, e.noisy, e.enhanced, p, weight)
-
-    def _speech_noise(self, e: Estimate) -> Any:
-        kept, left = (targets.apply_complex(e.mask, x) for x in (e.clean, e.noise))
-        return speech_noise(e.clean, kept, left, self.config.train.speech_weight)
-
-    def _mse(self, e: Estimate) -> Any:
-        return mse(e.clean, e.enhanced)
-
-    def _huber(self, e: Estimate) -> Any:
-        return huber(e.clean, e.enhanced)
-
-    def _huber_db(self, e: Estimate) -> Any:
-        return huber_db(e.clean, e.noisy, e.mask)
-
-    def _mask_mse(self, e: Estimate) -> Any:
-        return mask_mse(self._ideal(e), e.gain)
-
-    def _bce(self, e: Estimate) -> Any:
-        return bce(self._ideal(e), e.gain)
-
-    def _dice(self, e: Estimate) -> Any:
-        return dice(self._ideal(e), e.gain)
-
-    def _ideal(self, e: Estimate) -> Any:
-        """The gain that the network should estimate [batch, frames, bins]."""
-        ideal = targets.TARGETS[self.config.model.target].ideal
-        return ideal(e.clean, e.noise, self.config)
 
 
 def resolutions(rate: int) -> list[Stft]:

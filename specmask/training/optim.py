@@ -1,7 +1,7 @@
-"""How weights are changed: learning rate, optimizer, precision, running mean of the weights."""
+"""Learning-rate schedules, optimizers, precision, loss scaling and weight averaging."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from specmask.config.training import Train
 from specmask.errors import UserError
 
-LAST_RATE = 0.01  # of the cosine, relative to the highest
+LAST_RATE = 0.01  # at the end, relative to the highest
 MUON_ADAM = 0.5  # with muon, the rate of what AdamW changes, relative to that of matrices
 FIRST_SCALE = 2.0**15  # of the loss in float16
 GROWTH_STEPS = 2000  # finite steps after which the scale is doubled
@@ -22,8 +23,9 @@ GROWTH_STEPS = 2000  # finite steps after which the scale is doubled
 def learning_rate(train: Train, step: int, total: int, reductions: int) -> float:
     """Return the learning rate of a step.
 
-    A linear warm-up times: 1 (constant), half a cosine down to 1 % at the last step, or
-    ``plateau_factor`` to the number of reductions so far (plateau).
+    A linear warm-up times: 1 (constant), half a cosine down to 1 % at the last step,
+    ``plateau_factor`` to the number of reductions so far (plateau), or 1 and a line down to 1 %
+    over the last ``decay_share`` of the steps (hold).
 
     Args:
         train: the [train] section.
@@ -37,6 +39,9 @@ def learning_rate(train: Train, step: int, total: int, reductions: int) -> float
         done = (step - train.warmup_steps) / max(1, total - train.warmup_steps)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
         shape = LAST_RATE + (1 - LAST_RATE) * cosine
+    elif train.schedule == "hold":
+        left = (total - step) / max(1.0, train.decay_share * total)
+        shape = LAST_RATE + (1 - LAST_RATE) * min(1.0, max(0.0, left))
     elif train.schedule == "plateau":
         shape = train.plateau_factor**reductions
     return train.learning_rate * rise * shape
@@ -46,11 +51,11 @@ def make(train: Train, variables: list[Any]) -> keras.optimizers.Optimizer:
     """Return the optimizer, built: its state has to be there before a checkpoint is read."""
     rate, decay = train.learning_rate, train.weight_decay
     optimizer = {
-        "adam": lambda: keras.optimizers.Adam(rate),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay),
-        "muon": lambda: keras.optimizers.Muon(
+        "adam": lambda: keras.optimizers.Adam(rate, name="adam"),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay, name="adamw"),
+        "muon": lambda: (MatrixMuon if train.muon_convolutions else keras.optimizers.Muon)(
             rate, adam_lr_ratio=MUON_ADAM, adam_beta_2=0.99, weight_decay=decay,
-            adam_weight_decay=decay,
+            adam_weight_decay=decay, name="muon",
         ),
     }[train.optimizer]()  # fmt: skip
     if train.optimizer != "adam":
@@ -58,6 +63,20 @@ def make(train: Train, variables: list[Any]) -> keras.optimizers.Optimizer:
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
     optimizer.build(variables)
     return optimizer
+
+
+class MatrixMuon(keras.optimizers.Muon):
+    """Muon that takes the kernels of convolutions as matrices [all inputs, outputs]."""
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        return len(variable.shape) not in (2, 4)  # biases of attention have three
+
+    def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
+        self.assign_add(m, gradient + m * (self.momentum - 1))
+        step = gradient + self.momentum * m if self.nesterov else m
+        step = ops.reshape(step, (-1, variable.shape[-1]))
+        step = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(step, self.ns_steps))
+        self.assign_sub(variable, ops.reshape(step, variable.shape))
 
 
 def freeze(model: keras.Model, patterns: list[str]) -> None:
@@ -100,33 +119,37 @@ class Average:
     forgotten.
     """
 
-    def __init__(self, decay: float, weights: list[Any]):
+    def __init__(self, decay: float, weights: Mapping[str, Any]):
         self.decay, self.weights = decay, weights
-        self.means = [tf.Variable(tf.convert_to_tensor(w), trainable=False) for w in weights]
+        self.means = {
+            name: tf.Variable(tf.convert_to_tensor(w), trainable=False)
+            for name, w in weights.items()
+        }
 
     def restart(self) -> None:
         """Begin from the present weights."""
-        for mean, weight in zip(self.means, self.weights, strict=True):
-            mean.assign(tf.convert_to_tensor(weight))
+        for name, weight in self.weights.items():
+            self.means[name].assign(tf.convert_to_tensor(weight))
 
     def update(self, step: Any) -> None:
         """Take in the weights after a step, counted from 1."""
         n = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + n) / (10 + n))
-        for mean, weight in zip(self.means, self.weights, strict=True):
+        for name, weight in self.weights.items():
+            mean = self.means[name]
             mean.assign(mean + (1 - decay) * (tf.convert_to_tensor(weight) - mean))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Use the means as weights for a while."""
-        kept = [np.array(w) for w in self.weights]
-        for mean, weight in zip(self.means, self.weights, strict=True):
-            weight.assign(tf.convert_to_tensor(mean))
+        kept = {name: np.array(w) for name, w in self.weights.items()}
+        for name, weight in self.weights.items():
+            weight.assign(tf.convert_to_tensor(self.means[name]))
         try:
             yield
         finally:
-            for array, weight in zip(kept, self.weights, strict=True):
-                weight.assign(array)
+            for name, weight in self.weights.items():
+                weight.assign(kept[name])
 
 
 class LossScale:
@@ -142,9 +165,9 @@ class LossScale:
         self.finite_steps = tf.Variable(0, trainable=False)
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> dict[str, tf.Variable]:
         """What a checkpoint has to hold."""
-        return [self.scale, self.finite_steps] if self.used else []
+        return {"scale": self.scale, "finite_steps": self.finite_steps} if self.used else {}
 
     def update(self, finite: Any) -> None:
         """Take note of a step whose gradient was finite or not."""

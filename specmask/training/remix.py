@@ -1,8 +1,8 @@
-"""New mixtures from the cached spectra: which noise meets which speech, how loud, and where.
+"""New mixtures of cached spectra: noise, SNR, level, equalisers and crops drawn anew.
 
 The transform is linear, so any clean spectrum plus any noise spectrum at any gain is the spectrum
 of a mixture. Every draw is a function of (seed, epoch, place in the epoch) alone: replicas and
-workers draw what one worker would, and a run that goes on draws what it would have drawn.
+workers draw what one worker would, and a resumed run draws what it would have drawn.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ from specmask.config.types import BAND_LOW_HZ
 from specmask.data import seeding
 
 CURVE_TERMS = 4  # cosines of the equaliser: its bumps are wider than an eighth of the band
-BAND_STOP_DB = -80  # outside a band, what resampling and codecs leave at most
-BAND_SLOPE_HZ = 200  # from the edge to there; steeper, a product of spectra would be no filter
+BAND_STOP_DB = -80  # gain outside a band; resampling and codecs leave no more
+RUMBLE_HZ = 50, 200  # where the rise of low tones begins to end
+BAND_SLOPE_HZ = 200  # from the edge to full attenuation; a steeper product of spectra is no filter
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one example is made of: a crop of a clean file and crops of noises, and their gains.
+    """One example: a crop of a clean file, crops of noises, and their gains.
 
-    Gains are float32 [gains], [noises, gains] with one value for all bins or one each.
+    Gains are float32 [gains] and [noises, gains]; gains are 1, for all bins, or one per bin.
     """
 
     item: int
@@ -68,18 +69,22 @@ class Remix:
             noise_db = np.concatenate([clean_db[None], silent])
         else:
             noises = self.lendable[rng.integers(len(self.lendable), size=count)]
-            starts = np.array([self._start(rng, n, frames) for n in noises])
+            starts = np.array([self._start(rng, int(n), frames) for n in noises])
             shares = np.zeros(count)  # of the noise power
             used = int(rng.integers(1, count + 1))
             shares[:used] = rng.dirichlet(np.ones(used))
             with np.errstate(divide="ignore"):
                 shares_db = 10 * np.log10(shares)
-            level_db = gain_db + self.clean_level_db[item] - rng.uniform(*self.snr_db)
+            level_db = (
+                gain_db + self.clean_level_db[item] - rng.uniform(self.snr_db[0], self.snr_db[1])
+            )
             level_db = level_db - self.index["noise_level_db"][noises] + shares_db
             noise_db = level_db[:, None] + np.stack([self._curve_db(rng) for _ in noises])
         if self.train.remix_band_probability:
-            band_db = self._band_db(rng)  # of the whole mixture: what a microphone or codec keeps
+            band_db = self._band_db(rng)  # of the whole mixture, as a microphone or codec limits it
             clean_db, noise_db = clean_db + band_db, noise_db + band_db
+        if self.train.remix_rumble_probability:
+            noise_db = noise_db + self._rumble_db(rng)
         clean_gain, noise_gains = (
             (10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db)
         )
@@ -107,8 +112,16 @@ class Remix:
         curve = np.cos(band[:, None] * terms) @ heights
         return curve * rng.uniform(0, limit) / np.abs(curve).max()
 
+    def _rumble_db(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a rise of the low tones of the noise, which ends an octave above its corner."""
+        raised = rng.random() < self.train.remix_rumble_probability
+        lowest, highest = RUMBLE_HZ
+        corner = lowest * (highest / lowest) ** rng.random()
+        rise = rng.uniform(0, self.train.remix_rumble_db)
+        return raised * rise * np.clip(2 - self.bins_hz / corner, 0, 1)
+
     def _band_db(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw what is left of every bin: all, or only those of a band."""
+        """Draw the gain of every bin: 0 dB for all, or only within a band."""
         limited = rng.random() < self.train.remix_band_probability
         low = rng.uniform(0, BAND_LOW_HZ)
         lowest, highest = self.train.remix_band_hz

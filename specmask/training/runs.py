@@ -1,7 +1,7 @@
-"""The folders of runs: which one a training goes on with, what has changed, and a list of all."""
+"""Folders of runs: the one to resume, what has changed since, and the list of all."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from specmask.config import ini
 from specmask.config.schema import Config, section_models
 from specmask.config.types import OnResume, ini_name
 from specmask.errors import UserError
-from specmask.training import checkpoint
+from specmask.training import checkpoint, state
+from specmask.training.state import Progress
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,21 @@ class Change:
 
 
 def choose(
-    config: Config, fresh: bool, agreed: Callable[[float], float]
+    config: Config, fresh: bool, broadcast: Callable[[float], float]
 ) -> tuple[Path, list[Change] | None]:
-    """Return the folder of the run to train, and what has changed in it, or None where it is new.
+    """Return the folder of the run to train, and its changed options, or None if it is new.
 
     Args:
         config: the configuration.
-        fresh: begin a new run beside the others.
-        agreed: what the first of several workers says about a number.
+        fresh: start a new run beside the others.
+        broadcast: returns the first worker's value on all workers.
 
     Raises:
-        UserError: if the run cannot go on with these settings.
+        UserError: if the run cannot resume with these settings.
     """
     root, name = config.train.checkpoint_path, config.train.run_name
     existing = run_folders(root, name)
-    if agreed(len(existing)) != len(existing):
+    if broadcast(len(existing)) != len(existing):
         raise UserError(
             f"[train] checkpoint_path = {root}: the workers see different runs; it has to be a "
             "folder that all of them share"
@@ -85,10 +86,10 @@ def differences(old: Config, new: Config, sections: Sequence[str]) -> list[Chang
 
 
 def changes(folder: Path, config: Config) -> list[Change]:
-    """Return what differs from the configuration that a run was last trained with.
+    """Return the options that differ from those that a run was last trained with.
 
     Raises:
-        UserError: if the run cannot go on so.
+        UserError: if the run cannot resume with them.
     """
     old = ini.load(folder / "config.ini")
     found = differences(old, config, ("model", "data", "stft", "train"))
@@ -102,11 +103,11 @@ def changes(folder: Path, config: Config) -> list[Change]:
     return found
 
 
-def load_initial_weights(path: Path, config: Config, variables: list[Any]) -> Path:
-    """Give the variables of a new network the weights of a run folder or an .npz file.
+def load_initial_weights(path: Path, config: Config, variables: Mapping[str, Any]) -> Path:
+    """Assign the weights of a run folder or an .npz file to the variables of a new network.
 
     Returns:
-        the file they were taken from.
+        the file of the weights.
 
     Raises:
         UserError: if there is none, or it is of another network.
@@ -137,45 +138,42 @@ def load_initial_weights(path: Path, config: Config, variables: list[Any]) -> Pa
 
 def table(root: Path) -> list[str]:
     """Return lines with the runs in a folder: epochs, best scores, settings that differ."""
-    lines, rows, settings = [], [], []
+    lines, rows = [], []
     for path in sorted(p.parent for p in root.glob("*/config.ini")):
         try:
             config = ini.load(path / "config.ini")
-            state = next((checkpoint.state(p) for p in newest_first(path)), {})
+            newest = newest_first(path)
+            progress = state.read(newest[0]) if newest else Progress()
         except UserError as error:
             lines.append(f"{path.name}: {error}")
             continue
-        rows.append((path.name, config.train.epochs, state))
-        settings.append(
-            {
-                f"{section}.{key}": ini.value_text(getattr(getattr(config, section), key))
-                for section in ("model", "data", "stft", "train")
-                for key, field in type(getattr(config, section)).model_fields.items()
-                if key != "run_name" and (field.annotation is not Path or key == "initial_weights")
-            }
-        )
-    if not rows:
-        return [*lines, f"{root}: no runs yet; python train.py starts one"]
-    names = sorted({n for s in settings for n in s if len({t.get(n) for t in settings}) > 1})
-    width = max([4, *(len(name) for name, _, _ in rows)])
+        rows.append((path.name, _best_scores(progress, config.train.epochs), _settings(config)))
+    if not rows and not lines:
+        return [f"{root}: no runs yet; python train.py starts one"]
+    width = max([4, *(len(name) for name, *_ in rows)])
     lines.append(f"{'run':{width}}  epochs  best loss  at  SI-SDRi dB   PESQ  settings that differ")
-    for (name, epochs, state), own in zip(rows, settings, strict=True):
-        try:
-            scores = _best_scores(state, epochs)
-        except (TypeError, ValueError, KeyError, AttributeError):
-            scores = "its newest checkpoint is damaged"
-        lines.append(
-            f"{name:{width}}  {scores}  {', '.join(f'{n}={own[n]}' for n in names)}".rstrip()
-        )
+    names = dict.fromkeys(name for *_, settings in rows for name in settings)
+    differing = [n for n in names if len({settings.get(n) for *_, settings in rows}) > 1]
+    for name, scores, settings in rows:
+        values = ", ".join(f"{n}={settings[n]}" for n in differing)
+        lines.append(f"{name:{width}}  {scores}  {values}".rstrip())
     return lines
 
 
-def _best_scores(state: dict[str, Any], epochs: int) -> str:
-    best = state.get("best_epoch") or 0
-    scores = next((r for r in state.get("history", []) if r["epoch"] == best), {})
+def _settings(config: Config) -> dict[str, str]:
+    """Return the options of a run as texts, without its name and folders."""
+    return {
+        f"{section}.{key}": ini.value_text(getattr(getattr(config, section), key))
+        for section in ("model", "data", "stft", "train")
+        for key, field in type(getattr(config, section)).model_fields.items()
+        if key != "run_name" and (field.annotation is not Path or key == "initial_weights")
+    }
+
+
+def _best_scores(p: Progress, epochs: int) -> str:
+    scores = next((r for r in p.history if r.get("epoch") == p.best_epoch), {})
     return (
-        f"{state.get('epoch', 0):>2}/{epochs:<3}"
-        f"  {state.get('best_loss', float('nan')):9.5f}  {best:>2}"
+        f"{p.epoch:>2}/{epochs:<3}  {p.best_loss:9.5f}  {p.best_epoch:>2}"
         f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"
         f"  {scores.get('pesq', float('nan')):5.3f}"
     )
@@ -196,8 +194,8 @@ def newest_first(folder: Path) -> list[Path]:
     return [p for _, p in sorted(found, reverse=True)]
 
 
-def path_of(folder: Path, step: int) -> Path:
-    """Return where the checkpoint of a step lies."""
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return the path of the checkpoint of a step."""
     return folder / f"ckpt-{step:08d}.npz"
 
 
@@ -207,25 +205,26 @@ def prune(folder: Path, keep: int) -> None:
         path.unlink()
 
 
-def sweep(folder: Path) -> None:
-    """Remove half-written files that a killed run left behind."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove incomplete files that a killed run left behind."""
     for path in folder.glob(f"{files.TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def run_folders(root: Path, name: str) -> list[Path]:
     """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order."""
-    found = []
-    for path in root.glob(f"{name}*") if root.is_dir() else []:
-        match = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name)
-        if match and (path / "config.ini").is_file():
-            found.append((int(match[1] or 1), path))
-    return [p for _, p in sorted(found)]
+    found = [(_start_number(p.name, name), p) for p in root.glob(f"{name}*")]
+    return [p for number, p in sorted(found) if number and (p / "config.ini").is_file()]
 
 
-def fresh_folder(root: Path, name: str, taken: list[Path]) -> Path:
-    """Return the folder for a new run beside those that :func:`runs` found."""
-    if not taken:
+def fresh_folder(root: Path, name: str, existing: list[Path]) -> Path:
+    """Return the folder for a new run beside those that :func:`run_folders` found."""
+    if not existing:
         return root / name
-    last = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", taken[-1].name)
-    return root / f"{name}-{int(last[1] or 1) + 1}"
+    return root / f"{name}-{_start_number(existing[-1].name, name) + 1}"
+
+
+def _start_number(folder: str, name: str) -> int:
+    """Return 1 for the name itself, k for name-k, 0 for any other folder."""
+    match = re.fullmatch(re.escape(name) + r"(?:-(\d+))?", folder)
+    return int(match[1] or 1) if match else 0

@@ -2,6 +2,10 @@
 
 With several replicas each computes the gradient of its rows, divided by the size of the global
 batch; ``apply_gradients`` adds them up, so the update is that of one device with the whole batch.
+
+With ``[train] parts`` the rows are cut into so many parts, computed side by side by one thread
+each. Threads that share an operation add in an order that changes from call to call; here each
+part has its own thread, and parts are added in a fixed order: the same bits on any number of cores.
 """
 
 from dataclasses import dataclass
@@ -12,40 +16,46 @@ import tensorflow as tf
 
 from specmask.config.schema import Config
 from specmask.models import Network
+from specmask.training import checkpoint
 from specmask.training.batches import mixture
-from specmask.training.losses import Estimate, Objective
+from specmask.training.clock import Clock
+from specmask.training.losses import Objective
 from specmask.training.optim import Average, LossScale
-from specmask.training.state import Clock
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a step did: mean loss and parts of the global batch, the gradient's norm, a request.
+class StepResult:
+    """Figures of a step over the global batch.
 
-    ``stop`` is above 0 when a worker was asked to stop.
+    Attributes:
+        loss: weighted sum of the terms.
+        terms: mean of every loss term, by name.
+        gradient_norm: before clipping.
+        finite: whether loss and gradient were finite; otherwise the weights are as before.
+        stop: whether some worker was asked to stop.
     """
 
     loss: float
-    parts: dict[str, float]
+    terms: dict[str, float]
     gradient_norm: float
     finite: bool
     stop: bool
 
     def scalars(self, rate: float, clock: Clock) -> dict[str, float]:
-        """Return what TensorBoard shows of a step, with its learning rate and the speed."""
-        parts = self.parts if len(self.parts) > 1 else {}
+        """Return TensorBoard's scalars of the step, with its learning rate and the speed."""
+        terms = self.terms if len(self.terms) > 1 else {}
         return {
             "loss": self.loss,
-            **{f"loss_parts/{name}": value for name, value in parts.items()},
+            **{f"loss_parts/{name}": value for name, value in terms.items()},
             "learning_rate": rate,
             "gradient_norm": self.gradient_norm,
-            "speed/examples_a_second": clock.examples_a_second,
+            "speed/examples_a_second": clock.examples_per_second,
             "speed/waiting_share": clock.waiting_share,
         }
 
 
-class Step:
-    """Does training steps on a network; holds what they change besides the weights."""
+class TrainingStep:
+    """Training steps of a network, and the variables that they change besides the weights."""
 
     def __init__(
         self,
@@ -57,54 +67,54 @@ class Step:
         self.config, self.network, self.optimizer = config, network, optimizer
         self.strategy, self.replicas = strategy, strategy.num_replicas_in_sync
         self.objective = Objective(config)
-        self.variables = network.model.trainable_variables
-        self.average = Average(config.train.ema, self.variables) if config.train.ema else None
+        trained = {name: v for name, v in network.variables.items() if v.trainable}
+        self.variables = list(trained.values())
+        self.average = Average(config.train.ema, trained) if config.train.ema else None
         self.scale = LossScale(config.train.precision)
-        self._compiled = tf.function(
-            self._step, jit_compile=config.train.jit_compile, reduce_retracing=True
-        )
+        xla = {"jit_compile": config.train.jit_compile, "reduce_retracing": True}
+        if config.train.parts == 1:
+            self._compiled = tf.function(self._step, **xla)
+            self._update = self._apply
+        else:
+            # XLA would run the parts in turn if they were compiled into one function.
+            self._part = tf.function(self._accumulated, **xla)
+            self._update = tf.function(self._apply, **xla)
+            self._compiled = tf.function(self._step, reduce_retracing=True)
 
-    def __call__(self, batch: tuple, rate: float, stop: bool = False) -> Result:
+    def __call__(self, batch: tuple, rate: float, stop: bool = False) -> StepResult:
         """Do a step on this worker's rows of a batch.
-
-        See :class:`specmask.training.batches.Batches`.
 
         A step whose gradient is not finite changes nothing but the loss scale.
 
         Args:
-            batch: clean, noise, gains of clean, gains of noise.
+            batch: clean, noise, gains of clean, gains of noise; see
+                :class:`specmask.training.batches.Batches`.
             rate: the learning rate.
             stop: whether this worker was asked to stop.
         """
         self.optimizer.learning_rate.assign(rate)
-        *parts, loss, norm, finite, stops = self._compiled(
-            self._shared(batch), tf.constant(float(stop))
+        *terms, loss, norm, finite, stops = self._compiled(
+            self._per_replica(batch), tf.constant(float(stop))
         ).numpy()
         names = self.objective.names
-        return Result(
+        return StepResult(
             float(loss),
-            {name: float(v) for name, v in zip(names, parts, strict=True)},
+            {name: float(v) for name, v in zip(names, terms, strict=True)},
             float(norm),
             bool(finite),
             bool(stops),
         )
 
-    def groups(self) -> dict[str, list[Any]]:
-        """Return every variable that a step depends on, by group."""
-        seeds = [
-            generator.state
-            for layer in self.network.model._flatten_layers()
-            for generator in getattr(layer, "_seed_generators", [])
-        ]
+    def groups(self) -> checkpoint.Groups:
+        """Return every variable that a step depends on, by group and name."""
         return {
-            "model": self.network.model.variables,
-            "optimizer": self.optimizer.variables,
-            "average": self.average.means if self.average else [],
-            "seeds": seeds,
+            "model": self.network.variables,
+            "optimizer": {v.path: v for v in self.optimizer.variables},
+            "average": self.average.means if self.average else {},
             "scale": self.scale.variables,
         }
 
-    def _shared(self, batch: tuple) -> tuple:
+    def _per_replica(self, batch: tuple) -> tuple:
         """Give every local replica its rows."""
         if self.replicas == 1:
             return batch
@@ -123,73 +133,84 @@ class Step:
         )
 
     def _step(self, batch: tuple, stop: Any) -> Any:
-        """Return [parts..., loss, norm, finite, stops] of the step, float32."""
-        values, gradients = self.strategy.run(self._gradients, args=(*batch, stop))
-        values = self.strategy.experimental_local_results(values)[0]  # the same on every replica
-        finite = values[-2] > 0
+        """Return [terms..., loss, norm, finite, stops] of the step, float32."""
+        figures, gradients = self.strategy.run(self._gradients, args=(*batch, stop))
+        figures = self.strategy.experimental_local_results(figures)[0]  # equal on every replica
+        finite = figures[-2] > 0
         if finite:
-            self.strategy.run(self._apply, args=(gradients, values[-3]))
+            self.strategy.run(self._update, args=(gradients, figures[-3]))
             if self.average is not None:
                 self.average.update(self.optimizer.iterations)
         self.scale.update(finite)
-        return values
+        return figures
 
     def _gradients(self, clean: Any, noise: Any, clean_gain: Any, noise_gain: Any, stop: Any):
         """Return the figures of the global batch and this replica's share of the gradient."""
         clean, noise = mixture(clean, noise, clean_gain, noise_gain)
-        sums, gradients = self._parts(clean, noise)
+        terms, *gradients = self._parts(clean, noise)
         gradients = [g / self.scale.scale for g in gradients] if self.scale.used else gradients
         whole = gradients
         if self.replicas > 1:
             context = tf.distribute.get_replica_context()
             # Only for the norm: apply_gradients adds the replicas' gradients up itself.
-            whole, sums, stop = context.all_reduce(
-                tf.distribute.ReduceOp.SUM, [gradients, sums, tf.identity(stop)]
+            whole, terms, stop = context.all_reduce(
+                tf.distribute.ReduceOp.SUM, [gradients, terms, tf.identity(stop)]
             )
         norm = tf.linalg.global_norm(whole)
-        loss = self.objective.total(sums)
+        loss = self.objective.total(terms)
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
         last = [loss, norm, tf.cast(finite, tf.float32), stop]
-        return tf.concat([sums, tf.stack(last)], axis=0), gradients
+        return tf.concat([terms, tf.stack(last)], axis=0), gradients
 
-    def _parts(self, clean: Any, noise: Any) -> tuple[Any, list[Any]]:
-        """Return the parts of the loss and the gradient, made from pieces of the rows in turn.
+    def _parts(self, clean: Any, noise: Any) -> list[Any]:
+        """Return loss terms and gradients of a replica's rows, cut into parts side by side."""
+        count = self.config.train.parts
+        if count == 1:
+            return self._accumulated(clean, noise)
+        size = self.config.train.batch_size // self.replicas // count
+        parts = [
+            self._part(clean[k * size : (k + 1) * size], noise[k * size : (k + 1) * size])
+            for k in range(count)
+        ]
+        return [sum(values[1:], values[0]) for values in zip(*parts, strict=True)]
+
+    def _accumulated(self, clean: Any, noise: Any) -> list[Any]:
+        """Return loss terms and gradients of rows, computed in ``accumulation`` pieces in turn.
 
         Only one piece's activations are held at a time. Each row counts 1 / global batch, so the
         sums are means over the batch.
         """
         train = self.config.train
         pieces = train.accumulation
-        size = train.batch_size // self.replicas // pieces
-
-        def one(clean: Any, noise: Any) -> list[Any]:
-            with tf.GradientTape() as tape:
-                noisy = clean + noise
-                enhanced, mask = self.network.estimate(noisy, training=True)
-                estimate = Estimate(clean, noise, noisy, mask, enhanced, self.objective.stft)
-                parts = tf.reduce_sum(self.objective.parts(estimate), axis=1) / train.batch_size
-                loss = self.objective.total(parts) * self.scale.scale
-            return [parts, *tape.gradient(loss, [v.value for v in self.variables])]
-
         if pieces == 1:
-            parts, *gradients = one(clean, noise)
-            return parts, gradients
+            return self._backward(clean, noise)
+        size = train.batch_size // self.replicas // train.parts // pieces
 
         def add(piece: Any, sums: list[Any]) -> tuple[Any, list[Any]]:
             rows = slice(piece * size, (piece + 1) * size)
-            values = one(clean[rows], noise[rows])
+            values = self._backward(clean[rows], noise[rows])
             return piece + 1, [a + b for a, b in zip(sums, values, strict=True)]
 
         zeros = [tf.zeros(len(self.objective.names)), *(tf.zeros(v.shape) for v in self.variables)]
-        _, (parts, *gradients) = tf.while_loop(
+        _, sums = tf.while_loop(
             lambda piece, sums: piece < pieces, add, (0, zeros), parallel_iterations=1
         )
-        return parts, gradients
+        return sums
+
+    def _backward(self, clean: Any, noise: Any) -> list[Any]:
+        """Return loss terms [terms] and gradients of rows computed at once."""
+        with tf.GradientTape() as tape:
+            enhanced, mask = self.network.estimate(clean + noise, training=True)
+            terms = self.objective.terms(clean, noise, mask, enhanced)
+            terms = tf.reduce_sum(terms, axis=1) / self.config.train.batch_size
+            loss = self.objective.total(terms) * self.scale.scale
+        return [terms, *tape.gradient(loss, [v.value for v in self.variables])]
 
     def _apply(self, gradients: list[Any], norm: Any) -> None:
         clip = self.config.train.gradient_clip
         if clip:
-            # one factor for all, as tf.clip_by_global_norm, without a second copy of all
+            # Not the optimizer's global_clipnorm: that clips each replica's share before the sum.
+            # One factor for all gradients, without a second copy of them.
             factor = tf.minimum(1.0, clip / (norm + 1e-12))
             gradients = [g * factor for g in gradients]
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))

@@ -1,4 +1,4 @@
-"""How long a training step takes."""
+"""Measured time of a training step."""
 
 import itertools
 import statistics
@@ -14,30 +14,31 @@ from specmask.training import distributed
 from specmask.training.batches import Batches
 from specmask.training.trainer import Trainer
 
-UNCOUNTED = 2  # steps: the first ones compile
-LEAST = 5  # steps that are measured,
-SECONDS = 20  # for at least so long
+WARM_UP = 2  # steps: the first ones compile
+LEAST = 5  # measured steps,
+SECONDS = 20  # over at least this time
 
 
-def seconds_a_step(config: Config) -> float:
+def seconds_per_step(config: Config) -> float:
     """Train for a moment and return the median time of a step in seconds; nothing is written.
 
-    It holds reading the batch and the step itself, and neither start-up nor validation.
+    The time includes reading the batch, and excludes start-up and validation.
 
     Raises:
         UserError: if the cache of the training files is missing or stale.
     """
     training = stft_cache.load(config, "training")
+    distributed.limit_threads(config.train.parts)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    team = distributed.form(config)
-    batches = Batches(config, training, team.worker, team.workers)
+    cluster = distributed.cluster(config)
+    batches = Batches(config, training, cluster.worker, cluster.workers)
     keras.utils.set_random_seed(config.train.seed)
-    trainer = Trainer(config, Path(), batches, None, team)
+    trainer = Trainer(config, Path(), batches, None, cluster)
     stream = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
     moments: list[float] = []
     while len(moments) <= LEAST or moments[-1] - moments[0] < SECONDS:
-        for _ in range(1 if moments else UNCOUNTED):
+        for _ in range(1 if moments else WARM_UP):
             trainer.step(next(stream), rate=0.0)
         moments.append(time.monotonic())
     return statistics.median(b - a for a, b in itertools.pairwise(moments))

@@ -1,7 +1,7 @@
-"""TensorBoard: curves, sound and pictures of a run, without gaps or doubles after a resume.
+"""TensorBoard: curves, sound and pictures of a run, without gaps or repeats after a resume.
 
 Layout of ``logs/<run>/``:
-    training/       every few steps: loss and its parts, learning rate, gradient norm, examples a
+    training/       every few steps: loss and its parts, learning rate, gradient norm, examples per
                     second, share of the time spent waiting for data
     validation/     every epoch: loss and its parts, metrics over all files and by SNR, sound,
                     spectrograms, masks
@@ -23,43 +23,16 @@ from tensorboard.plugins.image import metadata as image_metadata
 
 from specmask.config import ini, types
 from specmask.config.schema import Config
-from specmask.training.validation_metrics import Shown
+from specmask.training.validation_metrics import Preview
 
 TRACED = (5, 15)  # steps that --profile traces: the first ones compile
-
-
-class Profiler:
-    """Traces a few steps for TensorBoard's profiler; without a folder it does nothing."""
-
-    def __init__(self, folder: Path | None):
-        self.folder, self.steps, self.running = folder, 0, False
-
-    def step(self) -> None:
-        """Count a step that is about to begin."""
-        if self.folder is None:
-            return
-        self.steps += 1
-        if self.steps == TRACED[0]:
-            tf.profiler.experimental.start(str(self.folder))
-            self.running = True
-        elif self.steps == TRACED[1]:
-            self.stop()
-
-    def stop(self) -> None:
-        """Write the trace, if one is running."""
-        if self.running:
-            tf.profiler.experimental.stop()
-            self.running = False
-            print(f"trace of steps {TRACED[0]} to {TRACED[1]} -> {self.folder}")
-
-
 SECTIONS = ("data", "stft", "model", "train")  # what HParams shows
 TARGETS = ("loss", "si_sdr_improvement", "pesq", "stoi")
-COUNTERS = ("epoch", "step", "learning_rate")  # of a row, that are no curves of validation
+COUNTERS = ("epoch", "step", "learning_rate")  # columns of a row that are no curves
 
 
 class Board:
-    """Writes the events of a run that goes on.
+    """Writes the events of a run that starts or resumes.
 
     Events of later steps are cut off first: they come from work that was lost in a kill and
     will be done again.
@@ -105,9 +78,9 @@ class Board:
         self,
         row: Mapping[str, float],
         by_snr: Mapping[float, Mapping[str, float]],
-        shown: list[Shown],
+        previews: list[Preview],
     ) -> None:
-        """Write what an epoch gave: its row, means by SNR in dB, files to hear and to see.
+        """Write the results of an epoch: its row, means by SNR in dB, sound and pictures.
 
         Their noisy and clean sound, always the same, is written in the first epoch only.
         """
@@ -116,7 +89,7 @@ class Board:
             _scalars({_tag(name): v for name, v in row.items() if name not in COUNTERS})
             for snr_db, means in by_snr.items():
                 _scalars({f"{name}_by_snr/{snr_db:g} dB": v for name, v in means.items()})
-            for item in shown:
+            for item in previews:
                 for kind, wave in item.waves.items():
                     if kind != "enhanced" and not first:
                         continue
@@ -126,13 +99,13 @@ class Board:
         self._validation.flush()
 
     def flush(self) -> None:
-        """Bring all events to the disk: what a checkpoint counts as done must be there."""
+        """Write all events to the disk: what a checkpoint counts as done must be there."""
         self._training.flush()
         self._validation.flush()
 
 
 def _tag(name: str) -> str:
-    """Name a column of the history so that its curve lies upon that of the training."""
+    """Return the tag of a column of the history, the same as that of the training's curve."""
     if name == "validation_loss":
         return "loss"
     part = name.removeprefix("validation_")
@@ -149,7 +122,7 @@ def _scalars(values: Mapping[str, float]) -> None:
 
 
 def _image(tag: str, png: bytes) -> None:
-    """Write a picture that is encoded already."""
+    """Write a PNG file."""
     width, height = Image.open(io.BytesIO(png)).size
     content = np.array([str(width).encode(), str(height).encode(), png], dtype=object)
     metadata = image_metadata.create_summary_metadata(
@@ -159,6 +132,7 @@ def _image(tag: str, png: bytes) -> None:
 
 
 def _cut(path: Path, step: int) -> None:
+    """Remove the events after a step, and a record that a kill cut off."""
     kept, dropped = [], 0
     try:
         for record in tf.data.TFRecordDataset(str(path)):
@@ -176,3 +150,28 @@ def _cut(path: Path, step: int) -> None:
         for record in kept:
             writer.write(record)
     os.replace(temporary, path)
+
+
+class Profiler:
+    """Traces a few steps for TensorBoard's profiler; without a folder it does nothing."""
+
+    def __init__(self, folder: Path | None):
+        self.folder, self.steps, self.running = folder, 0, False
+
+    def step(self) -> None:
+        """Count a step before it begins."""
+        if self.folder is None:
+            return
+        self.steps += 1
+        if self.steps == TRACED[0]:
+            tf.profiler.experimental.start(str(self.folder))
+            self.running = True
+        elif self.steps == TRACED[1]:
+            self.stop()
+
+    def stop(self) -> None:
+        """Write the trace, if one is running."""
+        if self.running:
+            tf.profiler.experimental.stop()
+            self.running = False
+            print(f"trace of steps {TRACED[0]} to {TRACED[1]} -> {self.folder}")

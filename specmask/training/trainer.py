@@ -1,7 +1,7 @@
 """The training loop: steps, validation, checkpoints, TensorBoard.
 
-What a step does depends on (seed, epoch, step) and the weights alone, so a run that was stopped
-or killed goes on as if nothing had happened, bit for bit on the same machine.
+A step depends on (seed, epoch, step) and the weights alone, so a run that was stopped or killed
+resumes as if it had never stopped, bit for bit on the same machine.
 """
 
 import contextlib
@@ -21,23 +21,29 @@ from specmask.data import stft_cache
 from specmask.errors import UserError
 from specmask.files import held
 from specmask.models import complexity
-from specmask.training import checkpoint, distributed, optim, runs
-from specmask.training import state as run_state
+from specmask.training import checkpoint, distributed, optim, runs, state
 from specmask.training.batches import Batches, save_batch
-from specmask.training.distributed import Team
-from specmask.training.interrupts import signals
-from specmask.training.state import Clock, Progress, step_line, write_history
-from specmask.training.step import Result, Step
+from specmask.training.clock import Clock
+from specmask.training.distributed import Cluster
+from specmask.training.interrupts import stop_requests
+from specmask.training.state import Progress
+from specmask.training.step import StepResult, TrainingStep
 from specmask.training.tensorboard import Board, Profiler
 from specmask.training.validation import Validation
-from specmask.training.validation_metrics import Scores
+from specmask.training.validation_metrics import PendingScores
 
 BAD_BATCH = "bad_batch.npz"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of :func:`train` did; ``exit_code`` is 0, 130 (Ctrl-C) or 143 (SIGTERM)."""
+    """The end of a call of :func:`train`.
+
+    Attributes:
+        folder: of the run.
+        progress: of the run.
+        exit_code: 0, 130 (Ctrl-C) or 143 (SIGTERM).
+    """
 
     folder: Path
     progress: Progress
@@ -45,7 +51,7 @@ class Outcome:
 
 
 def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome:
-    """Train a run to its last epoch, going on from its newest checkpoint.
+    """Train a run to its last epoch, from its newest checkpoint where there is one.
 
     Args:
         config: the configuration.
@@ -60,20 +66,21 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     validation = (
         stft_cache.load(config, "validation") if config.data.total_validation_files else None
     )
+    distributed.limit_threads(config.train.parts)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    team = distributed.form(config)
-    batches = Batches(config, training, team.worker, team.workers)  # refuses what does not fit
-    folder, changes = runs.choose(config, fresh, team.agreed)
-    # A second training would sweep away the checkpoint that the first is writing.
-    with held(folder) if team.chief else contextlib.nullcontext():
+    cluster = distributed.cluster(config)
+    batches = Batches(config, training, cluster.worker, cluster.workers)
+    folder, changes = runs.choose(config, fresh, cluster.broadcast)
+    # A second training would remove the checkpoint that the first is writing.
+    with held(folder) if cluster.chief else contextlib.nullcontext():
         keras.utils.set_random_seed(config.train.seed)
-        trainer = Trainer(config, folder, batches, validation, team)
-        trainer.begin(changes)
+        trainer = Trainer(config, folder, batches, validation, cluster)
+        trainer.start(changes)
         trainer.say(f"run {folder.name}: {complexity.description(trainer.network.model, config)}")
         trainer.say(
             f"{len(training)} training and "
-            f"{len(validation or ())} validation files, {batches.steps} steps an epoch"
+            f"{len(validation or ())} validation files, {batches.steps} steps per epoch"
         )
         if validation is None:
             trainer.say(
@@ -83,14 +90,14 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
 
 
 class Trainer:
-    """A network with its optimizer, its data, and where its training stands.
+    """A network with its optimizer, its data and its progress.
 
     Args:
         config: the configuration.
         folder: of the run.
-        batches: what it is trained on.
-        validation: the cache of the validation files, or None.
-        team: the devices that train together; without it, this one.
+        batches: of the training files.
+        files: the cache of the validation files, or None.
+        cluster: the devices that train together; by default this one.
     """
 
     def __init__(
@@ -98,47 +105,37 @@ class Trainer:
         config: Config,
         folder: Path,
         batches: Batches,
-        validation: stft_cache.Cache | None,
-        team: Team | None = None,
+        files: stft_cache.Cache | None,
+        cluster: Cluster | None = None,
     ):
         self.config, self.folder, self.batches = config, folder, batches
-        self.team = team or Team(tf.distribute.get_strategy())
-        with self.team.strategy.scope():
+        self.cluster = cluster or Cluster(tf.distribute.get_strategy())
+        with self.cluster.strategy.scope():
             with optim.precision(config.train.precision):
                 self.network = models.build(config)
             optim.freeze(self.network.model, config.train.frozen_layers)
             optimizer = optim.make(config.train, self.network.model.trainable_variables)
-            self.step = Step(config, self.network, optimizer, self.team.strategy)
-        self.validation = validation and Validation(config, self.network, validation)
+            self.step = TrainingStep(config, self.network, optimizer, self.cluster.strategy)
+        self.validation = Validation(config, self.network, files) if files else None
         self.progress = Progress()
-        self.scores: Scores | None = None  # of the last epoch, while they are being made
+        self.scores: PendingScores | None = None  # of the last epoch
         self.board: Board | None = None
-        self.stop_signal = 0  # that has come
-        self.stopped = False  # the loop has been left because of it
+        self.stop_signal = 0  # signal number of a request to stop
+        self.stopped = False  # the loop has ended because of it
 
     def say(self, text: str) -> None:
         """Print a line, on one worker only."""
-        if self.team.chief:
+        if self.cluster.chief:
             print(("\r" if os.isatty(1) else "") + text, flush=True)
 
-    # ------------------------------------------------------------ checkpoints
+    # ------------------------------------------------------------ start or resume
 
-    def save(self) -> None:
-        """Write a checkpoint of the present step and remove the oldest ones."""
-        if not self.team.chief:
-            return
-        if self.board:
-            self.board.flush()
-        path = runs.path_of(self.folder, self.progress.total_steps)
-        checkpoint.save(path, self.step.groups(), vars(self.progress))
-        runs.prune(self.folder, self.config.train.keep_checkpoints)
-
-    def begin(self, changes: list[runs.Change] | None) -> None:
-        """Start a new run (changes is None), or go back to the newest readable checkpoint."""
-        if self.team.chief:
-            runs.sweep(self.folder)
+    def start(self, changes: list[runs.Change] | None) -> None:
+        """Start a new run (changes is None), or resume from the newest readable checkpoint."""
+        if self.cluster.chief:
+            runs.remove_temporary_files(self.folder)
         if changes is None or not self._resume():
-            self._start()
+            self._initialise()
         for change in changes or ():
             self.say(f"note: {change.text}")
         p, cores = self.progress, os.cpu_count() or 0
@@ -146,36 +143,35 @@ class Trainer:
             p.step, p.loss_sum, p.skipped = 0, 0.0, 0
         if any(c.effect.rescores for c in changes or ()):
             p.best_loss = float("inf")
-        if p.cores not in (0, cores):
-            self.say(
-                f"note: {cores} cores here, {p.cores} before: the same up to rounding, not to bits"
-            )
+        if p.cores not in (0, cores) and self.config.train.parts == 1:
+            self.say(f"note: {cores} cores here, {p.cores} before: results may differ by rounding")
         p.cores = cores
         if changes:
             self.save()
-        if self.team.chief and (changes is None or changes):
+        if self.cluster.chief and (changes is None or changes):
             runs.write_config(self.folder / "config.ini", self.config)
 
-    def _start(self) -> None:
+    def _initialise(self) -> None:
+        """Load the initial weights, if there are any."""
         path = self.config.train.initial_weights
         if path != Path():
-            file = runs.load_initial_weights(path, self.config, self.network.model.variables)
+            file = runs.load_initial_weights(path, self.config, self.network.variables)
             self.say(f"initial weights from {file}")
         if self.step.average:
             self.step.average.restart()
 
     def _resume(self) -> bool:
-        """Go back to the newest checkpoint that can be read, if there is any."""
+        """Load the newest readable checkpoint; return whether there is one."""
         candidates = runs.newest_first(self.folder)
         for path in candidates:
             try:
-                p = self.progress = run_state.load(path, self.step.groups())
+                p = self.progress = state.load(path, self.step.groups())
             except UserError as error:
                 if path == candidates[-1]:
                     raise
-                self.say(f"warning: {error}; going back to the one before")
+                self.say(f"warning: {error}; resuming from the one before")
                 continue
-            if self.team.agreed(p.total_steps) != p.total_steps:
+            if self.cluster.broadcast(p.total_steps) != p.total_steps:
                 raise UserError(
                     f"{self.folder}: the workers see different checkpoints; [train] "
                     "checkpoint_path has to be a folder that all of them share"
@@ -187,44 +183,45 @@ class Trainer:
     # ------------------------------------------------------------ the loop
 
     def run(self, profile: bool = False) -> Outcome:
-        """Train to the last epoch, to an early stop or to a signal, saving first in any case.
+        """Train to the last epoch, to an early stop or to a signal; save in any case.
 
         Raises:
             UserError: if too many steps in a row have no finite gradient, or a worker was lost.
         """
         p, logs = self.progress, self.config.train.log_path / self.folder.name
-        if self.team.chief:
+        if self.cluster.chief:
             validated = int(p.history[-1]["step"]) if p.history else 0
             self.board = Board(logs, p.total_steps, validated)
             self.board.describe(self.config)
-            write_history(self.folder / "history.csv", p.history)
-        if p.pending and self.validation:  # a kill took its scores: the same weights, once more
-            *_, self.scores = self._validate()
-        profiler = Profiler(logs if profile and self.team.chief else None)
+            state.write_history(self.folder / "history.csv", p.history)
+        if p.pending and self.validation:
+            # Its scores were lost when the run was killed; the weights are the same.
+            self._validate(self.validation)
+        profiler = Profiler(logs if profile and self.cluster.chief else None)
         try:
-            with signals(self._ask):
+            with stop_requests(self._request_stop):
                 while not p.finished(self.config.train) and not self.stopped:
                     self._epoch(profiler)
         except distributed.LOST:
-            if self.team.workers == 1:
+            if self.cluster.workers == 1:
                 raise
             raise UserError(
                 "[train] strategy = multi_worker: another worker was lost; start all of them "
-                "again, they go on from the last checkpoint"
+                "again, they resume from the last checkpoint"
             ) from None
         finally:
             profiler.stop()
         if p.pending or self.stopped:
-            self._collect()
+            self._finish_row()
             self.save()
         if self.stopped:
-            self.say(f"stopped and saved at epoch {p.epoch}, step {p.step}; run again to go on")
+            self.say(f"stopped and saved at epoch {p.epoch}, step {p.step}; run again to resume")
             return Outcome(self.folder, p, 128 + (self.stop_signal or signal.SIGTERM))
         if p.stopped_early(self.config.train):
             self.say(f"stopped early: no better loss in the last {p.stale} epochs")
         return Outcome(self.folder, p, exit_code=0)
 
-    def _ask(self, number: int) -> None:
+    def _request_stop(self, number: int) -> None:
         self.stop_signal = number
 
     def _epoch(self, profiler: Profiler) -> None:
@@ -239,15 +236,15 @@ class Trainer:
             rate = self._rate(p.total_steps)
             result = self.step(batch, rate, stop=bool(self.stop_signal))
             p.step, p.total_steps = p.step + 1, p.total_steps + 1
-            self._note(result, batch)
+            self._record(result, batch)
             clock.tick(train.batch_size)
             self._show(result, rate, clock)
             if self.scores and self.scores.ready():
-                self._collect()
-            # Several workers stop after the same step: the one in which all have heard of it.
-            self.stopped = result.stop or (self.team.workers == 1 and bool(self.stop_signal))
+                self._finish_row()
+            # Several workers stop after the same step: the first in which all know of it.
+            self.stopped = result.stop or (self.cluster.workers == 1 and bool(self.stop_signal))
             if time.monotonic() - saved > 60 * train.checkpoint_minutes and p.step < steps:
-                self._collect()
+                self._finish_row()
                 p.seconds += clock.lap()
                 self.save()
                 saved = time.monotonic()
@@ -261,7 +258,7 @@ class Trainer:
         total = train.epochs * self.batches.steps
         return optim.learning_rate(train, step, total, self.progress.reductions)
 
-    def _note(self, result: Result, batch: tuple) -> None:
+    def _record(self, result: StepResult, batch: tuple) -> None:
         """Count a step; stop the run after too many without a finite gradient."""
         p = self.progress
         if result.finite:
@@ -273,15 +270,16 @@ class Trainer:
             self._give_up(batch)
 
     def _give_up(self, batch: tuple) -> None:
+        """Save the batch and raise the error about gradients that are not finite."""
         p, path = self.progress, self.folder / BAD_BATCH
         files = self.batches.items(self.batches.order(p.epoch), p.step - 1)
-        if self.team.chief:
+        if self.cluster.chief:
             save_batch(path, batch, files, p.total_steps)
         cached = self.config.stft.cache("training")
         advice = (
             "the batch itself is finite: lower [train] learning_rate"
             if all(np.isfinite(a).all() for a in batch)
-            else "the batch holds NaN or infinite values: remove the STFT cache "
+            else "the batch contains NaN or infinite values: remove the STFT cache "
             f"{cached} and make it again with python stft.py"
         )
         raise UserError(
@@ -289,13 +287,25 @@ class Trainer:
             f"{p.total_steps}; {advice}; the batch was saved to {path}"
         )
 
+    def _show(self, result: StepResult, rate: float, clock: Clock) -> None:
+        """Write a step to TensorBoard and the terminal."""
+        p, train = self.progress, self.config.train
+        if not self.board:
+            return
+        if os.isatty(1):
+            line = state.step_line(p, train.epochs, self.batches.steps, result.loss, clock)
+            print(line, end="", flush=True)
+        if p.total_steps % train.log_steps == 0:
+            self.board.training(result.scalars(rate, clock), p.total_steps)
+            clock.reset()
+
     # ------------------------------------------------------------ the end of an epoch
 
     def _end_epoch(self, clock: Clock) -> None:
         p = self.progress
-        self._collect()
+        self._finish_row()
         loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
-        row = {
+        row: state.Row = {
             "epoch": p.epoch + 1,
             "step": p.total_steps,
             "learning_rate": self._rate(p.total_steps - 1),
@@ -303,50 +313,52 @@ class Trainer:
             "skipped": p.skipped,
         }
         if self.validation:
-            loss, parts, self.scores = self._validate()
-            row["validation_loss"] = loss = self.team.agreed(loss)  # all have to decide alike
-            if len(parts) > 1:
-                row |= {f"validation_{name}": value for name, value in parts.items()}
+            loss, terms = self._validate(self.validation)
+            row["validation_loss"] = loss = self.cluster.broadcast(loss)  # all have to agree
+            if len(terms) > 1:
+                row |= {f"validation_{name}": value for name, value in terms.items()}
         p.seconds += clock.lap()
         p.epoch, p.step, p.loss_sum, p.skipped, p.pending = p.epoch + 1, 0, 0.0, 0, row
-        if p.judge(loss, self.config.train) and self.team.chief:
-            with self._averaged():
-                weights = {"model": self.network.model.variables}
-                state = {"epoch": p.epoch, "loss": loss}
-                checkpoint.save(self.folder / "best.npz", weights, state)
+        if p.record_loss(loss, self.config.train) and self.cluster.chief:
+            with self._averaged_weights():
+                checkpoint.save(
+                    self.folder / "best.npz",
+                    {"model": self.network.variables},
+                    {"epoch": p.epoch, "loss": loss},
+                )
         if self.scores is None or p.finished(self.config.train):
-            self._collect()
+            self._finish_row()
         self.save()
 
-    def _validate(self) -> tuple[float, dict[str, float], Scores]:
-        with self._averaged():
-            return self.validation.run(score=self.team.chief)
+    def _validate(self, validation: Validation) -> tuple[float, dict[str, float]]:
+        """Return the validation loss and its terms, and start computing the scores."""
+        with self._averaged_weights():
+            loss, terms, self.scores = validation.run(score=self.cluster.chief)
+        return loss, terms
 
-    def _averaged(self) -> contextlib.AbstractContextManager:
+    def _averaged_weights(self) -> contextlib.AbstractContextManager[None]:
         return self.step.average.applied() if self.step.average else contextlib.nullcontext()
 
-    def _collect(self) -> None:
-        """Wait for the scores of the last epoch, if they are outstanding, and write its row."""
+    def _finish_row(self) -> None:
+        """Wait for the scores of the last epoch, if any are pending, and write its row."""
         p = self.progress
         if not p.pending:
             return
-        means, by_snr, shown = self.scores.collect() if self.scores else ({}, {}, [])
+        means, by_snr, previews = self.scores.collect() if self.scores else ({}, {}, [])
         row = p.pending | means
         p.pending, self.scores = None, None
         p.history.append(row)
         if self.board:
-            self.board.validation(row, by_snr, shown)
-            write_history(self.folder / "history.csv", p.history)
-            self.say(run_state.line(row, p, self.config.train.epochs))
+            self.board.validation(row, by_snr, previews)
+            state.write_history(self.folder / "history.csv", p.history)
+            self.say(state.epoch_line(row, p, self.config.train.epochs))
 
-    def _show(self, result: Result, rate: float, clock: Clock) -> None:
-        """Write a step to TensorBoard and the terminal."""
-        p, train = self.progress, self.config.train
-        if not self.board:
+    def save(self) -> None:
+        """Write a checkpoint of the current step and remove the oldest ones."""
+        if not self.cluster.chief:
             return
-        if os.isatty(1):
-            line = step_line(p, train.epochs, self.batches.steps, result.loss, clock)
-            print(line, end="", flush=True)
-        if p.total_steps % train.log_steps == 0:
-            self.board.training(result.scalars(rate, clock), p.total_steps)
-            clock.reset()
+        if self.board:
+            self.board.flush()
+        path = runs.checkpoint_path(self.folder, self.progress.total_steps)
+        checkpoint.save(path, self.step.groups(), vars(self.progress))
+        runs.prune(self.folder, self.config.train.keep_checkpoints)

@@ -1,7 +1,6 @@
-"""What an epoch is worth: losses over all validation files, metrics over the first ones.
+"""Validation after each epoch: losses over all files, metrics over the first ones.
 
-The losses are there at once. The metrics are made by other processes:
-:mod:`specmask.training.validation_metrics`.
+The metrics are computed by other processes: :mod:`specmask.training.validation_metrics`.
 """
 
 from typing import Any
@@ -14,8 +13,8 @@ from specmask.audio.stft import Stft
 from specmask.config.schema import Config
 from specmask.data.stft_cache import Cache
 from specmask.models import Network
-from specmask.training.losses import Estimate, Objective
-from specmask.training.validation_metrics import Job, Scores
+from specmask.training.losses import Objective
+from specmask.training.validation_metrics import Example, PendingScores
 
 
 class Validation:
@@ -23,7 +22,7 @@ class Validation:
 
     Args:
         config: metric_files, listen_files, batch_size, workers.
-        network: what is validated.
+        network: to be validated.
         files: the cache of the validation files.
     """
 
@@ -35,46 +34,53 @@ class Validation:
         plain = ~np.isfinite(files.index["snr_db"][: self.scored])
         shown = np.argsort(plain, kind="stable")[: config.train.listen_files]
         self.shown = frozenset(shown.tolist())
-        self._estimate = tf.function(self._parts_and_spectra, reduce_retracing=True)
+        self._estimate = tf.function(self._terms_and_spectra, reduce_retracing=True)
 
-    def run(self, score: bool = True) -> tuple[float, dict[str, float], Scores]:
-        """Return the mean loss, its parts, and the metrics as they become ready."""
+    def run(self, score: bool = True) -> tuple[float, dict[str, float], PendingScores]:
+        """Return the mean loss, the mean of its terms, and the metrics, which are computed later.
+
+        Files whose loss is not finite are left out with a warning.
+
+        Args:
+            score: whether to compute metrics at all.
+        """
         size, count = self.config.train.batch_size, len(self.files)
-        sums, known, scores = np.zeros(len(self.objective.names)), 0, Scores()
+        sums, finite_files, scores = np.zeros(len(self.objective.names)), 0, PendingScores()
         for start in range(0, count, size):
             items = np.arange(start, min(start + size, count))
             clean, noise = (self.files.gather(kind, items) for kind in ("clean", "noise"))
-            parts, *spectra = self._estimate(clean, noise)
-            parts = parts.numpy()
-            finite = np.isfinite(parts).all(axis=0)
-            sums, known = sums + parts[:, finite].sum(axis=1), known + int(finite.sum())
+            terms, *spectra = self._estimate(clean, noise)
+            terms = terms.numpy()
+            finite = np.isfinite(terms).all(axis=0)
+            sums += terms[:, finite].sum(axis=1)
+            finite_files += int(finite.sum())
             if not finite.all():
                 left_out = ", ".join(str(item + 1) for item in items[~finite])
                 print(f"warning: validation file {left_out} left out: its loss is not finite")
             if score and start < self.scored:
-                jobs = [
-                    self._job(int(items[row]), [s[row].numpy() for s in spectra])
+                examples = [
+                    self._example(int(items[row]), [s[row].numpy() for s in spectra])
                     for row in np.flatnonzero(finite & (items < self.scored))
                 ]
-                scores.submit(jobs, self.config.compute.workers)
-        means = sums / known if known else np.full(len(sums), np.nan)
-        parts = dict(zip(self.objective.names, map(float, means), strict=True))
-        return float(self.objective.total(means)), parts, scores
+                scores.submit(examples, self.config.compute.workers)
+        means = sums / finite_files if finite_files else np.full(len(sums), np.nan)
+        terms = dict(zip(self.objective.names, map(float, means), strict=True))
+        return float(self.objective.total(means)), terms, scores
 
-    def _parts_and_spectra(self, clean: Any, noise: Any) -> tuple:
+    def _terms_and_spectra(self, clean: Any, noise: Any) -> tuple:
+        """Return loss terms [terms, batch] and the spectra clean, noisy, enhanced, mask."""
         clean, noise = tf.cast(clean, tf.float32), tf.cast(noise, tf.float32)
         noisy = clean + noise
         enhanced, mask = self.network.estimate(noisy)
-        estimate = Estimate(clean, noise, noisy, mask, enhanced, self.stft)
-        return self.objective.parts(estimate), clean, noisy, enhanced, mask
+        return self.objective.terms(clean, noise, mask, enhanced), clean, noisy, enhanced, mask
 
-    def _job(self, item: int, spectra: list[np.ndarray]) -> Job:
+    def _example(self, item: int, spectra: list[np.ndarray]) -> Example:
         *spectra, mask = spectra
         record = self.files.index[item]
         waves = [
             stft.inverse(stft.to_complex(s), int(record["samples"]), self.stft) for s in spectra
         ]
-        return Job(
+        return Example(
             name=f"{item + 1}, {record['snr_db']:g} dB",
             snr_db=float(record["snr_db"]),
             waves=dict(zip(("clean", "noisy", "enhanced"), waves, strict=True)),

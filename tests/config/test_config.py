@@ -157,7 +157,8 @@ def test_a_mapping_needs_a_power_that_has_an_inverse(tmp_path, target):
 
 def test_every_option_is_preserved_by_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
-    wanted["train.batch_size"] = 3 * wanted["train.accumulation"]  # one divides the other
+    # divisors of it
+    wanted["train.batch_size"] = 3 * wanted["train.accumulation"] * wanted["train.parts"]
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
     wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
     wanted["train.remix_band_hz"] = [301.0, 302.0]  # above the lower edges

@@ -5,10 +5,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from helpers import causal_networks
+from helpers import causal_networks, white_noise
 from keras import ops
 
 from specmask import models
+from specmask.audio import stft
 from specmask.config import ini
 from specmask.models.layers import LEVEL_FLOOR, CausalConv2D, LevelNormaliser
 from specmask.models.recurrent import LSTM
@@ -233,6 +234,56 @@ def test_level_normaliser_against_its_recursion():
         wanted = x[0, t] / np.sqrt(p / n + LEVEL_FLOOR)
         np.testing.assert_allclose(got[0, t], wanted, rtol=1e-4)
     np.testing.assert_allclose(state[0], [p, n], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("first", "exponent"), [(2, 1.0), (0, 0.25), (1, 0.5)])
+def test_level_of_some_bins_and_of_a_power_below_one(first, exponent):
+    layer = LevelNormaliser(10.0, first, exponent)
+    x = spectra(30, bins=4, batch=1)
+    got, _ = layer(x, np.zeros((1, 2), np.float32))
+    floor = LEVEL_FLOOR if exponent != 1 else 0
+    powers = np.mean(np.sum(x[0, :, first:] ** 2, -1), -1) + floor
+    weights = np.exp(-0.1 * np.arange(29, -1, -1))
+    level = (weights @ powers**exponent / weights.sum()) ** (1 / exponent)
+    np.testing.assert_allclose(got[0, 29], x[0, 29] / np.sqrt(level + LEVEL_FLOOR), rtol=1e-4)
+
+
+def test_one_loud_frame_moves_a_level_of_a_low_power_less():
+    x = np.ones((1, 40, 4, 2), np.float32)
+    x[:, 20] *= 100
+    after = [
+        LevelNormaliser(20.0, 0, q)(x, np.zeros((1, 2), np.float32))[0][0, 39, 0, 0]
+        for q in (1.0, 0.25)
+    ]
+    assert after[0] < 0.1 and after[1] > 0.4
+
+
+@pytest.mark.parametrize("name", causal_networks())
+def test_an_offset_changes_nothing_with_low_hz(name):
+    """A Hann window of n_fft samples puts an offset into bins 0 and 1 only."""
+    own = build(f"model.network={name}", "model.low_hz=40", "model.target=magnitude")
+    transform = stft.Stft.hann(512, 256)
+    masks = []
+    for offset in (0.0, 0.3):
+        x = (white_noise(8000) + offset).astype(np.float32)
+        noisy = stft.to_pairs(stft.analyse(x[None], transform))
+        masks.append(own(noisy, own.zero_state(1))[0].numpy())
+    np.testing.assert_allclose(masks[0], masks[1], atol=2e-4)
+
+
+@pytest.mark.parametrize("options", [*([f"model.network={n}"] for n in models.NETWORKS),
+                                     ["model.bidirectional=yes"]])  # fmt: skip
+def test_names_of_variables_do_not_depend_on_what_was_built_before(options):
+    """They are the keys of checkpoints; older ones number them in Keras's order."""
+    first, second = build(*options), build(*options)
+    assert list(first.variables) == list(second.variables)
+    for network in (first, second):
+        assert [id(v) for v in network.variables.values()] == [
+            id(v) for v in network.model.variables
+        ]
+    train = ini.load(None).train
+    one, other = (optim.make(train, n.model.trainable_variables) for n in (first, second))
+    assert [v.path for v in one.variables] == [v.path for v in other.variables]
 
 
 def test_causal_convolution_against_its_definition():

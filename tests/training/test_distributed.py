@@ -19,8 +19,8 @@ from specmask.training import checkpoint, runs
 START = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from specmask import cli
-cli.import_tensorflow()
+from specmask.cli import console
+console.import_tensorflow()
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[2])
@@ -98,7 +98,7 @@ def test_two_devices(ini):
 
 
 def test_two_processes_one_of_them_killed_and_started_again(ini):
-    """The one that is left says so and ends; both go on where they were; the chief alone writes."""
+    """The one that is left says so and ends; both resume; the chief alone writes."""
     first, second = two_workers(ini, "workers", "train.epochs=500", "train.schedule=constant")
     history = ini.parent / "cp" / "workers" / "history.csv"
     while not history.is_file() and first.poll() is None and second.poll() is None:
@@ -129,7 +129,7 @@ def test_two_processes_one_of_them_killed_and_started_again(ini):
 def test_a_batch_that_cannot_be_shared(ini, monkeypatch):
     from specmask.training import distributed
 
-    monkeypatch.setattr(distributed.Team, "replicas", 2)
+    monkeypatch.setattr(distributed.Cluster, "replicas", 2)
     args = arguments(ini, "odd", "train.accumulation=4")
     result = call_script("train.py", *args, cwd=ini.parent)
     assert_error_line(result, "batch_size = 4 cannot be shared by 2 replicas", "a multiple of 8")

@@ -30,6 +30,8 @@ def test_rates_by_hand(tmp_path):
     np.testing.assert_allclose(rates(constant, steps, 3), [0.05, 0.25, 0.5, 0.5, 0.5, 0.5])
     plateau = train_section(tmp_path, "schedule=plateau", "plateau_factor=0.2", *common)
     np.testing.assert_allclose(rates(plateau, steps, 2), [0.002, 0.01, *[0.02] * 4])
+    hold = train_section(tmp_path, "schedule=hold", "decay_share=0.2", *common)
+    np.testing.assert_allclose(rates(hold, [4, 9, 88, 99, 110]), [0.25, 0.5, 0.5, half, 0.005])
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
@@ -60,19 +62,35 @@ def test_the_first_step_of_muon_is_orthogonal(tmp_path):
     np.testing.assert_allclose(np.asarray(bias), [2.95, 2.95], rtol=1e-5)
 
 
+def test_muon_takes_kernels_of_convolutions_as_matrices(tmp_path):
+    """The step is that of the matrix [all its inputs, outputs]; of other ranks it is AdamW's."""
+    rng = np.random.default_rng(0)
+    gradient = rng.standard_normal((2, 3, 2, 5)).astype(np.float32)
+    steps = []
+    for shape in ((2, 3, 2, 5), (12, 5)):
+        train = train_section(tmp_path, "optimizer=muon", "muon_convolutions=yes")
+        weight, bias = (keras.Variable(np.zeros(s, np.float32)) for s in (shape, (4, 3, 3)))
+        optimizer = optim.make(train, [weight, bias])
+        gradients = [tf.constant(gradient.reshape(shape)), tf.ones((4, 3, 3))]
+        optimizer.apply_gradients(zip(gradients, [weight, bias], strict=True))
+        steps.append(np.asarray(weight).reshape(12, 5))
+        np.testing.assert_allclose(bias, -1e-3, rtol=1e-4)  # half of the rate
+    np.testing.assert_allclose(steps[0], steps[1], atol=1e-7)
+
+
 def test_the_mean_of_the_weights_by_hand():
     weight = keras.Variable(np.float32([1.0]))
-    average = optim.Average(0.5, [weight])
+    average = optim.Average(0.5, {"w": weight})
     weight.assign([3.0])
     average.update(1)  # d = 2 / 11
     first = 1 * 2 / 11 + 3 * 9 / 11
-    np.testing.assert_allclose(average.means[0].numpy(), [first], rtol=1e-6)
+    np.testing.assert_allclose(average.means["w"].numpy(), [first], rtol=1e-6)
     average.update(1000)  # d = 0.5
     with average.applied():
         np.testing.assert_allclose(np.asarray(weight), [(first + 3) / 2], rtol=1e-6)
     assert float(weight[0]) == 3.0
     average.restart()
-    assert float(average.means[0][0]) == 3.0
+    assert float(average.means["w"][0]) == 3.0
 
 
 def test_the_loss_scale_by_hand():
@@ -86,7 +104,7 @@ def test_the_loss_scale_by_hand():
     assert float(scale.scale) == 2.0**15 and int(scale.finite_steps) == 0
     unused = optim.LossScale("float32")
     unused.update(tf.constant(False))
-    assert float(unused.scale) == 1 and unused.variables == []
+    assert float(unused.scale) == 1 and unused.variables == {}
 
 
 def test_frozen_layers():

@@ -112,6 +112,23 @@ def test_a_band_limits_speech_and_noise_alike(ini):
     assert upper.min() < 2200 and upper.max() > 2800
 
 
+def test_rumble_raises_low_tones_of_the_noise_alone(ini):
+    """Below 50 Hz by one value up to the limit, nothing above 400 Hz, nothing of the speech."""
+    rumble = "train.remix_rumble_probability=1", "train.remix_rumble_db=20"
+    plain, raised = remix(ini, cache_index()), remix(ini, cache_index(), *rumble)
+    hz = np.linspace(0, 4000, raised.bins)
+    rises = []
+    for place in range(40):
+        a, b = (d.draw(0, 20, 0, place) for d in (plain, raised))
+        np.testing.assert_array_equal(a.clean_gain, b.clean_gain)
+        rise = 20 * np.log10(b.noise_gains / a.noise_gains)
+        np.testing.assert_allclose(rise[:, hz > 400], 0, atol=1e-5)
+        assert np.ptp(rise[:, hz < 50]) < 1e-4
+        assert (np.diff(rise, axis=1) < 1e-5).all()
+        rises.append(rise[0, 0])
+    assert 0 <= min(rises) < 5 and 15 < max(rises) <= 20.001
+
+
 def test_a_range_is_needed_for_bands(ini):
     with pytest.raises(UserError, match="remix_band_hz"):
         remix(ini, cache_index(), "train.remix_band_probability=0.5", "train.remix_band_hz=")

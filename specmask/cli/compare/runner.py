@@ -237,7 +237,7 @@ class Comparison:
         for recipe, used in self.settings.items():
             own = configuration.load(recipe.path, [*self.options, *recipe.options])
             found = runs.differences(own, used, SHARED_DATA)
-            changed = [c.values for c in found if "total_testing" not in c.name]
+            changed = [c.values for c in found if "total_testing" not in c.key]
             rate, seconds = _rate_and_length(used)
             line = f"{recipe.label}: data of {self.data_ini} at {rate} Hz, {seconds:g} s a file"
             lines.append(line + (f"; its own: {'; '.join(changed)}" if changed else ""))
