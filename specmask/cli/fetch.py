@@ -16,15 +16,16 @@ def fetch(args: argparse.Namespace) -> None:
     from specmask.data.corpus import catalogue, download
     from specmask.errors import UserError
 
+    corpora = catalogue.load()
     if not args.name:
-        for name, corpus in catalogue.CORPORA.items():
+        for name, corpus in corpora.items():
             size = sum(a.size for a in corpus.archives)
             about = f", {size / 1e9:.1f} GB" if size else ""
             print(f"{name}: {corpus.title}{about}\n    {corpus.licence}\n    {corpus.home}")
         return
-    if args.name not in catalogue.CORPORA:
-        raise UserError(f"{args.name}: unknown; known are {', '.join(catalogue.CORPORA)}")
-    corpus = catalogue.CORPORA[args.name]
+    if args.name not in corpora:
+        raise UserError(f"{args.name}: unknown; known are {', '.join(corpora)}")
+    corpus = corpora[args.name]
     if args.mirror:
         corpus = download.from_mirror(corpus, args.mirror)
     download.fetch(corpus, args.to or Path("data") / "corpora" / args.name)

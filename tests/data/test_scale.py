@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers import (
     assert_error_line,
@@ -20,22 +19,17 @@ from helpers import (
     call_script,
     data_config,
     data_overrides,
-    hiss,
-    make_corpus,
     make_project,
     run_script,
     settings_args,
     snapshot,
     start_script,
-    write_audio,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from specmask import files
-from specmask.audio import io as audio_io
 from specmask.config.schema import Config
-from specmask.data.corpus import recordings, scan_cache
 from specmask.data.mixtures import build, manifest, preflight, render
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
@@ -136,7 +130,7 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     make(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "expected")
-    assert {p.name for p in (tmp_path / "out/.specmask").iterdir()} <= {"lock", "scan.jsonl"}
+    assert {p.name for p in (tmp_path / "out/.specmask").iterdir()} <= {"lock", "scan.sqlite"}
 
 
 def test_what_a_kill_has_left_of_a_manifest_is_removed(corpus, tmp_path, expected):
@@ -228,13 +222,13 @@ def test_a_damaged_row_is_told_and_its_file_made_again(corpus, tmp_path, column,
     assert snapshot(tmp_path) == before
 
 
-def test_settings_and_a_scan_without_an_end(corpus, tmp_path):
+def test_settings_and_a_scan_cache_without_an_end(corpus, tmp_path):
     config, nested = data_config(corpus, tmp_path), "[" * 100_000
     make(config)
     (tmp_path / "manifest_training.json").write_text(nested)
     with pytest.raises(UserError, match="made with other settings"):
         manifest.stream(config, "training")
-    (tmp_path / ".specmask/scan.jsonl").write_text(nested)
+    (tmp_path / ".specmask/scan.sqlite").write_text(nested)
     assert len(make_plans(config)[0]) == 3
 
 
@@ -277,97 +271,6 @@ def test_a_survey_holds_no_rows(corpus, tmp_path, expected):
     make(config)
     found = build.survey(make_plans(config)[0][0])
     assert (found.complete, found.missing, found.there.nbytes) == (True, [], 40)
-
-
-# ---------------------------------------------------------------- what a scan has told
-
-
-def scan(config: Config) -> tuple[list, list[str]]:
-    """Scan the speech; return the sources, and the paths that were read."""
-    read = []
-
-    def inspect(path: Path) -> dict | str:
-        read.append(path.relative_to(config.data.clean_train_path).as_posix())
-        return recordings.inspect(path)
-
-    paths = [config.data.clean_train_path / n for n in audio_io.files(config.data.clean_train_path)]
-    return list(scan_cache.facts(inspect, paths, config, "x")), read
-
-
-@pytest.fixture
-def old_corpus(tmp_path) -> Path:
-    """Recordings that were written long ago."""
-    root = make_corpus(tmp_path / "corpus")
-    for path in root.rglob("*.wav"):
-        os.utime(path, (1e9, 1e9))
-    return root
-
-
-def test_recordings_are_read_once(old_corpus, tmp_path):
-    config = data_config(old_corpus, tmp_path / "out")
-    first, read = scan(config)
-    assert len(read) == 6
-    assert scan(config) == (first, [])
-    (config.work_path / "scan.jsonl").unlink()  # always allowed
-    assert scan(config) == (first, read)
-
-
-@pytest.mark.parametrize("change", ["time", "size", "version", "damage", "cut", "new file"])
-def test_what_has_changed_is_read_again(old_corpus, tmp_path, change, monkeypatch):
-    config = data_config(old_corpus, tmp_path / "out")
-    first, _ = scan(config)
-    path, store = old_corpus / "clean_train/bert/0.wav", config.work_path / "scan.jsonl"
-    content = store.read_bytes()
-    if change == "time":
-        x = hiss(np.random.default_rng(9), 1.1)
-        size = path.stat().st_size
-        write_audio(path, x)
-        assert path.stat().st_size == size
-        os.utime(path, (1e9, 1e9 + 1))
-    elif change == "size":
-        write_audio(path, hiss(np.random.default_rng(9), 1.2))
-        os.utime(path, (1e9, 1e9))
-    elif change == "version":
-        monkeypatch.setattr(scan_cache, "VERSION", scan_cache.VERSION + 1)
-    elif change == "damage":
-        store.write_bytes(b"\xff" + content)
-    elif change == "cut":
-        store.write_bytes(content[:-20])
-    else:
-        write_audio(old_corpus / "clean_train/bert/5.wav", hiss(np.random.default_rng(9), 1))
-    found, read = scan(config)
-    assert read == {
-        "version": [f"{s}/{k}.wav" for s in ("anna", "bert", "carl") for k in range(2)],
-        "damage": [f"{s}/{k}.wav" for s in ("anna", "bert", "carl") for k in range(2)],
-        "cut": ["carl/1.wav"],
-        "new file": ["bert/5.wav"],
-    }.get(change, ["bert/0.wav"])
-    assert (found == first) == (change in ("version", "damage", "cut"))
-    assert scan(config)[1] == (
-        ["bert/5.wav"] if change == "new file" else read * (change == "damage")
-    )
-
-
-def test_a_file_that_may_still_change_is_not_remembered(corpus, tmp_path):
-    root = make_corpus(tmp_path / "corpus")  # written this very moment
-    config = data_config(root, tmp_path / "out")
-    assert scan(config)[1] == scan(config)[1] != []
-
-
-def test_reasons_are_not_remembered(old_corpus, tmp_path):
-    """Permissions may be mended without a trace in size and time."""
-    config = data_config(old_corpus, tmp_path / "out")
-    bad = old_corpus / "clean_train/bert/0.wav"
-    bad.write_bytes(b"")
-    os.utime(bad, (1e9, 1e9))
-    scan(config)
-    assert scan(config)[1] == ["bert/0.wav"]
-
-
-def test_a_data_folder_that_cannot_be_written_to_is_no_hindrance(old_corpus, tmp_path):
-    (tmp_path / "out").write_text("a file")
-    config = data_config(old_corpus, tmp_path / "out")
-    assert scan(config)[0] == scan(config)[0]
 
 
 # ---------------------------------------------------------------- before the run
@@ -446,7 +349,7 @@ def test_the_trial_leaves_nothing_behind(corpus, tmp_path):
     with build.alone(config):
         preflight.plan_line([build.survey(plan)])
     assert snapshot(tmp_path) == {}
-    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.jsonl"}
+    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.sqlite"}
 
 
 def test_settings_beside_the_manifest_name_the_subfolders(corpus, tmp_path):

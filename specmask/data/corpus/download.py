@@ -1,10 +1,10 @@
-"""Downloading known corpora from their homes: resumable, checked, and unpacked safely.
+"""Download of known corpora: resumable, checked, and unpacked safely.
 
-An archive is downloaded to ``NAME.part`` and goes on there after an interruption (HTTP Range, with
-If-Range so that a file that has changed is begun again). Then its size is compared with what the
-server says, its MD5 with the published one where there is one, and every member of the archive is
-read through its own checks (CRC of zip and gzip). Only what passes bears its name and is unpacked,
-into a temporary folder that is renamed at the end.
+An archive is downloaded to ``NAME.part`` and resumes there after an interruption (HTTP Range, with
+If-Range so that a file that has changed is downloaded anew). Then its size is compared with what
+the server says, its MD5 with the published one where there is one, and every member of the archive
+is read through its own checks (CRC of zip and gzip). Only then it gets its name and is unpacked,
+into a temporary folder whose files are moved at the end.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -27,71 +27,65 @@ from specmask.data.corpus.catalogue import Archive, Corpus
 from specmask.errors import UserError
 
 CHUNK = 1 << 20
-TRIES = 5
+TRIES = 5  # without progress
 TIMEOUT_SECONDS = 60
 RETRY_SECONDS = 1.0  # the first pause is twice this, and each after it twice the one before
 UNPACKED_FACTOR = {".zip": 2.0, ".gz": 1.1}  # space for the content, as a multiple of the archive
 RESERVE_BYTES = 100 << 20
 
 
-def fetch(corpus: Corpus, folder: Path, tell: Callable[[str], None] = print) -> list[Path]:
-    """Download and unpack a corpus, going on where an earlier run stopped.
+def fetch(corpus: Corpus, folder: Path, report: Callable[[str], None] = print) -> None:
+    """Download and unpack a corpus, resuming where an earlier run stopped.
 
     Args:
-        corpus: what to get.
-        folder: where it goes; archives are kept in ``folder/archives`` until all are unpacked.
-        tell: receives what happens, line by line.
-
-    Returns:
-        folders that were unpacked into.
+        corpus: of the catalogue.
+        folder: where it goes; archives are kept in ``folder/archives`` until they are unpacked.
+        report: receives the progress, line by line.
 
     Raises:
         UserError: if the disk is too small, the server does not answer, or a file is damaged.
     """
-    tell(f"{corpus.title}\n  licence: {corpus.licence}\n  home:    {corpus.home}")
-    store, done = folder / "archives", []
-    waiting = [a for a in corpus.archives if not _mark(folder, a).is_file()]
-    refuse_small_disk(folder, waiting)
-    for archive in waiting:
-        path = download(archive, store, tell)
+    report(f"{corpus.title}\n  licence: {corpus.licence}\n  home:    {corpus.home}")
+    store = folder / "archives"
+    missing = [a for a in corpus.archives if not _done_file(folder, a).is_file()]
+    refuse_small_disk(folder, missing)
+    for archive in missing:
+        path = download(archive, store, report)
         unpack(path, folder / archive.folder)
-        _mark(folder, archive).parent.mkdir(parents=True, exist_ok=True)
-        _mark(folder, archive).write_text(f"{archive.url}\n", encoding="utf-8")
+        _done_file(folder, archive).parent.mkdir(parents=True, exist_ok=True)
+        _done_file(folder, archive).write_text(f"{archive.url}\n", encoding="utf-8")
         path.unlink()
-        done.append(folder / archive.folder)
     if store.is_dir() and not any(store.iterdir()):
         store.rmdir()
-    tell(f"{len(done)} of {len(corpus.archives)} archives unpacked now, all are in {folder}")
-    tell(f"  [data] {corpus.use.replace('{}', str(folder))}")
-    return done
+    report(f"{len(missing)} of {len(corpus.archives)} archives unpacked now, all are in {folder}")
+    report(f"  [data] {corpus.use.replace('{}', str(folder))}")
 
 
-def _mark(folder: Path, archive: Archive) -> Path:
-    """A file that says that an archive has been unpacked."""
+def _done_file(folder: Path, archive: Archive) -> Path:
+    """Return the path of the file that exists once an archive has been unpacked."""
     return folder / ".fetched" / f"{archive.name}.txt"
 
 
 def refuse_small_disk(folder: Path, archives: list[Archive]) -> None:
     """Raise a UserError if the archives and their content do not fit on the disk.
 
-    What a server must be asked for is added when it is known: see :func:`download`.
+    A size that only the server knows is added when it answers: see :func:`download`.
     """
-    need = sum(a.size * (1 + _factor(a.name)) for a in archives)
     if archives:
-        _refuse(folder, need)
+        _refuse_less_space(folder, sum(a.size * (1 + _unpacked_factor(a.name)) for a in archives))
 
 
-def _refuse(folder: Path, need: float) -> None:
-    where = next(p for p in (folder, *folder.resolve().parents) if p.exists())
-    free = shutil.disk_usage(where).free
-    if free < need + RESERVE_BYTES:
+def _refuse_less_space(folder: Path, needed: float) -> None:
+    existing = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed + RESERVE_BYTES:
         raise UserError(
-            f"{folder}: {free / 1e9:.1f} GB free, {(need + RESERVE_BYTES) / 1e9:.1f} GB needed for "
-            "archives and content; free some space or name another folder with --to"
+            f"{folder}: {free / 1e9:.1f} GB free, {(needed + RESERVE_BYTES) / 1e9:.1f} GB needed "
+            "for archives and content; free some space or name another folder with --to"
         )
 
 
-def _factor(name: str) -> float:
+def _unpacked_factor(name: str) -> float:
     return UNPACKED_FACTOR.get(PurePosixPath(name).suffix, 1.0)
 
 
@@ -99,60 +93,63 @@ def _factor(name: str) -> float:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What a server has said of a file: its size (0: unknown) and what tells its version."""
+class _Remote:
+    """A file as its server describes it: size in bytes (0: unknown), and ETag or date."""
 
     size: int = 0
     version: str = ""
 
 
-def download(archive: Archive, store: Path, tell: Callable[[str], None] = print) -> Path:
-    """Download one archive, test it, and give it its name.
+def download(archive: Archive, store: Path, report: Callable[[str], None] = print) -> Path:
+    """Download one archive, check it, and give it its name.
 
     Raises:
-        UserError: if it cannot be had whole and right; what is there stays for the next run, but
-            for a file that has the right size and is damaged, which is removed.
+        UserError: if it is not whole after five tries without progress, or fails its checks. A
+            part stays for the next run; a file that has failed its checks is removed.
     """
     path = store / archive.name
     part = path.with_name(path.name + ".part")
     if path.is_file():
-        return path  # it was tested before it got this name
+        return path  # it was checked before it got this name
     store.mkdir(parents=True, exist_ok=True)
-    error: Exception | None = None
-    answer = _Answer()
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(min(30, 2**attempt) * RETRY_SECONDS)
-        before = part.stat().st_size if part.is_file() else 0
+    failures = 0
+    while True:
+        before = _size(part)
         try:
-            answer = _transfer(archive, part)
-            error = None
+            remote = _transfer(archive, part)
             break
-        except urllib.error.HTTPError as problem:
-            if problem.code in (404, 403, 410):
+        except urllib.error.HTTPError as error:
+            if error.code in (404, 403, 410):
                 raise UserError(
-                    f"{archive.url}: the server says {problem.code} {problem.reason}; the "
+                    f"{archive.url}: the server says {error.code} {error.reason}; the "
                     "corpus may have moved: download it by hand from its home and unpack it"
                 ) from None
-            error = problem
-        except (OSError, HTTPException) as problem:
-            error = problem
-        if part.is_file() and part.stat().st_size > before:
-            tell(f"  interrupted after {part.stat().st_size / 1e6:.1f} MB, going on")
-    if error is not None:
-        raise UserError(
-            f"{archive.url}: not whole after {TRIES} tries ({error}); the same command goes on "
-            "from here"
-        )
-    tell(f"  {archive.name}: {_tested(archive, part, answer.size)}")
+            problem: Exception = error
+        except (OSError, HTTPException) as error:
+            problem = error
+        progress = _size(part) > before
+        failures = 1 if progress else failures + 1
+        if failures >= TRIES:
+            raise UserError(
+                f"{archive.url}: incomplete after {TRIES} tries without progress ({problem}); "
+                "run the same command to resume"
+            )
+        if progress:
+            report(f"  interrupted after {_size(part) / 1e6:.1f} MB, resuming")
+        time.sleep(min(30, 2**failures) * RETRY_SECONDS)
+    report(f"  {archive.name}: {_checked(archive, part, remote.size)}")
     part.replace(path)
     _version_file(part).unlink(missing_ok=True)
     return path
 
 
-def _transfer(archive: Archive, part: Path) -> _Answer:
-    """Get what is missing of a file; an OSError if it breaks off."""
-    have = part.stat().st_size if part.is_file() else 0
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _transfer(archive: Archive, part: Path) -> _Remote:
+    """Download what is missing of a file; raises OSError if the connection ends too early."""
+    have = _size(part)
     version = _version_file(part).read_text() if have and _version_file(part).is_file() else ""
     request = urllib.request.Request(archive.url, headers={"Accept-Encoding": "identity"})
     if have and version:
@@ -161,10 +158,10 @@ def _transfer(archive: Archive, part: Path) -> _Answer:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing after what is there: whole, or another file
-            total = error.headers.get("Content-Range", "").rpartition("/")[2]
-            if total == str(have):
-                return _Answer(have, version)
+        if error.code == 416 and have:  # no bytes after these: whole, or another file
+            size = error.headers.get("Content-Range", "").rpartition("/")[2]
+            if size == str(have):
+                return _Remote(have, version)
             part.unlink()
             raise OSError("the file on the server has changed") from None
         raise
@@ -175,22 +172,21 @@ def _transfer(archive: Archive, part: Path) -> _Answer:
             if start != have:
                 part.unlink()
                 raise OSError(f"the server sent bytes from {start} on, not from {have}")
-        else:  # no ranges here, or another version: from the beginning
+        else:  # no ranges on this server, or another version: from the beginning
             have, total = 0, length
         found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if found.startswith("W/"):  # says nothing of single bytes
             found = ""
         _version_file(part).write_text(found)
         if total:
-            _refuse(part.parent, total - have + total * _factor(archive.name))
+            _refuse_less_space(part.parent, total - have + total * _unpacked_factor(archive.name))
         _copy(response, part, have, total)
-    size = part.stat().st_size
-    if total and size < total:
-        raise OSError(f"the connection ended after {size} of {total} bytes")
-    return _Answer(total, found)
+    if total and _size(part) < total:
+        raise OSError(f"the connection ended after {_size(part)} of {total} bytes")
+    return _Remote(total, found)
 
 
-def _copy(response, part: Path, have: int, total: int) -> None:
+def _copy(response: HTTPResponse, part: Path, have: int, total: int) -> None:
     with (
         part.open("ab" if have else "wb") as file,
         tqdm(
@@ -220,9 +216,9 @@ def _version_file(part: Path) -> Path:
     return part.with_name(part.name + ".version")
 
 
-def _tested(archive: Archive, part: Path, size: int) -> str:
-    """Test a whole file and say by what; remove it if it is wrong."""
-    found = part.stat().st_size
+def _checked(archive: Archive, part: Path, size: int) -> str:
+    """Check a whole file and return the checks it passed; remove it if it fails one."""
+    found = _size(part)
     if size and found != size:
         problem = f"{found} bytes, expected {size}"
     elif archive.md5 and (md5 := _md5(part)) != archive.md5:
@@ -232,7 +228,7 @@ def _tested(archive: Archive, part: Path, size: int) -> str:
     if problem:
         part.unlink()
         raise UserError(
-            f"{archive.url}: what came is damaged ({problem}); it was removed, run the same "
+            f"{archive.url}: download is corrupt ({problem}); it was removed, run the same "
             "command again"
         )
     checks = [f"{found / 1e6:.1f} MB" + ("" if size else " (the server names no size)")]
@@ -246,18 +242,18 @@ def _md5(path: Path) -> str:
 
 
 def _damage(path: Path) -> str:
-    """Read all of an archive and say what is wrong with it; empty if nothing is."""
+    """Read all of an archive and return what is wrong with it; empty if nothing is."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 bad = archive.testzip()
             return f"{bad}: wrong checksum" if bad else ""
         if path.name.removesuffix(".part").endswith(".gz"):
-            with gzip.open(path) as content:  # tarfile leaves before the checksum at the end
+            with gzip.open(path) as content:  # tarfile stops before the checksum at the end
                 while content.read(CHUNK):
                     pass
-        with tarfile.open(path) as archive:
-            archive.getmembers()
+        with tarfile.open(path) as tar:
+            tar.getmembers()
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         return str(error) or type(error).__name__
     except Exception as error:  # zlib.error, lzma.LZMAError: no common parent
@@ -272,51 +268,40 @@ def unpack(path: Path, folder: Path) -> None:
     """Unpack an archive: nothing outside of the folder, no links, no file over another.
 
     Raises:
-        UserError: if a member would land elsewhere, or a file of this name is there already and
-            is another one.
+        UserError: if a member would be outside, or a file of this name exists and is another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
-        temporary = Path(name)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
-                    if not member.is_dir():
-                        with archive.open(member) as source:
-                            _store(source, temporary, member.filename, path)
+                archive.extractall(name)  # drops drives, leading slashes and ".." from names
         else:
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.isfile():
-                        with archive.extractfile(member) as source:
-                            _store(source, temporary, member.name, path)
-        _move(temporary, folder)
+            try:
+                with tarfile.open(path) as tar:
+                    tar.extractall(name, filter=_files_alone)
+            except tarfile.FilterError as error:
+                raise UserError(
+                    f"{path}: {error}; not unpacked: download the archive from its home again"
+                ) from None
+        _move(Path(name), folder)
 
 
-def _store(source, root: Path, name: str, archive: Path) -> None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
-        raise UserError(
-            f"{archive}: holds {name!r}, which would land outside of the folder; not unpacked: "
-            "get the archive from its home again"
-        )
-    target = root.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        shutil.copyfileobj(source, file, CHUNK)
+def _files_alone(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Leave out links and devices, and refuse files outside of the folder."""
+    return tarfile.data_filter(member, folder) if member.isreg() else None
 
 
 def _move(temporary: Path, folder: Path) -> None:
-    """Give every file its place; one that is there already must have the same size."""
+    """Move every file to its place; one that exists already must have the same size."""
     for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
         target = folder / path.relative_to(temporary)
         if target.exists() and target.stat().st_size != path.stat().st_size:
-            raise UserError(f"{target}: is there already and is another file; move it away")
+            raise UserError(f"{target}: exists already and is another file; move it away")
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
 
 
 def from_mirror(corpus: Corpus, base: str) -> Corpus:
-    """Return a corpus whose archives lie in one folder of another server, under the same names."""
+    """Return a corpus whose archives are in one folder of another server, under the same names."""
     archives = (replace(a, url=f"{base.rstrip('/')}/{a.name}") for a in corpus.archives)
     return replace(corpus, archives=tuple(archives))

@@ -1,9 +1,10 @@
-"""Finding recordings with the same content, at any gain, format, rate or offset.
+"""Acoustic fingerprints: finding recordings with the same content, at any gain, format or offset.
 
 A fingerprint is a sequence of sub-fingerprints of 24 bits, one every 8 ms, from the signs of the
 differences of band energies along frequency and time (after Haitsma and Kalker: A highly robust
 audio fingerprinting system. ISMIR 2002). Equal sub-fingerprints of two files vote for an offset
-between them; what gets enough votes is proved, or not, by cross-correlation of the waveforms.
+between them; an offset with enough votes is confirmed, or not, by cross-correlation of the
+waveforms.
 
 Differs from the paper: of the sub-fingerprints of long files one in eight is kept, chosen by its
 value, so that two copies keep the same ones; times 64 ms apart are compared, not neighbours.
@@ -15,29 +16,31 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
-from specmask.audio import io as audio_io
+from specmask.audio.io import read_piece
 
 RATE = 4000  # Hz
 FRAME, HOP = 1024, 32  # samples: 256 ms, 8 ms
 LAG = 8  # frames between the energies that are compared
 BANDS = 25
 LOWEST_HZ, HIGHEST_HZ = 200, 1800
-KEPT = 8  # one of so many, in long files
+KEPT = 8  # one sub-fingerprint of so many, in long files
 ALL_SECONDS = 5  # up to twice this length all are kept
-RANGE_DB = 40  # frames this far below the loudest one say nothing
+RANGE_DB = 40  # frames this far below the loudest one are left out
 VOTES = 3
-COMMON = 48  # a sub-fingerprint with more copies than this in all files tells nothing
+COMMON = 48  # a sub-fingerprint with more copies than this in all files is no evidence
 LARGEST_INDEX = 4_000_000
 OVERLAP_SECONDS = 10  # that are compared sample by sample
 SEARCH_SECONDS = 0.05  # around the offset that was voted for
 SAME = 0.8  # correlation from which on two recordings count as the same
 
-NOTHING = np.zeros(0, np.uint32), np.zeros(0, np.int32)  # of what is too short
+Fingerprint = tuple[np.ndarray, np.ndarray]  # sub-fingerprints uint32 [kept], frames int32 [kept]
+
+EMPTY: Fingerprint = (np.zeros(0, np.uint32), np.zeros(0, np.int32))  # of a signal too short
 _EDGES = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME / RATE
 _BITS = (1 << np.arange(BANDS - 1, dtype=np.uint32)).astype(np.uint32)
 
 
-def fingerprint(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fingerprint(x: np.ndarray) -> Fingerprint:
     """Return kept sub-fingerprints and their frames.
 
     Args:
@@ -47,7 +50,7 @@ def fingerprint(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         uint32 [kept] and int32 [kept].
     """
     if len(x) < FRAME + (LAG + 1) * HOP:
-        return NOTHING
+        return EMPTY
     window = np.hanning(FRAME).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(x, FRAME)[::HOP]
     edges = np.round(_EDGES).astype(int)
@@ -68,7 +71,7 @@ def fingerprint(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _share(seconds: float) -> int:
-    """One of so many is kept: all of a short file, fewer of a long one; powers of two nest."""
+    """Return n where one sub-fingerprint of n is kept; powers of two, whose choices are nested."""
     return min(KEPT, 1 << max(0, int(np.log2(seconds / ALL_SECONDS))))
 
 
@@ -77,18 +80,18 @@ def _chosen(hashes: np.ndarray, share: int) -> np.ndarray:
     return mixed % np.uint64(share) == 0
 
 
-def candidates(prints: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[int, int, float]]:
+def candidates(fingerprints: list[Fingerprint]) -> list[tuple[int, int, float]]:
     """Return pairs of files that may have content in common, with the offset in seconds.
 
     Args:
-        prints: what :func:`fingerprint` gives for each file.
+        fingerprints: one per file.
     """
-    sizes = [len(h) for h, _ in prints]
+    sizes = [len(h) for h, _ in fingerprints]
     if not sum(sizes):
         return []
-    hashes = np.concatenate([h for h, _ in prints])
-    times = np.concatenate([t for _, t in prints])
-    files = np.repeat(np.arange(len(prints)), sizes)
+    hashes = np.concatenate([h for h, _ in fingerprints])
+    times = np.concatenate([t for _, t in fingerprints])
+    files = np.repeat(np.arange(len(fingerprints)), sizes)
     if len(hashes) > LARGEST_INDEX:
         kept = _chosen(hashes // np.uint32(7), -(-len(hashes) // LARGEST_INDEX))
         hashes, times, files = hashes[kept], times[kept], files[kept]
@@ -126,7 +129,7 @@ def correlation(first: Path, second: Path, offset: float) -> tuple[float, float]
     """Return the largest correlation of two files near an offset, and that offset.
 
     Both are compared between 200 and 1800 Hz over at most 10 s, normalised to 1 for the same
-    waveform at whatever gain or polarity.
+    waveform at any gain or polarity.
 
     Args:
         first, second: audio files.
@@ -136,14 +139,14 @@ def correlation(first: Path, second: Path, offset: float) -> tuple[float, float]
         correlation from 0 to 1, offset in seconds.
 
     Raises:
-        audio.AudioError: if a file cannot be read.
+        AudioError: if a file cannot be read.
     """
     samples = OVERLAP_SECONDS * RATE
     lag = round(SEARCH_SECONDS * RATE)
     start = round(offset * RATE)
-    a = audio_io.read_piece(first, max(0, start), samples, RATE)
-    b = audio_io.read_piece(second, max(0, -start), samples, RATE)
-    length = min(_used(a), _used(b))
+    a = read_piece(first, max(0, start), samples, RATE)
+    b = read_piece(second, max(0, -start), samples, RATE)
+    length = min(_length(a), _length(b))
     if length < FRAME:
         return 0.0, offset
     size = scipy.fft.next_fast_len(2 * samples, real=True)
@@ -159,7 +162,7 @@ def correlation(first: Path, second: Path, offset: float) -> tuple[float, float]
     return float(min(1.0, np.abs(near[best]))), offset + (best - lag) / RATE
 
 
-def _used(x: np.ndarray) -> int:
-    """Length without the zeros that a read beyond the end gives."""
+def _length(x: np.ndarray) -> int:
+    """Return the length without the zeros that a read beyond the end gives."""
     found = np.flatnonzero(x)
     return int(found[-1]) + 1 if len(found) else 0

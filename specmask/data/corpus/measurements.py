@@ -1,40 +1,63 @@
-"""What is measured in one recording to tell whether something is wrong with it."""
+"""Measurements of one recording that show faults: clipping, DC, cancelled channels, band edge."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.fft
 import soxr
 
-from specmask.audio import io as audio_io
+from specmask.audio.io import opened, to_mono
 from specmask.audio.levels import decibel
 from specmask.data.corpus import fingerprint, recordings
+from specmask.data.corpus.fingerprint import Fingerprint
 
 EDGES_HZ = (4000, 5512.5, 6000, 8000, 11025, 12000, 16000)  # half of usual rates
 EDGE_DROP_DB = 25
 SPECTRUM = 2048  # FFT length
 
 
-def examine(path: Path, fingerprints: bool = True) -> dict:
-    """Measure one file.
+@dataclass(frozen=True)
+class Measurements:
+    """Measurements of one file.
 
-    Returns:
-        dc: mean of the samples. flat: number of samples in runs of three or more equal ones at the
-        peak. full: share at full scale. cancels_db: level of the mix-down relative to the channels.
+    Attributes:
+        dc: mean of the samples.
+        flat_samples: number of samples in runs of three or more equal ones at the peak.
+        full_scale_share: share of the samples at full scale.
+        peak: largest absolute value.
+        mixdown_db: level of the mix-down relative to the channels.
         edge_hz, drop_db: where the spectrum ends, and by how much it drops there; 0 if it does not.
-        print: see :func:`specmask.data.corpus.fingerprint.fingerprint`.
+        fingerprint: see :func:`specmask.data.corpus.fingerprint.fingerprint`.
+    """
+
+    dc: float
+    flat_samples: int
+    full_scale_share: float
+    peak: float
+    mixdown_db: float
+    edge_hz: float
+    drop_db: float
+    fingerprint: Fingerprint
+
+
+def measure(path: Path, with_fingerprint: bool = True) -> Measurements:
+    """Measure one file, block by block.
+
+    Raises:
+        AudioError: if it cannot be read.
     """
     total = np.zeros(3)  # sum, energy of the channels, energy of the mix-down
     frames = full = 0
-    flat: Counter[float] = Counter()
+    flat: Counter[float] = Counter()  # samples in runs, by their absolute value
     power = np.zeros(SPECTRUM // 2 + 1)
-    low, peak = [], 0.0
-    with audio_io.opened(path) as file:
+    low_rate, peak = [np.zeros(0, np.float32)], 0.0
+    with opened(path) as file:
         rate, channels = file.samplerate, file.channels
         stream = soxr.ResampleStream(rate, fingerprint.RATE, 1, quality="MQ")
         while len(block := file.read(recordings.BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            mono = audio_io.to_mono(block)
+            mono = to_mono(block)
             frames += len(block)
             total += (
                 np.sum(mono, dtype=np.float64),
@@ -43,25 +66,25 @@ def examine(path: Path, fingerprints: bool = True) -> dict:
             )
             peak = max(peak, float(np.abs(block).max()))
             full += int(np.sum(np.abs(block) >= 0.985))
-            flat += _flat(block)
+            flat += _flat_runs(block)
             power += _power(mono)
-            if fingerprints:
-                low.append(stream.resample_chunk(mono, last=len(block) < recordings.BLOCK_FRAMES))
+            if with_fingerprint:
+                last = len(block) < recordings.BLOCK_FRAMES
+                low_rate.append(stream.resample_chunk(mono, last))
     edge, drop = band_edge(power, rate)
-    x = np.concatenate(low) if low else np.zeros(0, np.float32)
-    return {
-        "dc": total[0] / frames,
-        "flat": sum(n for value, n in flat.items() if value >= 0.98 * peak),
-        "full": full / (frames * channels),
-        "peak": peak,
-        "cancels_db": decibel(total[2] / total[1]) if total[1] else 0.0,
-        "edge_hz": edge,
-        "drop_db": drop,
-        "print": fingerprint.fingerprint(x),
-    }
+    return Measurements(
+        dc=total[0] / frames,
+        flat_samples=sum(n for value, n in flat.items() if value >= 0.98 * peak),
+        full_scale_share=full / (frames * channels),
+        peak=peak,
+        mixdown_db=decibel(total[2] / total[1]) if total[1] else 0.0,
+        edge_hz=edge,
+        drop_db=drop,
+        fingerprint=fingerprint.fingerprint(np.concatenate(low_rate)),
+    )
 
 
-def _flat(block: np.ndarray) -> Counter:
+def _flat_runs(block: np.ndarray) -> Counter[float]:
     """Count samples in runs of three or more equal ones by their absolute value."""
     same = block[1:] == block[:-1]
     third = np.zeros(block.shape, bool)
@@ -74,7 +97,7 @@ def _flat(block: np.ndarray) -> Counter:
 
 
 def _power(mono: np.ndarray) -> np.ndarray:
-    """Sum of the power spectra of all frames."""
+    """Return the sum of the power spectra of all frames: [samples] -> [bins]."""
     count = len(mono) // SPECTRUM
     if not count:
         return np.zeros(SPECTRUM // 2 + 1)
@@ -84,10 +107,10 @@ def _power(mono: np.ndarray) -> np.ndarray:
 
 
 def band_edge(power: np.ndarray, rate: int) -> tuple[float, float]:
-    """Return where a spectrum ends as that of an upsampled recording does.
+    """Return the frequency where a spectrum ends as that of an upsampled recording does.
 
     There is an edge at f if the level just above f is 25 dB below that just below f, and stays so
-    up to the highest frequency. Only half the usual sampling rates are looked at.
+    up to the highest frequency. Only half the usual sampling rates are tried.
 
     Args:
         power: power spectrum [bins] from 0 to half the rate.

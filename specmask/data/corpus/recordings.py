@@ -1,22 +1,23 @@
-"""The recordings that a data set is made of: what they hold, who speaks, and who may use them."""
+"""The recordings that a data set is made of: scanned, and set aside where they cannot be used."""
 
 import csv
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from specmask.audio import io as audio_io
-from specmask.audio.io import Rejected
+from specmask.audio.io import AudioError, Rejected, opened, resampled_length
 from specmask.audio.levels import FULL_SCALE, decibel
 from specmask.config.schema import Config
 from specmask.data.corpus import layouts, scan_cache
-from specmask.data.corpus.layouts import Name
+from specmask.data.corpus.layouts import NameOf
+from specmask.data.corpus.scan_cache import Facts
 from specmask.errors import UserError
 
 SHORTEST_SECONDS = 0.25
@@ -25,7 +26,7 @@ SILENCE_DBFS = -80  # half a dozen steps of 16-bit audio
 BLOCK_FRAMES = 1 << 20
 OGG_PAGE_BYTES = 1 << 16  # more than the largest page has
 STREAMED_BYTES = 0x7FFFF000  # a length from here on means that the writer did not know it
-SET_ASIDE = "set aside"  # in the list of the doctor
+SET_ASIDE = "set aside"  # in the column plan of the list that --check writes
 
 # libsndfile corrects the length in a header and says so here (wav, aiff, au)
 _CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -42,7 +43,7 @@ class Source:
         digest: of the decoded samples, so that a copy in another format without loss is found.
         level_db: RMS in dBFS.
         group: the speaker, or the recording that a noise clip was taken from.
-        label: the speaker's name or the noise type.
+        label: the speaker's name or the noise type; empty if not known.
         start, stop: the part that may be used, in samples at the working rate.
     """
 
@@ -62,23 +63,15 @@ class Source:
         return self.stop - self.start
 
 
-def scan(
-    root: Path, name_of: Callable[[PurePosixPath], Name | None], config: Config, option: str
-) -> tuple[list[Source], list[Rejected]]:
-    """Read every file below a folder once and tell the usable ones from the others.
+def list_folder(root: Path, option: str) -> list[PurePosixPath]:
+    """Return the audio files below a folder, relative to it, sorted.
 
     Args:
         root: the folder.
-        name_of: gives the group and the label of a path relative to it, None for what is no
-            source of this kind: see :mod:`specmask.data.corpus.layouts`.
-        config: all of it.
         option: name of the option with the folder.
 
-    Returns:
-        sources sorted by path, without copies of the same content, and what was set aside.
-
     Raises:
-        UserError: if the folder is missing or holds nothing usable.
+        UserError: if the folder is missing or has no audio files.
     """
     if not root.is_dir():
         raise UserError(
@@ -89,49 +82,68 @@ def scan(
     if not names:
         raise UserError(
             f"[data] {option} = {root}: no audio files; put recordings there (wav, flac, ogg, mp3, "
-            "aiff; folders are read recursively, one folder a speaker or noise type) or name "
+            "aiff; folders are read recursively, one folder per speaker or noise type) or name "
             "another folder; make demo runs on speech and noise that it makes itself"
         )
-    rate = config.data.sample_rate
+    return [PurePosixPath(n.as_posix()) for n in names]
+
+
+def scan(
+    root: Path, paths: Sequence[PurePosixPath], name_of: NameOf, config: Config, option: str
+) -> tuple[list[Source], list[Rejected]]:
+    """Decode the files of a folder once each and separate the usable ones from the others.
+
+    Args:
+        root: the folder.
+        paths: its files, as :func:`list_folder` returns them.
+        name_of: returns the group and the label of a path, or None for what is no source of this
+            kind: see :mod:`specmask.data.corpus.layouts`.
+        config: all of it.
+        option: name of the option with the folder.
+
+    Returns:
+        sources sorted by path, without copies of the same content, and what was set aside.
+
+    Raises:
+        UserError: if nothing can be used.
+    """
     if option.startswith("noise") and config.data.noise_classes:
-        names = layouts.class_filter(names, name_of, config.data.noise_classes, option)
-    names = [n for n in names if name_of(PurePosixPath(n.as_posix())) is not None]
-    unwanted = set_aside(config, option)
-    rejected = [
-        Rejected(n.as_posix(), unwanted[n.as_posix()]) for n in names if n.as_posix() in unwanted
-    ]
-    names = [n for n in names if n.as_posix() not in unwanted]
-    found = scan_cache.facts(inspect, [root / name for name in names], config, f"scan {root.name}")
-    sources, seen = [], {}
-    for name, facts in zip(names, found, strict=True):
-        path = name.as_posix()
+        paths = layouts.class_filter(paths, name_of, config.data.noise_classes, option)
+    named = {path: name for path in paths if (name := name_of(path))}
+    excluded = excluded_by_list(config, option)
+    rejected = [Rejected(str(p), excluded[str(p)]) for p in named if str(p) in excluded]
+    used = [path for path in named if str(path) not in excluded]
+    found = scan_cache.facts(inspect, [root / path for path in used], config, f"scan {root.name}")
+    sources: list[Source] = []
+    paths_by_digest: dict[str, str] = {}
+    for path, facts in zip(used, found, strict=True):
         if isinstance(facts, str):
-            rejected.append(Rejected(path, facts))
-        elif facts["digest"] in seen:
-            rejected.append(Rejected(path, f"same content as {seen[facts['digest']]}"))
-        else:
-            seen[facts["digest"]] = path
-            group, label = name_of(PurePosixPath(path))
-            frames = facts.pop("frames")
-            stop = audio_io.resampled_length(frames, facts["rate"], rate)
-            sources.append(Source(path=path, group=group, label=label, start=0, stop=stop, **facts))
+            rejected.append(Rejected(str(path), facts))
+            continue
+        known = paths_by_digest.setdefault(facts["digest"], str(path))
+        if known != str(path):
+            rejected.append(Rejected(str(path), f"same content as {known}"))
+            continue
+        group, label = named[path]
+        stop = resampled_length(facts.pop("frames"), facts["rate"], config.data.sample_rate)
+        sources.append(Source(str(path), **facts, group=group, label=label, start=0, stop=stop))
     if not sources:
         first = f", the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
         raise UserError(
-            f"[data] {option} = {root}: none of {len(names) + len(unwanted)} files can be used"
-            f"{first}; add usable recordings"
+            f"[data] {option} = {root}: none of {len(named)} files can be used{first}; "
+            "add usable recordings"
         )
     return sources, rejected
 
 
-def set_aside(config: Config, option: str) -> dict[str, str]:
-    """Return what ``[data] set_aside`` leaves out of a folder: reasons by path.
+def excluded_by_list(config: Config, option: str) -> dict[str, str]:
+    """Return the files of a folder that ``[data] set_aside`` leaves out: reasons by path.
 
     The list is a CSV file with the columns folder (name of the option), path, plan and problem; a
     row counts if its plan is "set aside".
 
     Raises:
-        UserError: if it is something else.
+        UserError: if the list is no such file.
     """
     path = config.data.set_aside
     if path == Path():
@@ -151,15 +163,15 @@ def set_aside(config: Config, option: str) -> dict[str, str]:
         ) from None
 
 
-def inspect(path: Path) -> dict | str:
+def inspect(path: Path) -> Facts | str:
     """Decode a file block by block and return its facts, or the reason why it cannot be used.
 
-    They are kept on disk: whoever changes them raises ``scans.VERSION``.
+    The facts are kept on disk: whoever changes them raises ``scan_cache.VERSION``.
     """
     digest = hashlib.blake2b(digest_size=12)
     frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf
     try:
-        with audio_io.opened(path) as file:
+        with opened(path) as file:
             rate, channels, claimed = file.samplerate, file.channels, file.frames
             cut = _CUT.search(file.extra_info)
             digest.update(f"{rate} {channels}".encode())
@@ -181,7 +193,7 @@ def inspect(path: Path) -> dict | str:
                 energy += float(np.sum(np.square(block, dtype=np.float64)))
                 lowest = np.minimum(lowest, block.min(axis=0))
                 highest = np.maximum(highest, block.max(axis=0))
-    except audio_io.AudioError as error:
+    except AudioError as error:
         return str(error)
     if _ends_early(path):
         return "truncated: the last page of the Ogg stream is missing"
@@ -205,7 +217,7 @@ def inspect(path: Path) -> dict | str:
 
 
 def _ends_early(path: Path) -> bool:
-    """Tell whether an Ogg file ends without the page that is marked as the last one (RFC 3533).
+    """Return whether an Ogg file ends without the page that is marked as the last one (RFC 3533).
 
     libsndfile takes the length of a cut file from the last page that is there, and says nothing.
     """
@@ -227,6 +239,6 @@ def _ends_early(path: Path) -> bool:
 
 
 def digest(sources: list[Source]) -> str:
-    """Return a digest of a list of sources, for telling whether it has changed."""
+    """Return a digest of a list of sources, which changes when the list does."""
     text = json.dumps([asdict(s) for s in sources], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

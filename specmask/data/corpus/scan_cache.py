@@ -1,26 +1,115 @@
-"""What reading a recording has told, kept on disk: what has not changed is not read again.
+"""Cache of per-file facts on disk, so that a recording that has not changed is not decoded again.
 
-A line of JSON a recording in ``scan.jsonl``. It counts for a file of the same path, size and time
-of last change; the last line wins. The file may be deleted at any time.
+An SQLite table, one row per recording. A row counts for a file of the same path, size and time of
+last change. The file may be deleted at any time.
 """
 
+import contextlib
 import json
+import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
 
 from specmask import parallel
 from specmask.config.schema import Config
 
+FILE_NAME = "scan.sqlite"
 VERSION = 3  # of the facts: to be raised when others are found, or the same in another way
+LOCK_SECONDS = 30  # that a process waits for another one
 SETTLED_SECONDS = 2  # clocks of file systems are coarse: a younger file may change unnoticed
+
+Facts = dict[str, Any]
+
+
+class Stamp(NamedTuple):
+    """State of a file that its facts were found in; the path as bytes, since not all are text."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+
+
+class ScanCache:
+    """The table on disk, as a context manager; in memory where it cannot be on disk.
+
+    Several processes may use it at once.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._table = _opened(path)
+        except (OSError, sqlite3.Error):
+            self._table = _opened(Path(":memory:"))
+
+    def get(self, stamp: Stamp) -> Facts | None:
+        """Return the facts of a file in this state, or None."""
+        try:
+            row = self._table.execute(
+                "SELECT facts FROM files WHERE path = ? AND size = ? AND mtime_ns = ? "
+                "AND version = ?",
+                (*stamp, VERSION),
+            ).fetchone()
+            return json.loads(row[0]) if row else None
+        except (sqlite3.Error, ValueError):  # locked for long, damaged
+            return None
+
+    def put(self, stamp: Stamp, facts: Facts) -> None:
+        """Keep the facts of a file at once, so that a kill loses none; a full disk keeps none."""
+        with contextlib.suppress(sqlite3.Error):
+            self._table.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)",
+                (*stamp, VERSION, json.dumps(facts)),
+            )
+
+    def __enter__(self) -> "ScanCache":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._table.close()
+
+
+def owns(name: str) -> bool:
+    """Return whether a file of this name is the cache, or SQLite's journal of it."""
+    return name.startswith(FILE_NAME)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    if str(path) != ":memory:":
+        path.parent.mkdir(parents=True, exist_ok=True)
+    table = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
+    try:
+        table.execute("PRAGMA synchronous = OFF")  # what a power failure takes is found again
+        table.execute(
+            "CREATE TABLE IF NOT EXISTS files "
+            "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, version INTEGER, facts TEXT) "
+            "WITHOUT ROWID"
+        )
+        sound = table.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except sqlite3.OperationalError:  # locked for long, read-only
+        table.close()
+        raise
+    except sqlite3.DatabaseError:  # no database
+        sound = False
+    if not sound:
+        table.close()
+        path.unlink()
+        return _opened(path)
+    return table
 
 
 def facts(
-    inspect: Callable[[Path], dict | str], paths: Sequence[Path], config: Config, label: str
-) -> Iterator[dict | str]:
-    """Yield ``inspect(path)`` for every path, in order, from disk where it is known already.
+    inspect: Callable[[Path], Facts | str], paths: Sequence[Path], config: Config, label: str
+) -> Iterator[Facts | str]:
+    """Yield ``inspect(path)`` for every path, in order, from the cache where it is known.
 
     Only facts are kept. The reason why a file cannot be used is found anew each time: it may
     have been its permissions.
@@ -28,60 +117,28 @@ def facts(
     Args:
         inspect: returns a dict that JSON can hold, or a reason.
         paths: absolute.
-        config: where the work is done, and in ``work_path`` where the facts are kept.
+        config: with the number of workers, and the folder ``work_path`` of the cache.
         label: of the progress bar.
     """
-    path = config.work_path / "scan.jsonl"
-    known = _read(path)
-    stamps = [_stamp(p) for p in paths]
-    todo = [p for p, stamp in zip(paths, stamps, strict=True) if stamp not in known]
-    started_ns = time.time_ns()
-    found = parallel.map_chunks(inspect, todo, config.compute.workers, label)
-    with _appending(path) as keep:
-        for stamp in stamps:
-            if stamp in known:
-                yield known[stamp]
+    with ScanCache(config.work_path / FILE_NAME) as cache:
+        stamps = [_stamp(p) for p in paths]
+        known = [cache.get(stamp) if stamp else None for stamp in stamps]
+        todo = [p for p, found in zip(paths, known, strict=True) if found is None]
+        settled_ns = time.time_ns() - SETTLED_SECONDS * 10**9
+        inspected = parallel.map_chunks(inspect, todo, config.compute.workers, label)
+        for stamp, found in zip(stamps, known, strict=True):
+            if found is not None:
+                yield found
                 continue
-            result = next(found)
-            settled = stamp and stamp[2] < started_ns - SETTLED_SECONDS * 10**9
-            if settled and isinstance(result, dict):
-                keep(json.dumps([VERSION, *stamp, result]))
+            result = next(inspected)
+            if isinstance(result, dict) and stamp and stamp.mtime_ns < settled_ns:
+                cache.put(stamp, result)
             yield result
 
 
-def _stamp(path: Path) -> tuple[str, int, int] | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return str(path), status.st_size, status.st_mtime_ns
-
-
-def _read(path: Path) -> dict[tuple[str, int, int], dict]:
-    known = {}
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                try:
-                    version, name, size, mtime_ns, found = json.loads(line)
-                except (ValueError, RecursionError):  # an empty line, one cut short by a kill
-                    continue
-                if version == VERSION:
-                    known[name, size, mtime_ns] = found
-    except (OSError, ValueError, TypeError):
-        return {}
-    return known
-
-
-@contextmanager
-def _appending(path: Path) -> Iterator[Callable[[str], None]]:
-    """Give a function that keeps a line at once; does nothing where the folder is read-only."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
-    except OSError:
-        yield lambda line: None
-        return
-    with file:
-        # the new line comes first: a line cut short before must not spoil this one
-        yield lambda line: print("\n" + line, end="", file=file, flush=True)
+    return Stamp(os.fsencode(path), status.st_size, status.st_mtime_ns)

@@ -1,8 +1,13 @@
-"""The recordings of training, validation and testing, and how they are divided."""
+"""Division of the recordings into training, validation and testing, without leaks between them.
+
+The train folders make training and validation, other speakers and other recordings of noise in
+each; the test folders make testing.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,23 +15,29 @@ from specmask.audio.io import Rejected
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
 from specmask.data.corpus import layouts, pairs, recordings
-from specmask.data.corpus.pairs import Pair, scan
+from specmask.data.corpus.pairs import Pair
 from specmask.data.corpus.recordings import Source
 from specmask.data.seeding import generator
 from specmask.errors import UserError
 
+GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
+VALIDATION_KEY = len(SPLITS)  # of the random generator: the splits have 0, 1, 2
+
+
+# ---------------------------------------------------------------- the folders
+
 
 @dataclass(frozen=True)
-class Material:
-    """What was found for one end.
+class SourceSet:
+    """The recordings of one subset, train or test.
 
     Attributes:
         speech_root, noise_root: folders that paths are relative to; the same one for pairs.
         pairs: ready-made pairs; empty where speech and noise are to be mixed.
         speech: recordings of speech; of pairs the clean files.
         noise: recordings of noise; of pairs the noisy files.
-        rejected: what was set aside, with the name of the option that its folder stands in.
-        layout: lines that say how files were found to be named.
+        rejected: what was set aside, with the name of the option of its folder.
+        layout: lines that describe the naming schemes that were found.
     """
 
     speech_root: Path
@@ -37,146 +48,152 @@ class Material:
     rejected: list[tuple[str, Rejected]]
     layout: tuple[str, ...]
 
-    def set_aside(self) -> list[Rejected]:
+    def rejected_by_folder(self) -> list[Rejected]:
         """Return what was set aside, with paths that begin with the name of the folder."""
-        return [
-            Rejected(f"{self._root(option).name}/{r.path}", r.reason) for option, r in self.rejected
-        ]
+        return [Rejected(f"{self._root(opt).name}/{r.path}", r.reason) for opt, r in self.rejected]
 
     def _root(self, option: str) -> Path:
         return self.noise_root if option.startswith("noise") else self.speech_root
 
 
-def roots(config: Config, end: str) -> tuple[Path, Path]:
-    """Return the folders of speech and noise for one end, train or test."""
+def roots(config: Config, subset: str) -> tuple[Path, Path]:
+    """Return the folders of speech and noise for one subset, train or test."""
     data = config.data
-    if end == "train":
+    if subset == "train":
         return data.clean_train_path, data.noise_train_path
     return data.clean_test_path, data.noise_test_path
 
 
-def gather(config: Config, end: str) -> Material:
-    """Scan the folders of one end.
+def scan_subset(config: Config, subset: str) -> SourceSet:
+    """Scan the folders of one subset.
 
     Args:
         config: all of it.
-        end: train or test.
+        subset: train or test.
 
     Raises:
-        UserError: if a folder is missing or holds nothing usable.
+        UserError: if a folder is missing or has nothing usable.
     """
-    speech_root, noise_root = roots(config, end)
-    title = {"train": "training", "test": "testing"}[end]
-    option = f"clean_{end}_path"
-    kind, found, bad = scan(speech_root, config, end)
-    rejected = [(option, r) for r in bad]
+    speech_root, noise_root = roots(config, subset)
+    speech_option, noise_option = f"clean_{subset}_path", f"noise_{subset}_path"
+    title = {"train": "training", "test": "testing"}[subset]
+    paths = recordings.list_folder(speech_root, speech_option)
+    kind, found, rejected = pairs.scan(speech_root, paths, config, subset)
     if found:
-        speech = list({p.clean.path: p.clean for p in found}.values())
-        if len(speech) == 1 and end == "train":
+        clean = list({p.clean.path: p.clean for p in found}.values())
+        if len(clean) == 1 and subset == "train":
             raise UserError(
-                f"[data] {option} = {speech_root}: pairs of one clean file only, expected two or "
-                "more to take training and validation from them; add recordings"
+                f"[data] {speech_option} = {speech_root}: pairs of one clean file only, expected "
+                "two or more to take training and validation from them; add recordings"
             )
-        groups = len({s.group for s in speech})
+        groups = len({s.group for s in clean})
         line = f"{title}: layout: {kind}, {groups} speakers or sentences, {len(found)} pairs"
-        noisy = [p.noisy for p in found]
-        return Material(speech_root, speech_root, tuple(found), speech, noisy, rejected, (line,))
-    lists, lines = [], []
-    for kind, root, name in (
-        ("speech", speech_root, option),
-        ("noise", noise_root, f"noise_{end}_path"),
+        return SourceSet(
+            speech_root, speech_root, tuple(found), clean, [p.noisy for p in found],
+            [(speech_option, r) for r in rejected], (line,),
+        )  # fmt: skip
+    lists, lines, set_aside = [], [], []
+    for kind, root, option in (
+        ("speech", speech_root, speech_option),
+        ("noise", noise_root, noise_option),
     ):
-        layout = layouts.of(root, kind, config)
-        usable, bad = recordings.scan(root, layout.name_of, config, name)
+        if kind == "noise":
+            paths = recordings.list_folder(root, option)
+        layout = layouts.detect(root, paths, kind, config)
+        usable, rejected = recordings.scan(root, paths, layout.name_of, config, option)
         groups = len({s.group for s in usable})
-        lines.append(
-            f"{title} {kind}: " + layouts.describe(layout, [s.path for s in usable], groups)
-        )
+        description = layouts.describe(layout, [s.path for s in usable], groups)
+        lines.append(f"{title} {kind}: {description}")
         lists.append(usable)
-        rejected += [(name, r) for r in bad]
-    return Material(speech_root, noise_root, (), *lists, rejected, tuple(lines))
+        set_aside += [(option, r) for r in rejected]
+    speech, noise = lists
+    return SourceSet(speech_root, noise_root, (), speech, noise, set_aside, tuple(lines))
 
 
-def leaks(config: Config, training: Material, testing: Material) -> list[str]:
-    """Refuse recordings that training and testing have in common, or return warnings of them.
-
-    Raises:
-        UserError: with ``[data] leaks = refuse``.
-    """
-    warnings = []
-    for option, kind, known, found in (
-        ("clean_test_path", "speech", training.speech, testing.speech),
-        ("noise_test_path", "noise", training.noise, testing.noise),
-    ):
-        warnings += leak(config, known, found, f"[data] {option}: {kind}", "testing")
-    return warnings
+# ---------------------------------------------------------------- validation
 
 
-def leak(
-    config: Config, training: list[Source], others: list[Source], what: str, end: str
-) -> list[str]:
-    """Refuse recordings that training and another end have in common, or return a warning.
+class Division(NamedTuple):
+    """Sources divided between training and validation, with warnings on how that was done."""
 
-    Raises:
-        UserError: with ``[data] leaks = refuse``.
-    """
-    found = common_recordings(training, others, what, end)
-    if found and config.data.leaks == "refuse":
-        raise UserError(f"{found}, or set [data] leaks = warn")
-    return [found] if found else []
+    training: list[Source]
+    validation: list[Source]
+    warnings: list[str]
 
 
-GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
-
-
-def carve_sources(
-    sources: list[Source], share: float, rate: int, rng: np.random.Generator
-) -> tuple[list[Source], list[Source], list[str]]:
-    """Split sources into training and validation, with no group in both.
-
-    Whole groups go to validation in random order until they hold ``share`` of the time; one
-    that would bring it beyond 1.5 times that is passed over. A single group is split by file,
-    a single file by time with a gap of 2 s.
+def split_validation(config: Config, found: SourceSet) -> tuple[Division, Division]:
+    """Divide the train folders between training and validation.
 
     Returns:
-        training sources, validation sources, warnings.
+        the divisions of the speech and of the noise; of pairs those of the clean and of the noisy
+        files.
+
+    Raises:
+        UserError: where ``validation_pairs`` takes no pair or all of them; and with
+            ``leaks = refuse`` if its sentences are in training too.
+    """
+    data, rng = config.data, generator(config.data.seed, VALIDATION_KEY)
+    if not data.total_validation_files:
+        return Division(found.speech, [], []), Division(found.noise, [], [])
+    if found.pairs and data.validation_pairs:
+        return _split_pairs_by_name(config, found)
+    speech = split_sources(found.speech, data.validation_share, data.sample_rate, rng)
+    if not found.pairs:
+        return speech, split_sources(found.noise, data.validation_share, data.sample_rate, rng)
+    clean = {s.path for s in speech.validation}
+    return speech, _partition(
+        found.noise, {p.noisy.path for p in found.pairs if p.clean.path in clean}
+    )
+
+
+def split_sources(
+    sources: list[Source], share: float, rate: int, rng: np.random.Generator
+) -> Division:
+    """Take validation from the training sources, so that no group is in both.
+
+    Groups are drawn until they have the wanted share of the time; one that would bring it beyond
+    1.5 times that is skipped. A single group is split by file, a single file in time with a gap
+    of 2 s.
+
+    Args:
+        sources: of training and validation together.
+        share: of the time, for validation.
+        rate: working rate in Hz.
+        rng: draws the groups.
     """
     warnings = []
-    groups = {s.group for s in sources}
-    if len(groups) == 1 and len(sources) > 1:
+    if len(sources) == 1:
+        first, last = _split_in_time(sources[0], share, rate)
+        warning = f"only one file ({sources[0].path}); validation is its last part"
+        return Division([first], [last], [warning])
+    if len({s.group for s in sources}) == 1:
         sources = [replace(s, group=f"file:{s.path}") for s in sources]
         warnings.append(f"all {len(sources)} files are of one group; validation is split by file")
-    if len(sources) == 1:
-        return *_carve_time(sources[0], share, rate), [
-            f"only one file ({sources[0].path}); validation is its last part"
-        ]
     unknown = [s for s in sources if s.group == f"file:{s.path}" and not s.label]
     if unknown:
         warnings.append(
-            f"{len(unknown)} files lie in no folder that names their speaker; "
+            f"{len(unknown)} files are in no folder that names their speaker; "
             "for them validation is split by file"
         )
     lengths: dict[str, int] = {}
     for source in sources:
         lengths[source.group] = lengths.get(source.group, 0) + source.length
-    names = sorted(lengths)
-    target = share * sum(lengths.values())
-    chosen, total = set(), 0
-    for name in (names[i] for i in rng.permutation(len(names))):
-        if (
-            len(chosen) + 1 < len(names)
-            and total < target
-            and total + lengths[name] <= 1.5 * target
-        ):
-            chosen.add(name)
-            total += lengths[name]
+    groups = sorted(lengths)
+    wanted = share * sum(lengths.values())
+    chosen: set[str] = set()
+    total = 0
+    for group in (groups[i] for i in rng.permutation(len(groups))):
+        one_is_left = len(chosen) + 1 < len(groups)
+        if one_is_left and total < wanted and total + lengths[group] <= 1.5 * wanted:
+            chosen.add(group)
+            total += lengths[group]
     if not chosen:  # every group is large: the smallest one
-        chosen = {min(names, key=lambda n: (lengths[n], n))}
+        chosen = {min(groups, key=lambda g: (lengths[g], g))}
     training = [s for s in sources if s.group not in chosen]
-    return training, [s for s in sources if s.group in chosen], warnings
+    return Division(training, [s for s in sources if s.group in chosen], warnings)
 
 
-def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], list[Source]]:
+def _split_in_time(source: Source, share: float, rate: int) -> tuple[Source, Source]:
     gap = round(GAP_SECONDS * rate)
     if source.length < 4 * gap:
         raise UserError(
@@ -186,71 +203,81 @@ def _carve_time(source: Source, share: float, rate: int) -> tuple[list[Source], 
         )
     # either part has at least the length of the gap
     cut = source.stop - min(max(gap, round(share * source.length)), source.length - 2 * gap)
-    return [replace(source, stop=cut - gap)], [replace(source, start=cut)]
+    return replace(source, stop=cut - gap), replace(source, start=cut)
 
 
-def common_recordings(
-    training: Iterable[Source], others: Iterable[Source], what: str, end: str = "testing"
-) -> str:
-    """Name a recording for another end that is also one for training; "" if there is none."""
-    known = {s.digest: s.path for s in training}
-    leaks = [(s.path, known[s.digest]) for s in others if s.digest in known]
-    if not leaks:
-        return ""
-    other, train = leaks[0]
-    return (
-        f"{what} for {end} {other} is the same recording as {train} for training "
-        f"({len(leaks)} such files); remove them from one of the folders"
+def _split_pairs_by_name(config: Config, found: SourceSet) -> tuple[Division, Division]:
+    """Take the pairs whose noisy names are asked for; a clean file may then be in both."""
+    patterns = config.data.validation_pairs
+    noisy = {p.noisy.path for p in found.pairs if pairs.fits(p.noisy.path, patterns)}
+    if len(noisy) in (0, len(found.pairs)):
+        raise UserError(
+            f"[data] validation_pairs = {', '.join(patterns)}: takes {len(noisy)} of the "
+            f"{len(found.pairs)} pairs for training, expected some of them; correct the pattern, "
+            "or leave it empty to choose speakers"
+        )
+    clean_validation = {p.clean.path for p in found.pairs if p.noisy.path in noisy}
+    clean_training = {p.clean.path for p in found.pairs if p.noisy.path not in noisy}
+    training = [s for s in found.speech if s.path in clean_training]
+    validation = [s for s in found.speech if s.path in clean_validation]
+    what = "[data] validation_pairs: speech"
+    warnings = _refuse_shared(config, training, validation, what, "validation")
+    return Division(training, validation, warnings), _partition(found.noise, noisy)
+
+
+def _partition(sources: list[Source], validation: set[str]) -> Division:
+    return Division(
+        [s for s in sources if s.path not in validation],
+        [s for s in sources if s.path in validation],
+        [],
     )
 
 
-VALIDATION_KEY = len(SPLITS)  # spawn keys beyond the splits
+# ---------------------------------------------------------------- leaks
 
 
-def carve(config: Config, training: Material) -> list[tuple[list[Source], list[Source], list[str]]]:
-    """Divide what there is for training between training and validation.
-
-    Returns:
-        training sources, validation sources and warnings of the speech, and the same of the
-        noise; of pairs of the clean and of the noisy files.
+def refuse_leaks(config: Config, training: SourceSet, testing: SourceSet) -> list[str]:
+    """Refuse recordings that training and testing share, or return warnings of them.
 
     Raises:
-        UserError: where ``validation_pairs`` takes no pair or all of them; and with
-            ``leaks = refuse`` if its sentences are in training too.
+        UserError: with ``[data] leaks = refuse``.
     """
-    data, rng = config.data, generator(config.data.seed, VALIDATION_KEY)
-    kinds = training.speech, training.noise
-    if not data.total_validation_files:
-        return [(found, [], []) for found in kinds]
-    if not training.pairs:
-        return [carve_sources(k, data.validation_share, data.sample_rate, rng) for k in kinds]
-    if data.validation_pairs:
-        return _carve_by_name(config, training)
-    speech = carve_sources(training.speech, data.validation_share, data.sample_rate, rng)
-    own = {s.path for s in speech[1]}
-    apart = {p.noisy.path for p in training.pairs if p.clean.path in own}
-    return [speech, (*_divided(training.noise, apart), [])]
-
-
-def _carve_by_name(
-    config: Config, training: Material
-) -> list[tuple[list[Source], list[Source], list[str]]]:
-    """Take the pairs whose noisy names are asked for; a clean file may then be in both."""
-    patterns, found = config.data.validation_pairs, training.pairs
-    apart = {p.noisy.path for p in found if pairs.fits(p.noisy.path, patterns)}
-    if len(apart) in (0, len(found)):
-        raise UserError(
-            f"[data] validation_pairs = {', '.join(patterns)}: takes {len(apart)} of the "
-            f"{len(found)} pairs for training, expected some of them; correct the pattern, or "
-            "leave it empty to set speakers apart"
-        )
-    clean = [
-        {p.clean.path for p in found if (p.noisy.path in apart) == held} for held in (False, True)
+    return [
+        *_refuse_shared(
+            config, training.speech, testing.speech, "[data] clean_test_path: speech", "testing"
+        ),
+        *_refuse_shared(
+            config, training.noise, testing.noise, "[data] noise_test_path: noise", "testing"
+        ),
     ]
-    speech = [[s for s in training.speech if s.path in own] for own in clean]
-    warnings = leak(config, *speech, "[data] validation_pairs: speech", "validation")
-    return [(*speech, warnings), (*_divided(training.noise, apart), [])]
 
 
-def _divided(found: list[Source], apart: set[str]) -> tuple[list[Source], list[Source]]:
-    return [s for s in found if s.path not in apart], [s for s in found if s.path in apart]
+def _refuse_shared(
+    config: Config, training: list[Source], others: list[Source], what: str, split: str
+) -> list[str]:
+    found = shared_recordings(training, others, what, split)
+    if found and config.data.leaks == "refuse":
+        raise UserError(f"{found}, or set [data] leaks = warn")
+    return [found] if found else []
+
+
+def shared_recordings(
+    training: Iterable[Source], others: Iterable[Source], what: str, split: str
+) -> str:
+    """Return a sentence on the recordings of another split that training has too; "" without any.
+
+    Args:
+        training: sources of training.
+        others: sources of the other split.
+        what: begins the sentence.
+        split: name of the other split.
+    """
+    paths = {s.digest: s.path for s in training}
+    shared = [(s.path, paths[s.digest]) for s in others if s.digest in paths]
+    if not shared:
+        return ""
+    other, first = shared[0]
+    return (
+        f"{what} for {split} {other} is the same recording as {first} for training "
+        f"({len(shared)} such files); remove them from one of the folders"
+    )

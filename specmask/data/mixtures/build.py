@@ -20,6 +20,7 @@ from specmask import files, parallel
 from specmask.audio import io as audio_io
 from specmask.config.schema import Config
 from specmask.config.types import KINDS
+from specmask.data.corpus import scan_cache
 from specmask.data.mixtures import manifest as manifests
 from specmask.data.mixtures import render
 from specmask.data.mixtures.manifest import (
@@ -109,7 +110,7 @@ def alone(config: Config) -> Iterator[None]:
         for path in config.work_path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name not in (*files.LOCK_FILES, "scan.jsonl"):
+            elif path.name not in files.LOCK_FILES and not scan_cache.owns(path.name):
                 path.unlink()
         for path in config.data.data_path.glob(f"{files.TEMPORARY}*"):  # of a manifest
             path.unlink()

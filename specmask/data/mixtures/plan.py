@@ -17,7 +17,6 @@ from specmask.config.schema import Config
 from specmask.data.corpus import recordings, splits
 from specmask.data.corpus.pairs import Pair
 from specmask.data.corpus.recordings import Source
-from specmask.data.corpus.splits import carve
 from specmask.data.mixtures import crops, rir
 from specmask.data.mixtures.crops import Piece
 from specmask.errors import UserError
@@ -114,9 +113,9 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
         UserError: for missing or useless folders, and for recordings in two splits.
     """
     data = config.data
-    training = splits.gather(config, "train")
-    rejected: dict[str, list[Rejected]] = {"training": training.set_aside(), "testing": []}
-    parts = carve(config, training)
+    training = splits.scan_subset(config, "train")
+    rejected: dict[str, list[Rejected]] = {"training": training.rejected_by_folder(), "testing": []}
+    parts = splits.split_validation(config, training)
     warnings = [
         f"{what}: {warning}"
         for what, part in zip(("speech", "noise"), parts, strict=False)
@@ -134,9 +133,9 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
         some = tuple(p for p in training.pairs if p.noisy.path in own)
         plans.append(Plan(config, split, *roots, speech, noise, responses, some, training.layout))
     if data.total_testing_files:
-        test = splits.gather(config, "test")
-        rejected["testing"] = test.set_aside()
-        warnings += splits.leaks(config, training, test)
+        test = splits.scan_subset(config, "test")
+        rejected["testing"] = test.rejected_by_folder()
+        warnings += splits.refuse_leaks(config, training, test)
         roots, found = (test.speech_root, test.noise_root), (test.speech, test.noise)
         plans.append(Plan(config, "testing", *roots, *found, responses, test.pairs, test.layout))
     _refuse_single_speakers(plans)

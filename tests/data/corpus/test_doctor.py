@@ -20,7 +20,7 @@ from helpers import (
     write_audio,
 )
 
-from specmask.audio import io as audio_io
+from specmask.audio.io import AudioError
 from specmask.data.corpus import fingerprint, measurements
 
 
@@ -42,20 +42,22 @@ def run(corpus: Path, out: Path, **changes: object) -> tuple[int, list[dict[str,
 # ---------------------------------------------------------------- one file
 
 
-def measured(tmp_path: Path, x: np.ndarray, rate: int = RATE, name: str = "a.wav") -> dict:
-    return measurements.examine(write_audio(tmp_path / name, x, rate))
+def measured(
+    tmp_path: Path, x: np.ndarray, rate: int = RATE, name: str = "a.wav"
+) -> measurements.Measurements:
+    return measurements.measure(write_audio(tmp_path / name, x, rate))
 
 
 def test_figures_of_a_good_file(tmp_path):
     facts = measured(tmp_path, voice(0))
-    assert facts["flat"] == 0 and facts["full"] == 0 and facts["edge_hz"] == 0
-    assert abs(facts["dc"]) < 1e-3 and facts["cancels_db"] == pytest.approx(0, abs=1e-6)
+    assert facts.flat_samples == 0 and facts.full_scale_share == 0 and facts.edge_hz == 0
+    assert abs(facts.dc) < 1e-3 and facts.mixdown_db == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("dc", [-0.3, 0, 0.01])
 def test_the_mean_is_found(dc, tmp_path):
     x = 0.1 * np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE) + dc  # whole periods
-    assert measured(tmp_path, x)["dc"] == pytest.approx(dc, abs=1e-4)
+    assert measured(tmp_path, x).dc == pytest.approx(dc, abs=1e-4)
 
 
 def test_flat_runs_are_counted_at_the_peak_only(tmp_path):
@@ -64,14 +66,14 @@ def test_flat_runs_are_counted_at_the_peak_only(tmp_path):
     x[200:203] = -0.9
     x[300:302] = 0.9  # two are no run
     x[400:500] = 0.5  # flat, but not at the peak
-    assert measured(tmp_path, x)["flat"] == 8
+    assert measured(tmp_path, x).flat_samples == 8
 
 
 @pytest.mark.parametrize(("rate", "edge"), [(8000, 4000), (11025, 5512.5), (12000, 6000)])
 def test_upsampled_speech_has_an_edge(rate, edge, tmp_path):
     x = soxr.resample(voice(1) + 0.01 * hiss(np.random.default_rng(0), 3), RATE, rate)
     facts = measured(tmp_path, soxr.resample(x, rate, RATE))
-    assert facts["edge_hz"] == edge and facts["drop_db"] > 25
+    assert facts.edge_hz == edge and facts.drop_db > 25
 
 
 @pytest.mark.parametrize(
@@ -89,20 +91,20 @@ def test_what_falls_off_by_itself_has_no_edge(tmp_path):
     rng = np.random.default_rng(0)
     x = scipy.signal.lfilter(*scipy.signal.butter(2, 2000, fs=RATE), rng.standard_normal(RATE * 4))
     for k, signal in enumerate((x / 10, tone(3500, 3), 0.1 * rng.standard_normal(RATE * 3))):
-        assert measured(tmp_path, signal, name=f"{k}.wav")["edge_hz"] == 0
+        assert measured(tmp_path, signal, name=f"{k}.wav").edge_hz == 0
 
 
 def test_channels_that_cancel(tmp_path):
     x = voice(2)
     facts = measured(tmp_path, np.stack([x, -0.9 * x], 1))
     level = 20 * np.log10(0.05) - 10 * np.log10((1 + 0.81) / 2)  # ((1 − 0.9) / 2)² to the mean
-    assert facts["cancels_db"] == pytest.approx(level, abs=0.05)
+    assert facts.mixdown_db == pytest.approx(level, abs=0.05)
 
 
 # ---------------------------------------------------------------- copies
 
 
-def prints(*signals: np.ndarray) -> list:
+def fingerprints(*signals: np.ndarray) -> list:
     return [fingerprint.fingerprint(soxr.resample(x, RATE, 4000)) for x in signals]
 
 
@@ -110,7 +112,7 @@ def test_a_part_of_a_recording_is_found_where_it_lies(tmp_path):
     long, other = voice(3, 12), voice(4, 12)
     part = 0.4 * long[round(3.217 * RATE) : round(8 * RATE)]
     paths = [write_audio(tmp_path / f"{k}.wav", x) for k, x in enumerate((long, part, other))]
-    found = fingerprint.candidates(prints(long, part, other))
+    found = fingerprint.candidates(fingerprints(long, part, other))
     assert [(a, b) for a, b, _ in found] == [(0, 1)]
     value, offset = fingerprint.correlation(paths[0], paths[1], found[0][2])
     assert value > 0.99 and offset == pytest.approx(3.217, abs=1e-3)
@@ -122,11 +124,11 @@ def test_a_part_of_a_recording_is_found_where_it_lies(tmp_path):
 def test_no_two_voices_are_the_same(tmp_path):
     signals = [voice(seed, 2) for seed in range(30)]
     paths = [write_audio(tmp_path / f"{k}.wav", x) for k, x in enumerate(signals)]
-    found = fingerprint.candidates(prints(*signals))  # of 435 pairs
+    found = fingerprint.candidates(fingerprints(*signals))  # of 435 pairs
     assert len(found) < 5
     assert all(fingerprint.correlation(paths[a], paths[b], at)[0] < 0.5 for a, b, at in found)
     silence = np.zeros(RATE, np.float32)
-    assert fingerprint.candidates(prints(silence, silence, silence[:50])) == []
+    assert fingerprint.candidates(fingerprints(silence, silence, silence[:50])) == []
 
 
 # ---------------------------------------------------------------- folders
@@ -214,15 +216,15 @@ def test_leaks_that_are_wanted(folders, tmp_path):
 
 
 def test_a_recording_that_is_known_and_cannot_be_read_any_more(folders, tmp_path, monkeypatch):
-    examine = measurements.examine
+    measure = measurements.measure
 
-    def refuses_one(path: Path, fingerprints: bool = True) -> dict:
+    def refuses_one(path: Path, with_fingerprint: bool) -> measurements.Measurements:
         if path.name == lost:
-            raise audio_io.AudioError("not readable: Permission denied")
-        return examine(path, fingerprints)
+            raise AudioError("not readable: Permission denied")
+        return measure(path, with_fingerprint)
 
     lost = "dc.wav"
-    monkeypatch.setattr(measurements, "examine", refuses_one)
+    monkeypatch.setattr(measurements, "measure", refuses_one)
     _, rows, _ = run(folders, tmp_path / "out", compute__workers=1)
     found = [r for r in rows if r["path"].endswith(lost) and r["problem"] == "unreadable"]
     assert found and {r["plan"] for r in found} == {"set aside"}

@@ -17,6 +17,7 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specmask.config.schema import Config
 from specmask.data.corpus import layouts, recordings
 from specmask.data.corpus.layouts import Layout
 from specmask.data.mixtures import plan
@@ -48,7 +49,7 @@ def name(path: str, kind: str = "speech", **options: object) -> tuple[str, str] 
 )
 def test_speakers(path, speaker, rule):
     assert name(path) == (speaker, speaker)
-    assert Layout("speech").rule_of(PurePosixPath(path)) == rule
+    assert Layout("speech").classify(PurePosixPath(path))[0] == rule
 
 
 def test_speakers_that_are_not_known():
@@ -168,12 +169,17 @@ def esc(root: Path, with_list: bool) -> Path:
     return root
 
 
+def scan_noise(root: Path, config: Config) -> list[recordings.Source]:
+    paths = recordings.list_folder(root, "noise_train_path")
+    layout = layouts.detect(root, paths, "noise", config)
+    return recordings.scan(root, paths, layout.name_of, config, "noise_train_path")[0]
+
+
 @pytest.mark.parametrize("below", [".", "audio"])
 def test_classes_from_the_list_of_esc_50(below, tmp_path):
     root = esc(tmp_path / "ESC-50-master", True) / below
     config = data_config(tmp_path, tmp_path, data__noise_classes="Clock tick")
-    layout = layouts.of(root, "noise", config)
-    found, _ = recordings.scan(root, layout.name_of, config, "noise_train_path")
+    found = scan_noise(root, config)
     assert [(s.label, s.group) for s in found] == [
         ("clock_tick", "esc:100"),
         ("clock_tick", "esc:102"),
@@ -184,19 +190,18 @@ def test_a_damaged_list_of_esc_50(tmp_path):
     root = esc(tmp_path / "ESC-50-master", True)
     (root / "meta/esc50.csv").write_text('filename,category\n"' + 140_000 * "x")
     with pytest.raises(UserError, match=r"esc50\.csv: not readable as CSV"):
-        layouts.of(root, "noise", data_config(tmp_path, tmp_path))
+        scan_noise(root, data_config(tmp_path, tmp_path))
 
 
 def test_classes_from_folders(tmp_path):
     for kind in ("esc10/rain", "esc10/sea_waves", "fan"):
         write_audio(tmp_path / "n" / kind / "1.wav", hiss(np.random.default_rng(len(kind)), 0.5))
     config = data_config(tmp_path, tmp_path, data__noise_classes="sea-waves, fan")
-    layout = layouts.of(tmp_path / "n", "noise", config)
-    found, _ = recordings.scan(tmp_path / "n", layout.name_of, config, "noise_train_path")
+    found = scan_noise(tmp_path / "n", config)
     assert [s.label for s in found] == ["esc10/sea_waves", "fan"]
     config = data_config(tmp_path, tmp_path, data__noise_classes="fan, thunder")
     with pytest.raises(UserError, match=r"noise_classes: thunder: no such noise.*rain"):
-        recordings.scan(tmp_path / "n", layout.name_of, config, "noise_train_path")
+        scan_noise(tmp_path / "n", config)
 
 
 def test_a_forced_layout_that_no_file_follows(corpus, tmp_path):
@@ -222,13 +227,13 @@ def test_recordings_that_a_list_sets_aside(corpus, tmp_path):
         "clean_train_path,anna/1.wav,fix,stereo\nnoise_train_path,bert/0.wav,set aside,x\n"
     )
     config = data_config(corpus, tmp_path, data__set_aside=path)
-    found, rejected = recordings.scan(
-        corpus / "clean_train", Layout("speech").name_of, config, "clean_train_path"
-    )
+    root, option = corpus / "clean_train", "clean_train_path"
+    paths = recordings.list_folder(root, option)
+    found, rejected = recordings.scan(root, paths, Layout("speech").name_of, config, option)
     assert "anna/0.wav" not in {s.path for s in found} and len(found) == 5
     assert [(r.path, r.reason) for r in rejected] == [
         ("anna/0.wav", "set aside by check.csv: clipped")
     ]
     path.write_text("something else\n1\n")
     with pytest.raises(UserError, match=r"set_aside = .*check.csv: cannot be used"):
-        recordings.set_aside(config, "clean_train_path")
+        recordings.excluded_by_list(config, "clean_train_path")

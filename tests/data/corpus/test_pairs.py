@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from helpers import (
 
 from specmask.audio import io as audio_io
 from specmask.audio import levels
-from specmask.data.corpus import doctor, pairs
+from specmask.data.corpus import doctor, pairs, recordings
 from specmask.data.mixtures import imported, render
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
@@ -73,20 +73,24 @@ def noizeus(root: Path, where: str = "noisy") -> Path:
 # ---------------------------------------------------------------- finding
 
 
+def listed(root: Path) -> list[PurePosixPath]:
+    return recordings.list_folder(root, "clean_train_path")
+
+
 def test_folders_of_pairs(tmp_path):
     root = voicebank(tmp_path / "VoiceBank")
-    kind, found = pairs.find(root, "train")
+    kind, found = pairs.find(listed(root), "train")
     assert kind == "VoiceBank+DEMAND" and len(found) == 9
     assert found["noisy_trainset_28spk_wav/p226_001.wav"] == "clean_trainset_28spk_wav/p226_001.wav"
-    assert set(pairs.find(root, "test")[1].values()) == {
+    assert set(pairs.find(listed(root), "test")[1].values()) == {
         f"clean_testset_wav/p232_00{k}.wav" for k in (1, 2, 3)
     }
-    assert pairs.find(root / "clean_testset_wav", "test")[1] == {}  # clean speech alone
+    assert pairs.find(listed(root / "clean_testset_wav"), "test")[1] == {}  # clean speech alone
 
 
 @pytest.mark.parametrize("where", ["noisy", "{snr}dB", "all/{snr}dB"])
 def test_noizeus_by_its_names(where, tmp_path):
-    kind, found = pairs.find(noizeus(tmp_path, where), "train")
+    kind, found = pairs.find(listed(noizeus(tmp_path, where)), "train")
     assert kind == "NOIZEUS" and len(found) == 16
     assert found[f"{where.format(snr=15)}/sp03_car_sn15.wav"] == "clean/sp03.wav"
 
@@ -257,7 +261,7 @@ def test_pairs_go_all_the_way_to_scores(tmp_path):
 
 def test_pairs_that_are_asked_for_and_not_there(tmp_path):
     root = make_corpus(tmp_path / "corpus")
-    with pytest.raises(UserError, match=r"speech_layout = pairs: .* holds no clean and noisy"):
+    with pytest.raises(UserError, match=r"speech_layout = pairs: .* has no clean and noisy"):
         make_plans(data_config(root, tmp_path, data__speech_layout="pairs"))
     noizeus(tmp_path / "n")
     changes = {"data__clean_train_path": tmp_path / "n", "data__sample_rate": 8000}
@@ -316,7 +320,7 @@ def test_validation_by_name_of_the_same_sentences(tmp_path):
 
 @pytest.mark.skipif(not NOIZEUS.is_dir(), reason="needs ../shared/data/noizeus_8k")
 def test_noizeus_itself_measures_as_sums():
-    kind, found = pairs.find(NOIZEUS, "test")
+    kind, found = pairs.find(listed(NOIZEUS), "test")
     assert kind == "NOIZEUS" and len(found) == 240
     for noisy, clean in list(found.items())[::16]:
         samples = audio_io.read(NOIZEUS / clean)[0].shape[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from specmask.data.corpus import recordings, splits
 from specmask.data.corpus.layouts import Layout
 from specmask.data.corpus.recordings import Source, inspect
-from specmask.data.corpus.splits import carve_sources
+from specmask.data.corpus.splits import split_sources
 from specmask.errors import UserError
 
 
@@ -145,9 +145,9 @@ def test_an_mp3_by_another_name_is_used(tmp_path):
 
 def scan(root: Path, tmp_path: Path) -> tuple[list[Source], dict[str, str]]:
     """Scan a folder of speech; return the sources and the reasons by path."""
-    found, rejected = recordings.scan(
-        root, Layout("speech").name_of, data_config(tmp_path, tmp_path / "out"), "clean_train_path"
-    )
+    config, option = data_config(tmp_path, tmp_path / "out"), "clean_train_path"
+    paths = recordings.list_folder(root, option)
+    found, rejected = recordings.scan(root, paths, Layout("speech").name_of, config, option)
     return found, {r.path: r.reason for r in rejected}
 
 
@@ -209,13 +209,13 @@ def groups_of(part: list[Source]) -> set[str]:
 @example([(0, RATE), (1, RATE)], 0.8, 0)
 def test_no_group_is_in_both_parts(sizes, share, seed):
     whole = [source(f"{k}.wav", f"group {g}", n) for k, (g, n) in enumerate(sizes)]
-    training, validation, warnings = carve_sources(whole, share, RATE, np.random.default_rng(seed))
+    training, validation, warnings = split_sources(whole, share, RATE, np.random.default_rng(seed))
     assert training and validation
     assert not groups_of(training) & groups_of(validation)
     assert {s.path for s in training} | {s.path for s in validation} == {s.path for s in whole}
     assert len(training) + len(validation) == len(whole)
     assert bool(warnings) == (len({g for g, _ in sizes}) == 1)
-    again = carve_sources(whole, share, RATE, np.random.default_rng(seed))
+    again = split_sources(whole, share, RATE, np.random.default_rng(seed))
     assert again == (training, validation, warnings)
 
 
@@ -223,7 +223,7 @@ def test_no_group_is_in_both_parts(sizes, share, seed):
 def test_the_share_is_that_of_the_time(share):
     rng = np.random.default_rng(0)
     whole = [source(f"{k}", f"{k % 100}", int(rng.integers(RATE, 9 * RATE))) for k in range(400)]
-    _, validation, _ = carve_sources(whole, share, RATE, rng)
+    _, validation, _ = split_sources(whole, share, RATE, rng)
     part = sum(s.length for s in validation) / sum(s.length for s in whole)
     assert share <= part <= 1.1 * share
 
@@ -232,22 +232,22 @@ def test_the_share_is_that_of_the_time(share):
 def test_a_group_that_is_too_large_is_passed_over(seed):
     whole = [source("long", "long", 90 * RATE)]
     whole += [source(f"{k}", f"{k}", RATE) for k in range(30)]
-    _, validation, _ = carve_sources(whole, 0.1, RATE, np.random.default_rng(seed))
+    _, validation, _ = split_sources(whole, 0.1, RATE, np.random.default_rng(seed))
     assert sum(s.length for s in validation) == 12 * RATE
 
 
 def test_a_single_group_is_split_by_file_with_a_warning():
     whole = [source(f"{k}.wav", "one", RATE) for k in range(10)]
-    training, validation, warnings = carve_sources(whole, 0.2, RATE, np.random.default_rng(0))
+    training, validation, warnings = split_sources(whole, 0.2, RATE, np.random.default_rng(0))
     assert (len(training), len(validation)) == (8, 2)
     assert "one group" in warnings[0] and "by file" in warnings[0]
 
 
 def test_files_in_no_folder_are_split_by_file_with_a_warning():
     whole = [source(f"{k}.wav", f"file:{k}.wav", RATE, label="") for k in range(10)]
-    training, validation, warnings = carve_sources(whole, 0.2, RATE, np.random.default_rng(0))
+    training, validation, warnings = split_sources(whole, 0.2, RATE, np.random.default_rng(0))
     assert (len(training), len(validation)) == (8, 2)
-    assert warnings[0].startswith("10 files lie in no folder")
+    assert warnings[0].startswith("10 files are in no folder")
 
 
 @given(
@@ -257,7 +257,7 @@ def test_files_in_no_folder_are_split_by_file_with_a_warning():
 )
 def test_a_single_file_is_split_by_time_with_a_gap(seconds, share, rate):
     whole = source("long.wav", "long.wav", round(seconds * rate) + 1)
-    (first,), (last,), warnings = carve_sources([whole], share, rate, np.random.default_rng(0))
+    (first,), (last,), warnings = split_sources([whole], share, rate, np.random.default_rng(0))
     assert first.start == whole.start and last.stop == whole.stop
     assert last.start - first.stop == 2 * rate  # what speaks or hums on is in neither
     shortest = recordings.SHORTEST_SECONDS * rate
@@ -267,7 +267,7 @@ def test_a_single_file_is_split_by_time_with_a_gap(seconds, share, rate):
 
 def test_a_single_file_that_is_too_short_to_be_split():
     with pytest.raises(UserError, match=r"one\.wav: the only file, 5\.0 s"):
-        carve_sources([source("one.wav", "one", 5 * RATE)], 0.1, RATE, np.random.default_rng(0))
+        split_sources([source("one.wav", "one", 5 * RATE)], 0.1, RATE, np.random.default_rng(0))
 
 
 # ---------------------------------------------------------------- leaks
@@ -279,9 +279,16 @@ def test_the_same_content_in_two_splits_is_named(tmp_path):
     write_audio(tmp_path / "train/a/two.wav", hiss(rng, 1))
     write_audio(tmp_path / "test/b/three.wav", hiss(rng, 1))
     training, _ = scan(tmp_path / "train", tmp_path)
-    assert splits.common_recordings(training, scan(tmp_path / "test", tmp_path)[0], "speech") == ""
+    assert (
+        splits.shared_recordings(
+            training, scan(tmp_path / "test", tmp_path)[0], "speech", "testing"
+        )
+        == ""
+    )
     shutil.copy(path, tmp_path / "test/b/by another name.wav")
-    found = splits.common_recordings(training, scan(tmp_path / "test", tmp_path)[0], "speech")
+    found = splits.shared_recordings(
+        training, scan(tmp_path / "test", tmp_path)[0], "speech", "testing"
+    )
     for word in ("speech", "b/by another name.wav", "a/one.wav", "1 such files"):
         assert word in found
 

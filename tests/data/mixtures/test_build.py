@@ -346,7 +346,7 @@ def test_leftovers_of_killed_runs_are_removed(copied):
     (work / "0123.pickle").write_bytes(b"plan")
     make_training(copied)
     assert not half.exists()
-    assert {path.name for path in work.iterdir()} <= {"lock", "owner", "scan.jsonl"}
+    assert {path.name for path in work.iterdir()} <= {"lock", "owner", "scan.sqlite"}
 
 
 # ---------------------------------------------------------------- what is refused
