@@ -63,7 +63,7 @@ def assert_made_by_two(config: Config, expected: dict[str, bytes]) -> None:
     assert len(workers) >= 2
     assert not any(worker.endswith(f":{os.getpid()}") for worker in workers)
     assert snapshot(config.data.data_path) == expected
-    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.jsonl"}
+    assert {p.name for p in config.work_path.iterdir()} <= {*files.LOCK_FILES, "scan.sqlite"}
 
 
 def test_local_workers_make_the_same_bytes(corpus, tmp_path, expected):
