@@ -1,19 +1,49 @@
-"""Print config.ini with every option, its meaning, unit, range and default.
+"""Print or write config.ini with every option, its meaning, unit, range and value.
 
-example:
-  specmask config > config.ini
+Values are the defaults; with --config or --set those of the files and options given, so that an
+INI file of an older version gains the new options: --config config.ini --out config.ini.
+
+examples:
+  specmask config --out config.ini
+  specmask config --config mine.ini --config recipes/default.ini --show
 """
 
 import argparse
+from pathlib import Path
 
 from specmask.cli import console
 
 
-def show(args: argparse.Namespace) -> None:
+def config(args: argparse.Namespace) -> None:
+    from specmask import files
     from specmask.config import ini
+    from specmask.errors import UserError
 
-    print(ini.render(), end="")
+    layers = ini.read(args.config, args.set)
+    checked = ini.build(layers)
+    if args.show:
+        print(ini.render(checked, layers), end="")
+        return
+    text = ini.explain(layers, args.out.parent if args.out else Path())
+    if not args.out:
+        print(text, end="")
+        return
+    kept = args.out.is_file() and not any(args.out.samefile(path) for path in args.config)
+    if kept and not args.overwrite and args.out.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{args.out}: exists; --config {args.out} keeps its values, --overwrite replaces it"
+        )
+    with files.replacing(args.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{sum(map(len, layers.values.values()))} values of your own -> {args.out}")
 
 
 def main(argv=None) -> int:
-    return console.run(show, console.parser(__doc__, ini=False).parse_args(argv))
+    parser = console.parser(__doc__, config_help="INI file to take values from; later ones win")
+    parser.set_defaults(config=[])
+    parser.add_argument(
+        "--show", action="store_true", help="print all values, and which file or option gave each"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write this file")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    return console.run(config, parser.parse_args(argv))

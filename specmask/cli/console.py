@@ -40,6 +40,21 @@ def as_called(text: str) -> str:
     return re.sub(r"python (?:\w+/)*(\w+)\.py", r"specmask \1", text)
 
 
+class AppendLayer(argparse.Action):
+    """Collects the files of --config; the first one takes the place of the default."""
+
+    def __call__(self, parser, namespace, value, option=None):
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [value] if given is self.default else [*given, value])
+
+
+class SetOption(argparse.Action):
+    """A flag for an option of the INI file: ``--mix 0.5`` is ``--set enhance.mix=0.5``."""
+
+    def __call__(self, parser, namespace, value, option=None):
+        namespace.set = [*namespace.set, f"{self.const}={value}"]
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -53,7 +68,8 @@ def parser(
     description: str,
     broken: str = "",
     ini: bool = True,
-    config_help: str = "the INI file (default: config.ini beside the scripts, or in this folder)",
+    config_help: str = "INI file, or several, of which later ones win (default: config.ini beside "
+    "the scripts, or in this folder)",
 ) -> Parser:
     """Return a parser with the options of all commands: --config, --set, --version, --help.
 
@@ -79,10 +95,12 @@ def parser(
     p.add_argument("--version", action="version", version=f"specmask {__version__}")
     if not ini:
         return p
+    default = default_config()
     p.add_argument(
         "--config",
         type=Path,
-        default=default_config(),
+        action=AppendLayer,
+        default=[default] if default else [],
         metavar="FILE",
         help=config_help,
     )
@@ -91,9 +109,23 @@ def parser(
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override one option of the INI file, e.g. train.epochs=5; may be given several times",
+        help="override an option of the INI files, e.g. train.epochs=5; may be given several times",
     )
     return p
+
+
+def add_option_flag(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    flag: str,
+    option: str,
+    help: str,
+    **arguments: Any,
+) -> None:
+    """Add a flag for an option of the INI file, e.g. ``--mix`` for ``enhance.mix``."""
+    parser.add_argument(
+        flag, action=SetOption, const=option, dest="set", default=argparse.SUPPRESS, help=help,
+        **arguments,
+    )  # fmt: skip
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ run of your own (train.py, or [enhance] checkpoint) the default model is used.
 
 examples:
   python enhance.py my_recordings/ cleaned/
-  python enhance.py call.wav cleaned/ --runtime onnx
+  python enhance.py call.wav cleaned/ --max-suppression 12 --format flac
   python enhance.py                                      the test set that data_prep.py has made
   ffmpeg -i in.mp4 -f s16le -ac 1 -ar 48000 - | python enhance.py --stdin --stdout --rate 48000 |
       ffmpeg -f s16le -ac 1 -ar 48000 -i - out.wav
@@ -19,6 +19,14 @@ from pathlib import Path
 from specmask.cli import console
 
 REJECTED = "enhance_rejected.csv"
+# Flag, option of [enhance], metavar, help.
+FLAGS = (
+    ("--mix", "mix", "SHARE", "share of the enhanced sound from 0 to 1, the rest is the input"),
+    ("--max-suppression", "max_suppression_db", "DB", "largest attenuation in dB, e.g. 12"),
+    ("--gain", "post_gain_db", "DB", "gain of the result in dB"),
+    ("--format", "format", "NAME", "format of the results: as input, wav or flac"),
+    ("--runtime", "runtime", "NAME", "what runs the network: tensorflow or onnx"),
+)
 
 
 def enhance(args: argparse.Namespace) -> None:
@@ -29,8 +37,7 @@ def enhance(args: argparse.Namespace) -> None:
         raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
     if args.input and not args.output:  # [enhance] output_path holds the scored test files
         raise UserError(f"{args.input}: no OUT; name a folder for the results after it")
-    runtime = [f"enhance.runtime={args.runtime}"] if args.runtime else []
-    cfg = ini.load(args.config, args.set + runtime)
+    cfg = ini.load(args.config, args.set)
     source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
     from specmask.audio import io as audio_io
     from specmask.enhancement import enhancer, folder
@@ -101,6 +108,15 @@ def enhance_pipe(args: argparse.Namespace, model) -> None:
     )
 
 
+def model_path(text: str) -> Path:
+    """Return the path of a model, of which ``default`` comes with Specmask."""
+    if text != "default":
+        return Path(text)
+    from specmask.enhancement import enhancer
+
+    return enhancer.default_model()
+
+
 def main(argv=None) -> int:
     parser = console.parser(__doc__)
     parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="file or folder")
@@ -112,15 +128,23 @@ def main(argv=None) -> int:
         default="*",
         help="only files whose path ends with this pattern, e.g. 'calls/*.wav'",
     )
-    parser.add_argument(
-        "--runtime", choices=["tensorflow", "onnx"], help="short for --set enhance.runtime=..."
-    )
     parser.add_argument("--overwrite", action="store_true", help="make existing results again")
     parser.add_argument(
         "--spectrograms",
         action="store_true",
         help="also write the spectrograms of each file and its result, NAME.png",
     )
+    flags = parser.add_argument_group("options of [enhance], in place of those of the INI file")
+    console.add_option_flag(
+        flags,
+        "--model",
+        "enhance.checkpoint",
+        "run folder, .npz or export; default: the model that comes with Specmask",
+        metavar="RUN",
+        type=model_path,
+    )
+    for flag, option, metavar, text in FLAGS:
+        console.add_option_flag(flags, flag, f"enhance.{option}", text, metavar=metavar)
     raw = parser.add_argument_group("raw samples through a pipe")
     raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")
     raw.add_argument("--stdout", action="store_true", help="write raw samples, no OUT")

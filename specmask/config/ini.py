@@ -1,14 +1,14 @@
 """The INI file: reading, layering, checking and writing.
 
 ``config.ini`` in the root of the project is what :func:`render` makes of the defaults, so the file
-that users edit and the code cannot disagree (``python -m specmask.config --out FILE``).
+that users edit and the code cannot disagree (``python -m specmask config --out config.ini``).
 """
 
 import codecs
 import configparser
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, get_args
@@ -20,13 +20,13 @@ from specmask.config.schema import Config, section_models
 from specmask.config.types import Section, ini_name, suggestion
 from specmask.errors import UserError
 
-SET = "--set"  # source of an override
+COMMAND_LINE = "command line"  # source of overrides
 _COMMENT = re.compile(r"\s(;|#(?!\d))")  # not in "take #1"
 
 
 @dataclass(frozen=True)
 class Value:
-    """An option as it was given, and where: the file or --set."""
+    """An option as it was given, and where: the file or the command line."""
 
     text: Any
     source: str
@@ -91,7 +91,7 @@ def read(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> 
     layers = Layers(files[0].resolve().parent if files else Path.cwd())
     layers.sources = list(map(str, files)) or ["defaults"]
     if overrides:
-        layers.sources.append(SET)
+        layers.sources.append(COMMAND_LINE)
     for path in files:
         for section, key, text in _read_file(path):
             layers.add(section, key, text, path.resolve().parent, str(path))
@@ -99,8 +99,8 @@ def read(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> 
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")
         if not equals or not dot:
-            raise UserError(f"{SET} {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
-        layers.add(section, key, text.strip(), Path.cwd(), SET)
+            raise UserError(f"--set {override}: expected SECTION.KEY=VALUE, e.g. train.epochs=5")
+        layers.add(section, key, text.strip(), Path.cwd(), COMMAND_LINE)
     return layers
 
 
@@ -205,28 +205,62 @@ def _explain(section: str, model: type[Section], error: ValidationError) -> tupl
 HEADER = """\
 # Specmask: every option with its default. Paths are relative to this file.
 # Keys are compared without case; comments are on lines of their own.
-
 """
 
 
-def render(config: Config | None = None) -> str:
+def render(config: Config | None = None, layers: Layers | None = None) -> str:
     """Return a configuration as INI text; without one, the defaults with every option explained.
+
+    Args:
+        config: its paths are absolute.
+        layers: of the configuration; every value then has a comment with its source.
 
     >>> "epochs = 20" in render()
     True
     """
-    lines = []
+    if config is None:
+        return explain(Layers(Path()), Path())
+
+    def lines(section: str, key: str, info: FieldInfo) -> list[str]:
+        given = layers.values.get(section, {}).get(key) if layers else None
+        source = [f"# from {given.source}"] if given else []
+        return [*source, _assignment(key, getattr(getattr(config, section), key))]
+
+    return _render(lines)
+
+
+def explain(layers: Layers, folder: Path) -> str:
+    """Return the options of layers over the defaults as INI text, with every option explained.
+
+    Args:
+        layers: of which every value is checked.
+        folder: of the file; paths in it are relative.
+    """
+
+    def lines(section: str, key: str, info: FieldInfo) -> list[str]:
+        given = layers.values.get(section, {}).get(key)
+        value = given.text if given else info.default
+        if isinstance(value, Path) and value.is_relative_to(folder.resolve()):
+            value = value.relative_to(folder.resolve()).as_posix()
+        return [f"# {_describe(section, key, info)}", _assignment(key, value)]
+
+    return f"{HEADER}\n{_render(lines, explained=True)}"
+
+
+def _render(lines: Callable[[str, str, FieldInfo], list[str]], explained: bool = False) -> str:
+    text = []
     for name, model in section_models().items():
-        if config is None:
-            lines += [f"# {(model.__doc__ or '').strip()}"]
-        lines += [f"[{ini_name(name)}]"]
+        if explained:
+            text.append(f"# {(model.__doc__ or '').strip()}")
+        text.append(f"[{ini_name(name)}]")
         for key, info in model.model_fields.items():
-            if config is None:
-                lines += [f"# {_describe(name, key, info)}"]
-            value = info.default if config is None else getattr(getattr(config, name), key)
-            lines += [f"{ini_name(key)} = {value_text(value)}".rstrip()]
-        lines += [""]
-    return (HEADER if config is None else "") + "\n".join(lines)
+            text += lines(name, key, info)
+        text.append("")
+    return "\n".join(text)
+
+
+def _assignment(key: str, value: Any) -> str:
+    return f"{ini_name(key)} = {value_text(value)}".rstrip()
 
 
 def _describe(section: str, key: str, info: FieldInfo) -> str:

@@ -19,6 +19,7 @@ WINDOW_FRAMES = 1000  # that a network that is not causal sees at a time
 
 EXPORTS = "exports"  # folder in a run's folder, where export.py writes
 STEP = "step.onnx"
+DEFAULT = "default"  # name of the model that comes with Specmask
 PACKAGE = Path(__file__).resolve().parents[1]
 # Beside the package in a clone, inside of it where it is installed.
 INSTALLED, CLONED = PACKAGE / "pretrained", PACKAGE.parent / "pretrained"
@@ -79,7 +80,7 @@ class Enhancer:
 
 
 def load(
-    path: Path | str,
+    path: Path | str = DEFAULT,
     channels: str = "linked",
     highband: str = "keep",
     knobs: Knobs | None = None,
@@ -87,19 +88,20 @@ def load(
 ) -> Enhancer:
     """Load a trained run from its folder (its best weights), a .npz file, or a file of export.py.
 
-    >>> load("pretrained/default.onnx").latency_seconds
+    >>> load("default", runtime="onnx").latency_seconds
     0.025
 
     Args:
-        path: of the folder or file; the network and its settings are read from the config.ini
-            beside it, or the .ini of the same name; those of exports from the file itself.
+        path: of the folder or file, or "default" for the model that comes with Specmask; the
+            network and its settings are read from the config.ini beside it, or the .ini of the
+            same name; those of exports from the file itself.
         channels, highband, knobs: see :class:`Enhancer`.
         runtime: of a run: tensorflow, or onnx for what export.py has written into its folder.
 
     Raises:
         UserError: if there is none, or it is damaged.
     """
-    path = Path(path)
+    path = default_model(runtime) if path == DEFAULT else Path(path)
     return Enhancer(_runtime(path, runtime), channels, highband, knobs or Knobs())
 
 
@@ -148,9 +150,6 @@ def _exported(weights: Path) -> Runtime:
 def find(config: Config) -> Path:
     """Return the model of a configuration: [enhance] checkpoint, the newest run, or the default.
 
-    The default is the files ``default.npz`` and ``default.ini``, or ``default.onnx``, in
-    ``pretrained``.
-
     Raises:
         UserError: if there is none.
     """
@@ -159,15 +158,23 @@ def find(config: Config) -> Path:
     folders = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
     if folders:
         return folders[-1]
-    suffixes = [".npz", ".onnx"] if config.enhance.runtime == "tensorflow" else [".onnx", ".npz"]
+    return default_model(config.enhance.runtime)
+
+
+def default_model(runtime: str = "tensorflow") -> Path:
+    """Return the model that comes with Specmask: its weights, or its export for other runtimes.
+
+    Raises:
+        UserError: if there is none.
+    """
+    suffixes = [".npz", ".onnx"] if runtime == "tensorflow" else [".onnx", ".npz"]
     for suffix in suffixes:
-        path = PRETRAINED / f"default{suffix}"
+        path = PRETRAINED / f"{DEFAULT}{suffix}"
         if path.is_file():
             return path
     raise UserError(
-        f"{config.train.checkpoint_path / config.train.run_name}: no trained run, and no default "
-        f"weights in {PRETRAINED}; train one with python train.py, or name one by "
-        "[enhance] checkpoint"
+        f"no trained run, and no default weights in {PRETRAINED}; train one with python train.py, "
+        "or name one by [enhance] checkpoint"
     )
 
 
