@@ -35,7 +35,7 @@ def config(args: argparse.Namespace) -> None:
         )
     with files.replacing(args.out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(f"{sum(map(len, layers.values.values()))} values of your own -> {args.out}")
+    print(f"every option, explained -> {args.out}")
 
 
 def main(argv=None) -> int:

@@ -143,7 +143,9 @@ def test_positive_takes_whole_numbers_from_one(text):
 def test_options():
     args = console.parser("what it does").parse_args(["--set", "a.b=1", "--set", "c.d=2"])
     assert args.set == ["a.b=1", "c.d=2"]
-    assert args.config == ROOT / "config.ini"
+    assert args.config == [ROOT / "config.ini"]
+    several = console.parser("").parse_args(["--config", "a.ini", "--config", "b.ini"])
+    assert several.config == [Path("a.ini"), Path("b.ini")]
     assert console.parser("").parse_args([]).set == []  # not shared between parsers
 
 
@@ -199,8 +201,47 @@ def test_the_package_lists_its_commands(tmp_path):
     assert max(map(len, listed.stdout.splitlines())) <= 100
     refused = specmask("stft", cwd=tmp_path)  # in an empty folder
     assert refused.stderr.endswith("make it with specmask data_prep\n")
-    printed = specmask("config", cwd=tmp_path)
-    assert printed.stdout == (ROOT / "config.ini").read_text(encoding="utf-8")
+
+
+def test_config_is_printed_and_written(tmp_path):
+    default = (ROOT / "config.ini").read_text(encoding="utf-8")
+    assert specmask("config", cwd=tmp_path).stdout == default
+    path = tmp_path / "config.ini"
+    for _ in range(2):  # nothing is lost where the file has not been edited
+        assert specmask("config", "--out", "config.ini", cwd=tmp_path).returncode == 0
+        assert path.read_text(encoding="utf-8") == default
+
+
+def test_an_edited_config_is_kept_or_brought_up_to_date(tmp_path):
+    path = tmp_path / "config.ini"
+    path.write_text("[train]\nepochs = 7\n", encoding="utf-8")
+    refused = specmask("config", "--out", "config.ini", cwd=tmp_path)
+    assert refused.returncode == 2 and "--config config.ini keeps its values" in refused.stderr
+    assert path.read_text(encoding="utf-8") == "[train]\nepochs = 7\n"
+    words = ["config", "--config", "config.ini", "--out", "config.ini"]
+    assert specmask(*words, cwd=tmp_path).returncode == 0
+    text = path.read_text(encoding="utf-8")
+    assert text == ini.render().replace("epochs = 20", "epochs = 7")
+    assert specmask("config", "--out", "config.ini", "--overwrite", cwd=tmp_path).returncode == 0
+    assert path.read_text(encoding="utf-8") == ini.render()
+
+
+def test_config_shows_where_values_come_from(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        (tmp_path / f"{name}.ini").write_text(f"[data]\nseed = {seed}\n", encoding="utf-8")
+    words = [
+        "config",
+        "--show",
+        "--config",
+        "a.ini",
+        "--config",
+        "b.ini",
+        "--set",
+        "train.epochs=3",
+    ]
+    shown = specmask(*words, cwd=tmp_path).stdout
+    assert "# from b.ini\nseed = 2\n" in shown
+    assert "# from command line\nepochs = 3\n" in shown and "a.ini" not in shown
 
 
 def test_config_of_the_folder_where_there_is_no_clone(tmp_path, monkeypatch):

@@ -287,6 +287,66 @@ def test_an_empty_path_never_becomes_the_working_directory(tmp_path, section, ke
     )
 
 
+# ---------------------------------------------------------------- layers
+
+
+@pytest.fixture
+def layers(tmp_path) -> list[Path]:
+    """Two INI files in different folders that share an option."""
+    (tmp_path / "mine").mkdir()
+    mine, recipe = tmp_path / "mine/mine.ini", tmp_path / "recipe.ini"
+    mine.write_text("[data]\nclean_train_path = speech\nseed = 1\n[train]\nepochs = 3\n")
+    recipe.write_text("[data]\nnoise_train_path = noise\nseed = 2\n[train]\nbatch_size = 4\n")
+    return [mine, recipe]
+
+
+def test_later_files_win_and_overrides_win_over_all(layers):
+    found = ini.load(layers)
+    assert (found.data.seed, found.train.epochs, found.train.batch_size) == (2, 3, 4)
+    assert ini.load(layers[::-1]).data.seed == 1
+    assert ini.load(layers, ["data.seed=3"]).data.seed == 3
+
+
+def test_paths_of_layers_are_relative_to_their_files_and_defaults_to_the_first(layers, tmp_path):
+    found = ini.load(layers)
+    assert found.data.clean_train_path == tmp_path / "mine/speech"
+    assert found.data.noise_train_path == tmp_path / "noise"
+    assert found.train.checkpoint_path == tmp_path / "mine/cp"
+
+
+def test_an_error_names_the_layer(layers):
+    layers[1].write_text("[train]\nbatch_size = many\n")
+    with pytest.raises(UserError, match=r"recipe\.ini: \[train\] batch_size = many"):
+        ini.load(layers)
+    layers[1].write_text("[data]\nSNR_lower = 20\n")
+    with pytest.raises(UserError, match=r"mine\.ini, .*recipe\.ini and command line: \[data\] SNR"):
+        ini.load(layers, ["data.seed=3"])
+
+
+def test_sources_are_comments_of_an_ini_file_that_loads(layers, tmp_path):
+    read = ini.read(layers, ["train.epochs=9"])
+    text = ini.render(ini.build(read), read)
+    assert f"# from {layers[1]}\nseed = 2\n" in text
+    assert "# from command line\nepochs = 9\n" in text
+    assert text.count("# from ") == 5
+    assert load_text(tmp_path, text) == ini.build(read)
+
+
+def test_explained_values_are_those_of_the_layers(layers, tmp_path):
+    read = ini.read(layers)
+    text = ini.explain(read, tmp_path)
+    assert "clean_train_path = mine/speech\n" in text  # relative to the new file
+    assert "checkpoint_path = cp\n" in text  # a default
+    assert "[STFT]" in text and "CleanSpeech_training_dir =\n" in text
+    assert load_text(tmp_path, text).data == ini.build(read).data.model_copy(
+        update={name: tmp_path / value for name, value in {
+            "clean_test_path": "data/clean/clean_test", "noise_test_path": "data/noise/noise_test",
+            "data_path": "data",
+        }.items()}
+    )  # fmt: skip
+    assert ini.explain(ini.read(None), tmp_path) == ini.render()
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -315,16 +375,17 @@ def test_unknown_names(tmp_path, text, words):
     "override", ["epochs=3", "train.epochs", "train", "=", "trian.epochs=3", "train.epoch=3", ""]
 )
 def test_overrides_are_as_strict_as_the_file(tmp_path, override):
-    assert "--set" in refused(tmp_path, "", override)
+    message = refused(tmp_path, "", override)
+    assert message.startswith(("--set ", "command line: "))
 
 
 def test_an_error_names_the_place_of_the_value(tmp_path):
     text = "[train]\nepochs = many\n"
     assert "some.ini: [train] epochs = many" in refused(tmp_path, text, "train.seed=3")
     message = refused(tmp_path, "[train]\nseed = 3\n", "train.epochs=many")
-    assert "some.ini" not in message and "--set: [train] epochs = many" in message
+    assert "some.ini" not in message and "command line: [train] epochs = many" in message
     both = refused(tmp_path, "[STFT]\nhop_size = 0.02\n", "stft.window_length=0.01")
-    assert "some.ini and --set: [STFT] hop_size = 0.02 s is longer" in both
+    assert "some.ini and command line: [STFT] hop_size = 0.02 s is longer" in both
 
 
 def test_the_last_override_wins(tmp_path):
@@ -387,7 +448,7 @@ def test_types_and_ranges(tmp_path, option):
     assert f"[{section}] {key}" in message
     assert value.rpartition(", ")[2] in message
     from_file = refused(tmp_path, f"[{section}]\n{key} = {value}\n")
-    assert from_file == message.replace("--set", str(tmp_path / "some.ini"))
+    assert from_file == message.replace("command line", str(tmp_path / "some.ini"))
 
 
 @pytest.mark.parametrize(

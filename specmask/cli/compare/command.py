@@ -57,7 +57,7 @@ def compare(args: Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the script and return its exit code."""
     p = console.parser(__doc__, config_help="INI whose data all share (default: the first recipe)")
-    p.set_defaults(config=None)
+    p.set_defaults(config=[])
     p.add_argument(
         "recipes", nargs="+", metavar="RECIPE", help="INI file, or FILE@section.key=value@..."
     )

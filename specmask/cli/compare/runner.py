@@ -151,7 +151,7 @@ class Comparison:
         seeds: number of trainings of each; the seeds are 0, 1, ...
         budget: of each training.
         options: ``section.key=value`` for the data and all recipes.
-        data: INI whose [data], [augment] and [audio] hold for all; None: that of the first recipe.
+        data: INI files whose [data], [augment] and [audio] hold for all; none: the first recipe.
         test: the files to score on; None: the test set of the data.
 
     Attributes:
@@ -167,19 +167,20 @@ class Comparison:
         seeds: int,
         budget: Budget,
         options: Sequence[str] = (),
-        data: Path | None = None,
+        data: Sequence[Path] = (),
         test: TestSet | None = None,
     ):
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: expected 1 or more")
         check(options, for_all=True)
         self.out, self.recipes, self.seeds, self.budget = out.resolve(), recipes, seeds, budget
-        self.options, self.data_ini = list(options), data or recipes[0].path
+        self.options, self.data_inis = list(options), list(data) or [recipes[0].path]
+        self.data_name = ", ".join(map(str, self.data_inis))
         no_test = ["data.total_testing_files=0"] if test else []
-        self.shared = configuration.load(self.data_ini, [*self.options, *no_test])
+        self.shared = configuration.load(self.data_inis, [*self.options, *no_test])
         if not test and not self.shared.data.total_testing_files:
             raise UserError(
-                f"{self.data_ini}: [data] total_testing_files = 0, so there are no files to score "
+                f"{self.data_name}: [data] total_testing_files = 0, so there are no files to score "
                 "on; raise it, or name some with --test CLEAN NOISY"
             )
         folder = self.shared.stft.folder
@@ -229,7 +230,7 @@ class Comparison:
         options += [f"data.data_path={folder}", "data.total_testing_files=0"]
         options += [f"stft.{k}=" for k in STFT.model_fields if k.endswith("_dir")]
         options += [f"stft.{k}={getattr(own.stft, k)}" for k in TRANSFORM]
-        return configuration.load(self.data_ini, [*self.options, *options])
+        return configuration.load(self.data_inis, [*self.options, *options])
 
     def data_notes(self) -> list[str]:
         """Return a line for each recipe: the data, and what it would have had otherwise itself."""
@@ -239,7 +240,7 @@ class Comparison:
             found = runs.differences(own, used, SHARED_DATA)
             changed = [c.values for c in found if "total_testing" not in c.key]
             rate, seconds = _rate_and_length(used)
-            line = f"{recipe.label}: data of {self.data_ini} at {rate} Hz, {seconds:g} s a file"
+            line = f"{recipe.label}: data of {self.data_name} at {rate} Hz, {seconds:g} s a file"
             lines.append(line + (f"; its own: {'; '.join(changed)}" if changed else ""))
         return lines
 
