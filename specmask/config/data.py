@@ -81,9 +81,9 @@ class Data(Section):
     files_per_folder: int = option(0, "mixtures per subfolder; 0: all in one folder", ge=0)
     speech_layout: Literal[
         "auto", "pairs", "librispeech", "vctk", "ptdb", "dns", "columbia", "sisec", "folders"
-    ] = option("auto", "how the speaker is read from file names, see docs/sources.md")
+    ] = option("auto", "how the speaker is read from file names, see docs/data.md")
     noise_layout: Literal["auto", "esc", "dns", "sisec", "folders"] = option(
-        "auto", "how noise type and recording are read from file names, see docs/sources.md"
+        "auto", "how noise type and recording are read from file names, see docs/data.md"
     )
     speaker_folder: int = option(
         0, "folder below the root that names the speaker; 0: found by rule", ge=0, le=20
