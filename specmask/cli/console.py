@@ -201,10 +201,19 @@ def os_error_line(error: OSError) -> str:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the log lines that it prints while it starts."""
+    """Import TensorFlow without the log lines that it prints while it starts.
+
+    Raises:
+        UserError: if it is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet():
-        import tensorflow  # noqa: F401
+    try:
+        with quiet():
+            import tensorflow  # noqa: F401
+    except ImportError:
+        raise UserError(
+            'TensorFlow is not installed; pip install "specmask[train]" for training and exports'
+        ) from None
 
 
 @contextmanager
