@@ -1,15 +1,16 @@
 """The stages before a training, as their scripts run them: the data set and the STFT cache."""
 
-from specmask.audio import io as audio_io
+from specmask import parallel
+from specmask.audio.io import write_rejected
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
 from specmask.data import stft_cache
-from specmask.data.mixtures import build, preflight, transcripts
+from specmask.data.mixtures import build, transcripts
 from specmask.data.mixtures.plan import make_plans
 
 
 def make(config: Config, overwrite: bool = False) -> None:
-    """Make the data set of a configuration, as far as it is not there yet, and tell what was done.
+    """Make the files of a data set that are missing, and print what was done.
 
     Raises:
         UserError: if there is nothing to make it from, or its folders hold something else.
@@ -20,32 +21,51 @@ def make(config: Config, overwrite: bool = False) -> None:
     for warning in warnings:
         print(f"warning: {warning}")
     for split, files in rejected.items():
-        path = audio_io.write_rejected(config.data.data_path / f"{split}_rejected.csv", files)
+        path = write_rejected(config.data.data_path / f"{split}_rejected.csv", files)
         if path:
             print(f"{len(files)} {split} files set aside, the reasons are in {path}")
-    with build.alone(config):
-        surveys = [build.survey(plan, overwrite) for plan in plans]
-        print(preflight.plan_line(surveys), flush=True)
-        for survey in surveys:
-            _fill(survey)
+    with build.locked(config):
+        splits = [build.status(plan, overwrite) for plan in plans]
+        print(size_line(splits), flush=True)
+        for split in splits:
+            _make_split(split)
 
 
-def _fill(survey: build.Survey) -> None:
-    plan, made = survey.plan, build.fill(survey)
-    print(
-        f"{made.split}: {made.total} files, {plan.hours:.2f} h, {made.new} new, "
-        f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "
-        f"{made.manifest}"
+def size_line(splits: list[build.Status]) -> str:
+    """Return one line on the size of a data set and on what is to be made of it.
+
+    Raises:
+        UserError: if a disk cannot hold it.
+    """
+    total = sum(s.plan.total for s in splits)
+    missing = sum(s.missing_count for s in splits)
+    text = f"data set: {total} files, {sum(s.plan.hours for s in splits):.2f} h"
+    if not missing:
+        return f"{text}, all done"
+    needed, free = map(build.gigabytes, build.disk_space(splits))
+    workers = parallel.worker_count(splits[0].plan.config.compute.workers)
+    return (
+        f"{text}, {missing} to be made: {needed} of {free} free, "
+        f"with {workers} {'worker' if workers == 1 else 'workers'}"
     )
-    if made.surplus:
-        print(f"note: {made.surplus} files of a larger {made.split} set stay in its folders")
-    words = transcripts.write(plan)
-    if words:
-        print(f"what is said in whole recordings: {words}")
+
+
+def _make_split(split: build.Status) -> None:
+    plan, summary = split.plan, build.make_missing(split)
+    print(
+        f"{summary.split}: {summary.total} files, {plan.hours:.2f} h, {summary.new} new, "
+        f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "
+        f"{summary.manifest}"
+    )
+    if summary.surplus:
+        print(f"note: {summary.surplus} files of a larger {summary.split} set stay in its folders")
+    path = transcripts.write(plan)
+    if path:
+        print(f"transcripts of the files that hold whole recordings: {path}")
 
 
 def transform(config: Config) -> None:
-    """Make the STFT caches of a configuration, unless they are there and right, and tell so.
+    """Make the STFT caches that are missing or stale, and print what was done.
 
     Raises:
         UserError: if the data set is missing, stale or damaged.
@@ -54,5 +74,5 @@ def transform(config: Config) -> None:
         if not getattr(config.data, f"total_{split}_files"):
             continue
         files, size, made = stft_cache.build(config, split)
-        state = "made" if made else "already there and right"
+        state = "made" if made else "up to date"
         print(f"{split}: {files} files, {size / 1e6:.0f} MB, {state} -> {config.stft.cache(split)}")

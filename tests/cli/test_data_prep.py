@@ -65,7 +65,7 @@ def test_the_whole_way_from_another_folder(corpus, tmp_path):
     made = project / "made"
     said = [line for line in done.stdout.splitlines() if ": layout: " not in line]
     assert [line.split(",")[0] for line in said] == [
-        "plan: 32 files", "training: 20 files", "validation: 6 files", "testing: 6 files",
+        "data set: 32 files", "training: 20 files", "validation: 6 files", "testing: 6 files",
     ]  # fmt: skip
     assert "20 new" in done.stdout and str(made / "manifest_training.csv") in done.stdout
 
@@ -81,7 +81,7 @@ def test_the_whole_way_from_another_folder(corpus, tmp_path):
     before = snapshot(made)
     again = [run_script(script, *ini, cwd=here).stdout for script in ("data_prep.py", "stft.py")]
     assert again[0].count(" 0 new") == 3
-    assert again[1].count("already there and right") == 3
+    assert again[1].count("up to date") == 3
     assert snapshot(made) == before
     assert list(here.iterdir()) == []  # nothing was left in the working directory
 

@@ -1,22 +1,22 @@
-"""The manifest of a data set: one row a file, and beside it the settings of all.
+"""The manifest of a data set: one row per file, and beside it the settings of all.
 
-    manifest_training.csv             the rows in order of their index, when all files are there
+    manifest_training.csv             the rows in order of their index, when all files are done
+    manifest_training.csv.partial     while files are being made, the journal: a row per file done
     manifest_training.json            the settings that the files depend on
-    manifest_training.csv.kept        while files are being made: rows of earlier runs,
-    manifest_training.csv.partial     and of this one
 
-Rows are read and written one after the other, and never held all at once: a manifest of a million
-files has about a gigabyte.
+Rows are read and written one at a time and never held all at once: a manifest of a million files
+has about a gigabyte.
 """
 
 import csv
-import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
 
 from specmask import files
 from specmask.config.schema import Config
@@ -32,13 +32,12 @@ FIGURES = (
     "snr_db", "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db",
     "clean_gain", "noise_gain", "peak",
 )  # fmt: skip
-# What comes of reading the pieces and what was drawn in a row that somebody has damaged.
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-_TEXT = {"newline": "\n", "encoding": "utf-8", "errors": "surrogateescape"}
+# Raised by reading the JSON columns of a row that was damaged.
+DAMAGED_ROW = (ValueError, LookupError, TypeError, AttributeError)
 
 
 def path_of(config: Config, split: str) -> Path:
-    """Return where the manifest of a split lies."""
+    """Return the path of the manifest of a split."""
     return config.data.data_path / f"manifest_{split}.csv"
 
 
@@ -46,9 +45,8 @@ def stream(config: Config, split: str) -> Iterator[Row]:
     """Return an iterator over the rows of a finished split.
 
     Raises:
-        UserError: if it is missing or empty, or was made with other settings than the
-            configuration's; at once, not with the first row. If a row is missing or damaged; when
-            it is its turn.
+        UserError: at once if the manifest is missing or empty, or was made with other settings
+            than the configuration's; while iterating if a row is missing or damaged.
     """
     path = path_of(config, split)
     if not path.is_file():
@@ -87,27 +85,41 @@ def read(config: Config, split: str) -> list[Row]:
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Yield the sound rows of a file, if there is one.
+    """Yield the valid rows of a file; none if there is no such file.
 
-    A last line that was cut off is none, and neither is a row whose numbers are no numbers.
+    A last line that was cut off is not valid, and neither is a row whose numbers are no numbers.
     """
-    if not path.is_file():
-        return
-    with path.open(**_TEXT) as file:
-        lines = csv.reader(line for line in file if line.endswith("\n"))
-        try:
-            names = next(lines, [])
-            if set(names) != set(COLUMNS):
-                return
-            for values in lines:
-                row = dict(zip(names, values, strict=False))
-                if len(values) == len(names) and _is_sound(row):
-                    yield row
-        except csv.Error:  # a cell without an end, a carriage return
+    if path.is_file():
+        with path.open("rb") as file:
+            for _, row in _located(file):
+                yield row
+
+
+def _located(file: BinaryIO) -> Iterator[tuple[int, Row]]:
+    """Yield the valid rows of a file with the positions of their first bytes."""
+    lines = csv.reader(_lines(file))
+    try:
+        names = next(lines, [])
+        if set(names) != set(COLUMNS):
             return
+        position = file.tell()
+        for values in lines:
+            row = dict(zip(names, values, strict=False))
+            if len(values) == len(names) and _is_valid(row):
+                yield position, row
+            position = file.tell()
+    except csv.Error:  # a cell without an end, a carriage return
+        return
 
 
-def _is_sound(row: Row) -> bool:
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Yield the complete lines of a file, in UTF-8 except where names hold other bytes."""
+    for line in iter(file.readline, b""):
+        if line.endswith(b"\n"):
+            yield line.decode("utf-8", "surrogateescape")
+
+
+def _is_valid(row: Row) -> bool:
     if not all(row[name].isdecimal() and len(row[name]) <= DIGITS for name in WHOLE):
         return False
     try:
@@ -118,37 +130,24 @@ def _is_sound(row: Row) -> bool:
     return True
 
 
-def merged(*paths: Path) -> Iterator[Row]:
-    """Yield the rows of several files in order of their index, each index once."""
-    last = -1
-    for row in heapq.merge(*map(rows, paths), key=index_of):
-        if index_of(row) > last:
-            last = index_of(row)
-            yield row
-
-
-def index_of(row: dict) -> int:
+def index_of(row: Row) -> int:
     """Return the number of a row's file, from 0."""
     return int(row["index"])
 
 
-def write(path: Path, content: Iterable[dict]) -> int:
-    """Write rows, complete or not at all, and return their number."""
-    count = 0
-    with files.replacing(path) as temporary, appending(temporary) as add:
-        for row in content:
-            add(row)
-            count += 1
-    return count
-
-
-@contextmanager
-def appending(path: Path) -> Iterator[Any]:
-    """Start a file with the names of the columns, and give a function that adds a row."""
-    with path.open("w", **_TEXT) as file:
+def write(path: Path, content: Iterable[dict[str, Any]]) -> None:
+    """Write rows below the names of the columns, complete or not at all."""
+    with files.replacing(path) as temporary, _opened(temporary, "w") as file:
         writer = csv.DictWriter(_Lines(file), COLUMNS)
         writer.writeheader()
-        yield writer.writerow
+        writer.writerows(content)
+
+
+def _opened(path: Path, mode: str) -> TextIO:
+    # a buffer of one line: a kill loses no row that was written
+    return open(  # noqa: PTH123 (Path.open has no type for a mode that is not a literal)
+        path, mode, buffering=1, newline="\n", encoding="utf-8", errors="surrogateescape"
+    )
 
 
 class _Lines:
@@ -159,6 +158,66 @@ class _Lines:
 
     def write(self, line: str) -> None:
         self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def journal_of(path: Path) -> Path:
+    """Return the path of the journal of a manifest."""
+    return path.with_suffix(".csv.partial")
+
+
+def earlier(path: Path) -> Iterator[Row]:
+    """Yield what earlier runs have written: the rows of the journal and then of the manifest.
+
+    Earlier versions of the package kept some in a third file.
+    """
+    for part in (journal_of(path), path, path.with_suffix(".csv.kept")):
+        yield from rows(part)
+
+
+@contextmanager
+def appending(journal: Path) -> Iterator[Callable[[dict[str, Any]], Any]]:
+    """Give a function that adds a row to a journal, which :func:`write` has begun."""
+    with _opened(journal, "a") as file:
+        yield csv.DictWriter(_Lines(file), COLUMNS).writerow
+
+
+def finish(path: Path, total: int) -> None:
+    """Write the manifest from its journal, in order of the index, and remove the journal.
+
+    Args:
+        path: of the manifest.
+        total: number of files, of which the journal has a row each.
+    """
+    journal = journal_of(path)
+    positions = np.full(total, -1)
+    with journal.open("rb") as file:
+        for position, row in _located(file):
+            positions[index_of(row)] = position
+
+        def in_order() -> Iterator[Row]:
+            for position in positions[positions >= 0].tolist():
+                file.seek(position)
+                yield dict(zip(COLUMNS, next(csv.reader(_lines(file))), strict=True))
+
+        write(path, in_order())
+    remove_journal(path)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return what a stopped run has left of a manifest: its journal."""
+    return [p for p in (journal_of(path), path.with_suffix(".csv.kept")) if p.exists()]
+
+
+def remove_journal(path: Path) -> None:
+    """Remove what a manifest was made from."""
+    for part in leftovers(path):
+        part.unlink()
+
+
+# ---------------------------------------------------------------- the settings
 
 
 def changed(old: dict, new: dict) -> str:
@@ -174,7 +233,7 @@ def read_settings(path: Path) -> dict:
     """Return the settings beside a manifest; none if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -54,7 +54,7 @@ def write(plan: Plan) -> Path | None:
         tolerance = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
         try:
             words = _words(json.loads(row["speech"]), said, lengths, tolerance)
-        except manifest.NONSENSE:
+        except manifest.DAMAGED_ROW:
             continue  # data_prep.py --verify and --render tell of the row
         if words:
             lines.append(f"{PurePosixPath(row['clean_file']).stem}\t{' '.join(words)}\n")

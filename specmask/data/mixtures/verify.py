@@ -193,7 +193,7 @@ def render(
             f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
             f"{manifest.path_of(config, split)}"
         ) from None
-    except manifest.NONSENSE as error:
+    except manifest.DAMAGED_ROW as error:
         raise UserError(
             f"{manifest.path_of(config, split)}: row {index} cannot be understood "
             f"({type(error).__name__}: {error}); make it again with data_prep.py --overwrite"

@@ -42,13 +42,13 @@ COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "no
 GRID = ["-6.00", "-1.00", "4.00", "9.00"]
 
 
-def make(config: Config, overwrite: bool = False) -> dict[str, build.Made]:
+def make(config: Config, overwrite: bool = False) -> dict[str, build.Summary]:
     """Make all splits of a data set."""
     plans, _, _ = make_plans(config)
     return {plan.split: build.make(plan, overwrite) for plan in plans}
 
 
-def make_training(config: Config, overwrite: bool = False) -> build.Made:
+def make_training(config: Config, overwrite: bool = False) -> build.Summary:
     """Make the training files only."""
     return build.make(make_plans(config)[0][0], overwrite)
 

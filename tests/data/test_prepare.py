@@ -1,0 +1,70 @@
+"""The line on size and disk space before a run, and the refusal of a disk that is too small."""
+
+import re
+import shutil
+
+import pytest
+from helpers import (
+    assert_error_line,
+    call_script,
+    data_config,
+    data_overrides,
+    settings_args,
+)
+
+from specmask.data import prepare
+from specmask.data.mixtures import build, manifest
+from specmask.data.mixtures.plan import make_plans
+from specmask.errors import UserError
+
+TOTALS = {
+    "data__total_training_files": 40,
+    "data__total_validation_files": 4,
+    "data__total_testing_files": 4,
+}
+FILES, MANIFESTS = 3 * 4 * 4096, 48 * 2 * 2048  # 16,044 bytes are four blocks
+
+
+def set_free_space(monkeypatch, free: int) -> None:
+    """Let every disk have so many free bytes."""
+    usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12 - free, free))
+
+
+def test_the_size_is_printed_before_the_first_file(corpus, tmp_path):
+    args = settings_args(data_overrides(corpus, tmp_path / "out", **TOTALS))
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    first = next(x for x in lines if not x.startswith("warning") and "layout: " not in x)
+    assert first.startswith("data set: 48 files, 0.01 h, 48 to be made: 0.00")
+    assert re.search(r" GB of [\d.]+ GB free, with 1 worker$", first)
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
+    assert "data set: 48 files, 0.01 h, all done" in done.stdout
+
+
+def test_a_disk_that_is_too_small_is_refused(corpus, tmp_path, monkeypatch):
+    args = settings_args(data_overrides(corpus, tmp_path / "out", **TOTALS))
+    set_free_space(monkeypatch, 48 * FILES + MANIFESTS - 1)
+    done = call_script("data_prep.py", *args, cwd=tmp_path)
+    assert_error_line(done, str(tmp_path / "out"), "0.003 GB are needed", "free some space")
+    assert not list(tmp_path.rglob("*.wav"))
+    set_free_space(monkeypatch, 48 * FILES + MANIFESTS)
+    assert call_script("data_prep.py", *args, cwd=tmp_path).returncode == 0
+
+
+def test_existing_files_need_no_space(corpus, tmp_path, monkeypatch):
+    """Neither files that are done, nor those that are to be replaced."""
+    config = data_config(corpus, tmp_path, **TOTALS)
+    plans = make_plans(config)[0]
+    for plan in plans:
+        build.make(plan)
+    (tmp_path / "Noise_testing" / manifest.read(config, "testing")[0]["noise_file"]).unlink()
+    set_free_space(monkeypatch, FILES + 4 * 4096 + MANIFESTS)
+    with build.locked(config):
+        line = prepare.size_line([build.status(plan) for plan in plans])
+        assert "48 files, 0.01 h, 1 to be made" in line
+        replaced = prepare.size_line([build.status(plan, overwrite=True) for plan in plans])
+        assert "48 to be made" in replaced
+    set_free_space(monkeypatch, FILES)
+    with pytest.raises(UserError, match="are needed"), build.locked(config):
+        prepare.size_line([build.status(plan) for plan in plans])
