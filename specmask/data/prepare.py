@@ -25,33 +25,33 @@ def make(config: Config, overwrite: bool = False) -> None:
         if path:
             print(f"{len(files)} {split} files set aside, the reasons are in {path}")
     with build.locked(config):
-        splits = [build.status(plan, overwrite) for plan in plans]
-        print(size_line(splits), flush=True)
-        for split in splits:
-            _make_split(split)
+        found = [build.status(plan, overwrite) for plan in plans]
+        print(size_line(found), flush=True)
+        for status in found:
+            _make_split(status)
 
 
-def size_line(splits: list[build.Status]) -> str:
+def size_line(found: list[build.Status]) -> str:
     """Return one line on the size of a data set and on what is to be made of it.
 
     Raises:
         UserError: if a disk cannot hold it.
     """
-    total = sum(s.plan.total for s in splits)
-    missing = sum(s.missing_count for s in splits)
-    text = f"data set: {total} files, {sum(s.plan.hours for s in splits):.2f} h"
+    total = sum(s.plan.total for s in found)
+    missing = sum(s.missing_count for s in found)
+    text = f"data set: {total} files, {sum(s.plan.hours for s in found):.2f} h"
     if not missing:
         return f"{text}, all done"
-    needed, free = map(build.gigabytes, build.disk_space(splits))
-    workers = parallel.worker_count(splits[0].plan.config.compute.workers)
+    needed, free = map(build.gigabytes, build.disk_space(found))
+    workers = parallel.worker_count(found[0].plan.config.compute.workers)
     return (
         f"{text}, {missing} to be made: {needed} of {free} free, "
         f"with {workers} {'worker' if workers == 1 else 'workers'}"
     )
 
 
-def _make_split(split: build.Status) -> None:
-    plan, summary = split.plan, build.make_missing(split)
+def _make_split(status: build.Status) -> None:
+    plan, summary = status.plan, build.make_missing(status)
     print(
         f"{summary.split}: {summary.total} files, {plan.hours:.2f} h, {summary.new} new, "
         f"from {len(plan.speech)} speech and {len(plan.noise)} noise recordings -> "

@@ -1,4 +1,4 @@
-"""The pieces of recordings that a file is made of: chosen at random, read, and written down.
+"""Random pieces of recordings: choosing, reading, and describing them in the manifest.
 
 Offsets and lengths are in samples at the working rate.
 """
@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from specmask.audio import io as audio_io
 from specmask.audio import levels
+from specmask.audio.io import AudioError, read_piece
 from specmask.config.schema import Config
 from specmask.data.corpus.recordings import SILENCE_DBFS, Source
 from specmask.errors import UserError
 
-DRAWS = 200  # before a set of sources is given up as silent
+DRAWS = 200  # random choices before a set of sources is given up as silent
 QUIET_DB = -30  # a crop this far below its recording's level counts as silent
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a recording and where it stands in the file.
+    """Part of a recording and its position in the file.
 
     Of noise, ``layer`` counts the noises of a mixture from 0, and ``voice`` the voices of babble,
-    which lie in the folder of speech.
+    which are recordings of the speech folder.
     """
 
     source: Source
@@ -37,7 +37,7 @@ class Piece:
     voice: int | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the manifest says about a piece."""
+        """Return the description of a piece in the manifest."""
         source = self.source
         known = {
             "path": source.path,
@@ -56,7 +56,7 @@ class Piece:
 
 
 def text(pieces: Sequence[Piece]) -> str:
-    """Write pieces as they stand in a manifest row."""
+    """Return the description of pieces in a manifest row."""
     return json.dumps([p.facts() for p in pieces])
 
 
@@ -64,14 +64,14 @@ def read(facts: Sequence[Mapping], root: Path, samples: int, config: Config) -> 
     """Read pieces, as the manifest describes them, into one signal.
 
     Returns:
-        float32 [samples], zeros where no piece lies.
+        float32 [samples], zeros where there is no piece.
 
     Raises:
         AudioError: if one of them cannot be read.
     """
     out = np.zeros(samples, np.float32)
     for p in facts:
-        out[p["at"] : p["at"] + p["length"]] = audio_io.read_piece(
+        out[p["at"] : p["at"] + p["length"]] = read_piece(
             root / p["path"], p["offset"], p["length"], config.data.sample_rate,
             config.audio.resampler,
         )  # fmt: skip
@@ -81,23 +81,26 @@ def read(facts: Sequence[Mapping], root: Path, samples: int, config: Config) -> 
 def draw(
     choose: Callable[[int], list[Piece]], samples: int, root: Path, config: Config
 ) -> tuple[list[Piece], np.ndarray]:
-    """Choose pieces until they are not silent; a file that has gone bad since the scan is skipped.
+    """Choose pieces until they are not silent; a file damaged since the scan is skipped.
 
     Args:
         choose: returns pieces for a number of samples, others each time.
-        samples: to be filled.
-        root: where the recordings lie.
+        samples: length of the signal.
+        root: folder of the recordings.
         config: for the rate and the resampler.
 
+    Returns:
+        the pieces, and float32 [samples] of them.
+
     Raises:
-        UserError: after 200 choices in vain.
+        UserError: after 200 choices without success.
     """
     reason = "only silent crops were found"
     for _ in range(DRAWS):
         pieces = choose(samples)
         try:
             out = read([p.facts() for p in pieces], root, samples, config)
-        except audio_io.AudioError as error:
+        except AudioError as error:
             reason = f"{pieces[0].source.path}: {error}"
             continue
         loudest = max(p.source.level_db for p in pieces)
@@ -116,13 +119,13 @@ def of_speech(
     """Choose a crop of a long recording, or short ones of one speaker with gaps between them.
 
     Args:
-        samples: to be filled.
-        rng: what chooses.
+        samples: length of the signal.
+        rng: random generator.
         choice: recordings that the first piece may come from.
         speakers: the recordings of each group.
         gap: between short recordings, in samples.
     """
-    source = choice[rng.integers(len(choice))]
+    source = choice[int(rng.integers(len(choice)))]
     if source.length >= samples:
         start = source.start + int(rng.integers(source.length - samples + 1))
         return [Piece(source, start, samples, 0)]
@@ -132,13 +135,13 @@ def of_speech(
         length = min(source.length, samples - at)
         pieces.append(Piece(source, source.start, length, at))
         at += length + gap
-        source = others[rng.integers(len(others))]
+        source = others[int(rng.integers(len(others)))]
     return pieces
 
 
 def of_noise(samples: int, rng: np.random.Generator, choice: Sequence[Source]) -> list[Piece]:
-    """Choose a crop of a long recording, or a short one that goes round from a random offset."""
-    source = choice[rng.integers(len(choice))]
+    """Choose a crop of a long recording, or repeat a short one from a random offset on."""
+    source = choice[int(rng.integers(len(choice)))]
     if source.length >= samples:
         start = source.start + int(rng.integers(source.length - samples + 1))
         return [Piece(source, start, samples, 0)]

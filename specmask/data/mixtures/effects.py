@@ -1,4 +1,4 @@
-"""What may happen to a signal on its way: speed, pitch, equaliser, band, clipping, codec, colour.
+"""Effects on signals: speed, pitch, equaliser, band limit, clipping, codecs; coloured noise.
 
 Conventions:
     Pure functions of (signal, rate, parameters). Signals are ``[samples]``, rates in Hz. The
@@ -17,32 +17,35 @@ import scipy.signal
 import soundfile as sf
 import soxr
 
-from specmask.audio import io as audio_io
+from specmask.audio.io import fit, resample
 
 WSOLA_SECONDS = 0.03  # length of a window
 WSOLA_SEARCH_SECONDS = 0.008  # half a period of the lowest voices, either way
-FIR_SECONDS = 0.03  # half of the band filter: edges of about 100 Hz
-LOWEST_HZ = 20  # below it the power of coloured noise stays as it is there
-BLOCK_SECONDS = 1.0  # blocks that are handed to an encoder
+FIR_SECONDS = 0.03  # half the length of the band filter: edges of about 100 Hz
+LOWEST_HZ = 20  # below it the spectrum of coloured noise is flat
+BLOCK_SECONDS = 1.0  # of a block for an encoder
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-# container, subtype and the rates that the format knows (none: any)
-CODECS = {
+# Container, subtype and the rates that the format knows (none: any).
+CODECS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "mp3": ("MP3", "MPEG_LAYER_III", MP3_RATES),
     "opus": ("OGG", "OPUS", (8000, 12000, 16000, 24000, 48000)),
     "vorbis": ("OGG", "VORBIS", ()),
 }
-MP3_DELAY = 528 + 1 + 576  # of decoder and encoder, where the file does not say it
+MP3_DELAY = 528 + 1 + 576  # of decoder and encoder, where the file does not name it
 
 
 # ---------------------------------------------------------------- speed and pitch
 
 
 def speed(x: np.ndarray, rate: int, factor: float) -> np.ndarray:
-    """Play a signal faster: y(t) = x(factor · t). Pitch goes with it.
+    """Play a signal faster: y(t) = x(factor · t), which raises the pitch too.
 
     Returns:
         float32 of about len(x) / factor samples.
+
+    >>> len(speed(np.zeros(16000, np.float32), 16000, 1.25))
+    12800
     """
     if factor == 1 or not len(x):
         return x
@@ -50,23 +53,23 @@ def speed(x: np.ndarray, rate: int, factor: float) -> np.ndarray:
 
 
 def pitch(x: np.ndarray, rate: int, semitones: float) -> np.ndarray:
-    """Raise the pitch by 2^(semitones / 12) at the same speed: stretched, then played faster."""
+    """Raise the pitch by 2^(semitones / 12) at the same speed: stretch, then play faster."""
     factor = 2 ** (semitones / 12)
     if factor == 1:
         return x
     stretched = stretch(x, rate, math.ceil(len(x) * factor))
-    return audio_io.fit(speed(stretched, rate, factor), len(x))
+    return fit(speed(stretched, rate, factor), len(x))
 
 
 def stretch(x: np.ndarray, rate: int, length: int) -> np.ndarray:
     """Change the duration of a signal and not its pitch, by WSOLA.
 
-    Windows are added at even steps, each taken near the place that it should come from, where
-    it is most like what followed the window before: Verhelst and Roelands 1993, An overlap-add
+    Windows are added at even steps. Each is taken near its nominal position, where it is most
+    similar to the continuation of the window before: Verhelst and Roelands 1993, An overlap-add
     technique based on waveform similarity (WSOLA) for high quality time-scale modification of
     speech.
 
-    Differs from the paper: the likeness is the plain cross-correlation by FFT.
+    Differs from the paper: the similarity is the plain cross-correlation by FFT.
 
     Returns:
         float32 [length].
@@ -75,24 +78,24 @@ def stretch(x: np.ndarray, rate: int, length: int) -> np.ndarray:
     search = max(1, round(WSOLA_SEARCH_SECONDS * rate))
     window = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * half) / half)  # adds up to 1 at steps of half
     count = -(-length // half) + 1
-    step = len(x) / max(1, length)  # of the input, for a sample of the output
+    step = len(x) / max(1, length)  # input samples per output sample
     padded = np.zeros(len(x) + 6 * half + 2 * search)
     start = half + search  # of x in padded
     padded[start : start + len(x)] = x
     out = np.zeros((count + 1) * half)
     size = scipy.fft.next_fast_len(2 * half + 2 * search, real=True)
-    at = start - half
+    position = start - half
     for k in range(count):
-        wanted = start - half + round(k * half * step)
-        wanted = min(wanted, len(padded) - 2 * half - search)
+        nominal = start - half + round(k * half * step)
+        nominal = min(nominal, len(padded) - 2 * half - search)
         if k:
-            follows = padded[at + half : at + 3 * half]
-            near = padded[wanted - search : wanted + search + 2 * half]
-            spectrum = scipy.fft.rfft(near, size) * np.conj(scipy.fft.rfft(follows, size))
-            likeness = scipy.fft.irfft(spectrum, size)[: 2 * search + 1]
-            at = wanted - search + int(np.argmax(likeness))
-        at = min(at, len(padded) - 3 * half)
-        out[k * half : (k + 2) * half] += window * padded[at : at + 2 * half]
+            continuation = padded[position + half : position + 3 * half]
+            nearby = padded[nominal - search : nominal + search + 2 * half]
+            spectrum = scipy.fft.rfft(nearby, size) * np.conj(scipy.fft.rfft(continuation, size))
+            similarity = scipy.fft.irfft(spectrum, size)[: 2 * search + 1]
+            position = nominal - search + int(np.argmax(similarity))
+        position = min(position, len(padded) - 3 * half)
+        out[k * half : (k + 2) * half] += window * padded[position : position + 2 * half]
     return out[half : half + length].astype(np.float32)
 
 
@@ -100,7 +103,7 @@ def stretch(x: np.ndarray, rate: int, length: int) -> np.ndarray:
 
 
 def equalise(x: np.ndarray, rate: int, filters: Sequence[Sequence]) -> np.ndarray:
-    """Apply biquads in turn.
+    """Apply biquads one after the other.
 
     Args:
         x: [samples].
@@ -139,9 +142,9 @@ def biquad(kind: str, hertz: float, gain_db: float, q: float, rate: int) -> list
 
 
 def band_limit(x: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Keep a band only: a symmetric FIR filter (Hamming), whose delay is taken out.
+    """Keep a band only: a symmetric FIR filter (Hamming), its delay removed.
 
-    An edge below 20 Hz, or one within 2 % of half the rate, is left out.
+    An edge below 20 Hz, or one within 2 % of half the rate, has no effect.
     """
     low = low_hz if low_hz >= LOWEST_HZ else None
     high = high_hz if high_hz < 0.98 * rate / 2 else None
@@ -154,7 +157,7 @@ def band_limit(x: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.nd
 
 
 def convolve(x: np.ndarray, h: np.ndarray) -> np.ndarray:
-    """Convolution in float64, all of its len(x) + len(h) - 1 samples."""
+    """Return the convolution in float64, all of its len(x) + len(h) - 1 samples."""
     return scipy.signal.oaconvolve(x.astype(np.float64), h.astype(np.float64))
 
 
@@ -162,16 +165,21 @@ def convolve(x: np.ndarray, h: np.ndarray) -> np.ndarray:
 
 
 def clip(x: np.ndarray, share: float) -> np.ndarray:
-    """Limit a signal to the level that this share of its samples reaches, 0 < share <= 1."""
+    """Clip this share of the samples of a signal, 0 < share <= 1.
+
+    >>> clip(np.array([0.1, -0.5, 0.3, 0.9]), 0.5).tolist()
+    [0.1, -0.5, 0.3, 0.5]
+    """
     count = max(1, round(share * len(x)))
     limit = np.partition(np.abs(x), len(x) - count)[len(x) - count]
     return np.clip(x, -limit, limit) if limit > 0 else x
 
 
 def codec(x: np.ndarray, rate: int, name: str, quality: float) -> np.ndarray:
-    """Encode and decode a signal through libsndfile, without the codec's delay.
+    """Encode and decode a signal by libsndfile, without the codec's delay.
 
-    A rate that the format does not know is resampled to the next one that it does, and back.
+    Where the format does not know the rate, the signal is resampled to the next higher one that
+    it knows, and back.
 
     Args:
         x: [samples], full scale 1.
@@ -181,7 +189,7 @@ def codec(x: np.ndarray, rate: int, name: str, quality: float) -> np.ndarray:
     """
     container, subtype, rates = CODECS[name]
     coded_rate = min((r for r in rates if r >= rate), default=max(rates, default=rate))
-    sent = audio_io.resample(x.astype(np.float32), rate, coded_rate)
+    encoded = resample(x.astype(np.float32), rate, coded_rate)
     options = {"bitrate_mode": "CONSTANT"} if name == "mp3" else {}
     memory = io.BytesIO()
     with sf.SoundFile(
@@ -189,26 +197,26 @@ def codec(x: np.ndarray, rate: int, name: str, quality: float) -> np.ndarray:
         compression_level=1 - quality, **options,
     ) as file:  # fmt: skip
         block = round(BLOCK_SECONDS * coded_rate)  # libsndfile's Vorbis cannot take much at once
-        for start in range(0, len(sent), block):
-            file.write(sent[start : start + block])
+        for start in range(0, len(encoded), block):
+            file.write(encoded[start : start + block])
     memory.seek(0)
-    heard, _ = sf.read(memory, dtype="float32")
-    if name == "mp3" and len(heard) > len(sent):  # frames too small to hold the delay
-        heard = heard[MP3_DELAY:]
-    heard = audio_io.fit(heard, len(sent))
-    return audio_io.fit(audio_io.resample(heard, coded_rate, rate), len(x))
+    decoded, _ = sf.read(memory, dtype="float32")
+    if name == "mp3" and len(decoded) > len(encoded):  # frames too small to hold the delay
+        decoded = decoded[MP3_DELAY:]
+    decoded = fit(decoded, len(encoded))
+    return fit(resample(decoded, coded_rate, rate), len(x))
 
 
-# ---------------------------------------------------------------- sounds made from nothing
+# ---------------------------------------------------------------- synthetic sounds
 
 
 def coloured(samples: int, rate: int, exponent: float, seed: int) -> np.ndarray:
     """Gaussian noise with a power spectrum ∝ f^exponent: -2 brown, -1 pink, 0 white, 2 violet.
 
-    That is 3.01 dB · exponent an octave; below 20 Hz it is flat.
+    That is 3.01 dB · exponent per octave; below 20 Hz it is flat.
 
     Returns:
-        float64 [samples], of power about 1.
+        float64 [samples] of power 1.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     spectrum = scipy.fft.rfft(rng.standard_normal(samples))

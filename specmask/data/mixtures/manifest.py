@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 import numpy as np
 
@@ -143,11 +143,9 @@ def write(path: Path, content: Iterable[dict[str, Any]]) -> None:
         writer.writerows(content)
 
 
-def _opened(path: Path, mode: str) -> TextIO:
+def _opened(path: Path, mode: Literal["w", "a"]) -> TextIO:
     # a buffer of one line: a kill loses no row that was written
-    return open(  # noqa: PTH123 (Path.open has no type for a mode that is not a literal)
-        path, mode, buffering=1, newline="\n", encoding="utf-8", errors="surrogateescape"
-    )
+    return path.open(mode, buffering=1, newline="\n", encoding="utf-8", errors="surrogateescape")
 
 
 class _Lines:

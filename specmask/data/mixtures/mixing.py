@@ -11,7 +11,11 @@ HEADROOM = 0.99  # largest peak that is written
 
 
 def snr_grid(lower: float, upper: float, levels: int) -> list[float]:
-    """The SNRs from lower to upper, both included, as they are written in file names."""
+    """Return the SNRs from lower to upper, both included, as they are written in file names.
+
+    >>> snr_grid(-5, 10, 4)
+    [-5.0, 0.0, 5.0, 10.0]
+    """
     return [round(float(v), 2) + 0.0 for v in np.linspace(lower, upper, levels)]
 
 
@@ -21,8 +25,8 @@ class Mixture:
 
     Attributes:
         additive: whether the noise was there before the mixture; if not, it is noisy − clean.
-        clean_gain, noise_gain: what speech and noise were multiplied by before they were mixed.
-        scale: what all three were multiplied by at the end, so that they fit into 16 bits.
+        clean_gain, noise_gain: factors of speech and noise before they were mixed.
+        scale: last factor of all three, so that they fit into 16 bits.
     """
 
     clean: np.ndarray
@@ -39,7 +43,7 @@ def mix(
 ) -> Mixture:
     """Mix speech and noise at an SNR over the whole clip, the speech at a level.
 
-    If one of the three would exceed 0.99 of full scale, all are scaled together: the SNR stands.
+    If one of the three would exceed 0.99 of full scale, all are scaled together: the SNR stays.
 
     Args:
         clean: [samples], not silent.
@@ -47,28 +51,36 @@ def mix(
         snr: in dB.
         speech_level_db: level of the active speech in dBFS.
         rate: in Hz.
+
+    >>> from specmask.audio import levels
+    >>> rng = np.random.default_rng(0)
+    >>> mixture = mix(rng.uniform(-1, 1, 16000), rng.uniform(-1, 1, 16000), 6, -25, 16000)
+    >>> bool((mixture.noisy == mixture.clean + mixture.noise).all())
+    True
+    >>> round(levels.snr_db(mixture.clean, mixture.noise), 2)
+    6.0
     """
     gains = level_gains(clean, clean, noise, snr, speech_level_db, rate)
     return apply_gains(clean, noise, *fitting_gains(clean, clean, noise, *gains))
 
 
 def level_gains(
-    target: np.ndarray,
+    clean: np.ndarray,
     speech: np.ndarray,
     noise: np.ndarray,
     snr: float,
-    target_level_db: float,
+    level_db: float,
     rate: int,
     reference: str = "whole",
 ) -> tuple[float, float]:
     """Return the gains of speech and noise that give a level and an SNR.
 
     Args:
-        target: [samples], what becomes the clean file and has the level.
-        speech: [samples], what is heard in the mixture and has the SNR.
+        clean: [samples], speech of the clean file, which has the level.
+        speech: [samples], speech of the mixture, which has the SNR.
         noise: [samples].
         snr: in dB.
-        target_level_db: level of the active speech in dBFS.
+        level_db: level of the active speech in dBFS.
         rate: in Hz.
         reference: whole: SNR over the whole clip; active: level of the active speech after P.56
             over the noise.
@@ -76,31 +88,30 @@ def level_gains(
     Returns:
         finite gains, also where a signal has become silent: 1 for such speech, 0 for such noise.
     """
-    heard, below = power(speech), power(noise)
-    if heard == 0 or power(target) == 0:
-        return 1.0, 0.0 if below == 0 else 1.0
-    clean_gain = 10 ** ((target_level_db - active_level_db(target, rate)) / 20)
-    if below == 0:
+    speech_power, noise_power = power(speech), power(noise)
+    if speech_power == 0 or power(clean) == 0:
+        return 1.0, 0.0 if noise_power == 0 else 1.0
+    clean_gain = 10 ** ((level_db - active_level_db(clean, rate)) / 20)
+    if noise_power == 0:
         return float(clean_gain), 0.0
     if reference == "active":
-        ratio = 10 ** (p56_level_db(speech, rate) / 10) / below
-    else:
-        ratio = heard / below
+        speech_power = 10 ** (p56_level_db(speech, rate) / 10)
+    ratio = speech_power / noise_power
     return float(clean_gain), float(clean_gain * np.sqrt(ratio) * 10 ** (-snr / 20))
 
 
 def fitting_gains(
-    target: np.ndarray,
+    clean: np.ndarray,
     speech: np.ndarray,
     noise: np.ndarray,
     clean_gain: float,
     noise_gain: float,
 ) -> tuple[float, float]:
     """Lower both gains by one factor where a part or the sum would exceed 0.99 of full scale."""
-    heard, other = speech.astype(np.float64) * clean_gain, noise.astype(np.float64) * noise_gain
-    peak = max(np.abs(x).max() for x in (heard, other, heard + other))
-    if target is not speech:
-        peak = max(peak, np.abs(target).max() * clean_gain)
+    x, n = speech.astype(np.float64) * clean_gain, noise.astype(np.float64) * noise_gain
+    peak = max(np.abs(part).max() for part in (x, n, x + n))
+    if clean is not speech:
+        peak = max(peak, np.abs(clean).max() * clean_gain)
     scale = min(1.0, HEADROOM / peak) if peak else 1.0
     return float(clean_gain * scale), float(noise_gain * scale)
 
@@ -115,24 +126,24 @@ def apply_gains(
 
 
 def apply_channel(
-    target: np.ndarray,
+    clean: np.ndarray,
     speech: np.ndarray,
     noise: np.ndarray,
     clean_gain: float,
     noise_gain: float,
     channel: Callable[[np.ndarray], np.ndarray],
 ) -> Mixture:
-    """Mix what is more than a sum: the noise of the result is noisy − clean by definition.
+    """Mix with an effect on the sum: the noise of the result is noisy − clean by definition.
 
     Args:
-        target: [samples], what becomes the clean file.
-        speech: [samples], what is heard in the mixture.
+        clean: [samples], speech of the clean file.
+        speech: [samples], speech of the mixture.
         noise: [samples].
-        clean_gain: of target and speech.
+        clean_gain: of clean and speech.
         noise_gain: of the noise.
-        channel: what the mixture goes through, float64 [samples] at full scale 1.
+        channel: effect on the mixture, float64 [samples] at full scale 1.
     """
-    clean = target.astype(np.float64) * clean_gain
+    clean = clean.astype(np.float64) * clean_gain
     noisy = channel(speech.astype(np.float64) * clean_gain + noise.astype(np.float64) * noise_gain)
     peak = max(np.abs(x).max() for x in (clean, noisy, noisy - clean))
     scale = float(min(1.0, HEADROOM / peak)) if peak else 1.0

@@ -1,4 +1,4 @@
-"""The plan of a data set: which recordings each split is made of, and all that its files depend on.
+"""Plans of the splits: the recordings that each is made of, and all that its files depend on.
 
 Validation is taken from the training folders, other speakers and other recordings of noise; the
 test folders make the test set alone.
@@ -30,7 +30,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is needed to make any file of a split."""
+    """Everything that is needed to make any file of a split."""
 
     config: Config
     split: str
@@ -39,8 +39,8 @@ class Plan:
     speech: list[Source]
     noise: list[Source]
     responses: Sequence[rir.Response] = ()
-    pairs: tuple[Pair, ...] = ()  # ready-made; then all of them are imported, and nothing is mixed
-    layout: tuple[str, ...] = ()  # lines that say how the sources are named
+    pairs: tuple[Pair, ...] = ()  # ready-made: all of them are imported, and nothing is mixed
+    layout: tuple[str, ...] = ()  # lines on how the sources are named
 
     @property
     def total(self) -> int:
@@ -56,12 +56,12 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Length of all files."""
+        """Length of all files together."""
         samples = sum(p.length for p in self.pairs) if self.pairs else self.total * self.samples
         return samples / self.config.data.sample_rate / 3600
 
     def settings(self) -> dict[str, Any]:
-        """Return everything but the total that the files depend on."""
+        """Return everything that the files depend on, except the total."""
         return data_settings(self.config) | {
             "speech_sources": recordings.digest(self.speech),
             "noise_sources": recordings.digest(self.noise),
@@ -79,7 +79,7 @@ class Plan:
     def draw_speech(
         self, rng: np.random.Generator, samples: int, group: str | None = None
     ) -> tuple[list[Piece], np.ndarray]:
-        """Draw speech of anyone, or of one group; see :func:`specmask.data.mixtures.crops.draw`."""
+        """Draw speech of all speakers or of one group, see :func:`.crops.draw`."""
         data = self.config.data
         choose = functools.partial(
             crops.of_speech,
@@ -104,10 +104,10 @@ def data_settings(config: Config) -> dict[str, Any]:
 
 
 def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Rejected]]]:
-    """Scan the sources and divide them over the splits.
+    """Scan the sources and divide them among the splits.
 
     Returns:
-        the plan of each split, warnings, and what was set aside for training and for testing.
+        the plan of each split, warnings, and the files set aside for training and for testing.
 
     Raises:
         UserError: for missing or useless folders, and for recordings in two splits.
@@ -115,23 +115,20 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
     data = config.data
     training = splits.scan_subset(config, "train")
     rejected: dict[str, list[Rejected]] = {"training": training.rejected_by_folder(), "testing": []}
-    parts = splits.split_validation(config, training)
-    warnings = [
-        f"{what}: {warning}"
-        for what, part in zip(("speech", "noise"), parts, strict=False)
-        for warning in part[2]
-    ]
+    speech, noise = splits.split_validation(config, training)
+    warnings = [f"speech: {warning}" for warning in speech.warnings]
+    warnings += [f"noise: {warning}" for warning in noise.warnings]
     responses, bad = _responses(config)
     rejected["training"] += bad
     roots = training.speech_root, training.noise_root
+    divided = [("training", speech.training, noise.training)]
+    if data.total_validation_files:
+        divided.append(("validation", speech.validation, noise.validation))
     plans = []
-    for k, split in enumerate(
-        ("training", "validation")[: 2 if data.total_validation_files else 1]
-    ):
-        speech, noise = parts[0][k], parts[1][k]
-        own = {s.path for s in noise}
-        some = tuple(p for p in training.pairs if p.noisy.path in own)
-        plans.append(Plan(config, split, *roots, speech, noise, responses, some, training.layout))
+    for split, voices, noises in divided:
+        paths = {s.path for s in noises}
+        pairs = tuple(p for p in training.pairs if p.noisy.path in paths)
+        plans.append(Plan(config, split, *roots, voices, noises, responses, pairs, training.layout))
     if data.total_testing_files:
         test = splits.scan_subset(config, "test")
         rejected["testing"] = test.rejected_by_folder()
@@ -143,11 +140,11 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
 
 
 def _responses(config: Config) -> tuple[list[rir.Response], list[Rejected]]:
-    """Return the room impulse responses where there are any to be used."""
+    """Return the room impulse responses that are used, and the files that cannot be."""
     if not config.augment.room_probability:
         return [], []
     if config.augment.rir_path == Path():
-        rir.library()  # says so at once if it is missing
+        rir.library()  # raises at once if it is not installed
         return [], []
     return rir.scan(config.augment.rir_path)
 

@@ -1,4 +1,4 @@
-"""The data set: which file is made of what, and its rendering.
+"""Rendering of mixtures: the three files of an item and its manifest row.
 
 File i of a split depends on (seed, split, i) and the sorted list of sources alone, never on the
 number of workers, the order of work, or an interruption; a larger total extends a smaller one.
@@ -7,7 +7,7 @@ Names (after MS-SNSD, see :mod:`specmask.data.names`), counting from 1:
     CleanSpeech_training/clnsp12.wav
     Noise_training/noisy12_SNRdb_-3.00.wav
     NoisySpeech_training/noisy12_SNRdb_-3.00_clnsp12.wav
-    manifest_training.csv, one row a file; manifest_training.json, the settings of all
+    manifest_training.csv, one row per file; manifest_training.json, the settings of all
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from specmask.audio import io as audio_io
 from specmask.audio import levels
+from specmask.audio.io import write_pcm16
 from specmask.config.schema import Config
 from specmask.config.types import KINDS, SPLITS
 from specmask.data.corpus import splits
@@ -41,7 +41,7 @@ IMPORTED = {"imported": "pair"}  # in the column augmentation
 
 
 def render(index: int, plan: Plan) -> dict[str, Any]:
-    """Draw file ``index`` of a plan, write its three WAV files, and return its manifest row."""
+    """Make item ``index`` of a split, write its three WAV files, and return its manifest row."""
     if plan.pairs:
         return _import(index, plan)
     data = plan.config.data
@@ -49,46 +49,49 @@ def render(index: int, plan: Plan) -> dict[str, Any]:
     all_levels = data.snr_mode == "all" and data.blend == "snr"
     clip = index // len(grid) if all_levels else index
     rng = generator(data.seed, SPLITS.index(plan.split), clip)
-    drawn = augmentation.draw(plan.config, plan.split, clip, plan.responses)
-    speech, voice = plan.draw_speech(rng, augmentation.source_samples(plan.samples, drawn))
-    looped, noise = plan.draw_noise(rng)
-    level = index % len(grid) if all_levels else int(rng.integers(len(grid)))
-    looped, noises = _noises(plan, clip, drawn, speech[0].source.group, looped, noise)
-    mixture = augmentation.mixture(voice, noises, drawn, plan.config, grid[level])
-    snr = grid[level]
+    parameters = augmentation.draw(plan.config, plan.split, clip, plan.responses)
+    samples = augmentation.source_samples(plan.samples, parameters)
+    speech_pieces, speech = plan.draw_speech(rng, samples)
+    noise_pieces, noise = plan.draw_noise(rng)
+    snr = grid[index % len(grid) if all_levels else int(rng.integers(len(grid)))]
+    speaker = speech_pieces[0].source.group
+    noise_pieces, noises = _noises(plan, clip, parameters, speaker, noise_pieces, noise)
+    mixture = augmentation.mix(speech, noises, parameters, plan.config, snr)
     if data.blend == "level":
         snr = round(levels.snr_db(mixture.clean, mixture.noise), 2) + 0.0
-    if "only" in drawn:
-        snr = math.inf if drawn["only"] == "clean" else -math.inf
-    if drawn.get("only") == "noise":
-        speech = []
+    if "only" in parameters:
+        snr = math.inf if parameters["only"] == "clean" else -math.inf
+    if parameters.get("only") == "noise":
+        speech_pieces = []
     if mixture.scale != 1:
-        drawn["scale"] = mixture.scale
+        parameters["scale"] = mixture.scale
     names = mixture_files(index, snr, data.files_per_folder)
     _write(mixture, names, plan)
-    return _facts(mixture, names, data.sample_rate) | {
+    return _measurements(mixture, names, data.sample_rate) | {
         "index": index,
-        "speaker": speech[0].source.label if speech else "",
-        "noise_type": _noise_type(drawn, looped),
+        "speaker": speech_pieces[0].source.label if speech_pieces else "",
+        "noise_type": _noise_type(parameters, noise_pieces),
         "snr_db": f"{snr:.2f}",
         "seed": f"{data.seed}/{plan.split}/{clip}",
         "additive": "yes" if mixture.additive else "no",
-        "augmentation": json.dumps(drawn, separators=(",", ":")) if drawn else "",
-        "speech": crops.text(speech),
-        "noise": crops.text(looped),
+        "augmentation": json.dumps(parameters, separators=(",", ":")) if parameters else "",
+        "speech": crops.text(speech_pieces),
+        "noise": crops.text(noise_pieces),
     }
 
 
 def _import(index: int, plan: Plan) -> dict[str, Any]:
-    """Write pair ``index`` of a plan as three WAV files, and return its manifest row."""
+    """Write pair ``index`` of a split as three WAV files, and return its manifest row."""
     config, pair = plan.config, plan.pairs[index]
     rate = config.data.sample_rate
-    paths = pair.clean.path, pair.noisy.path
-    mixture = imported.read(plan.speech_root, *paths, pair.length, rate, config.audio.resampler)
+    mixture = imported.read(
+        plan.speech_root, pair.clean.path, pair.noisy.path, pair.length, rate,
+        config.audio.resampler,
+    )  # fmt: skip
     measured = levels.snr_db(mixture.clean, mixture.noise)
     names = mixture_files(index, measured, config.data.files_per_folder)
     _write(mixture, names, plan)
-    return _facts(mixture, names, rate) | {
+    return _measurements(mixture, names, rate) | {
         "index": index,
         "speaker": pair.clean.label,
         "noise_type": pair.noisy.label,
@@ -104,11 +107,11 @@ def _import(index: int, plan: Plan) -> dict[str, Any]:
 def _write(mixture: mixing.Mixture, names: dict[str, str], plan: Plan) -> None:
     for kind, array in zip(KINDS, (mixture.clean, mixture.noise, mixture.noisy), strict=True):
         path = plan.config.stft.folder(kind, plan.split) / names[kind]
-        audio_io.write_pcm16(path, array, plan.config.data.sample_rate)
+        write_pcm16(path, array, plan.config.data.sample_rate)
 
 
-def _facts(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> dict[str, Any]:
-    """Return what can be measured back from the three files, as the manifest tells it."""
+def _measurements(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> dict[str, Any]:
+    """Return the columns that are measured in the three files."""
     clean, noise = mixture.clean, mixture.noise
     active = levels.active_snr_db(clean, noise, rate)
     return {
@@ -130,7 +133,7 @@ def _facts(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> dict[st
 
 
 def is_imported(row: dict[str, str]) -> bool:
-    """Tell whether a manifest row is of a ready-made pair."""
+    """Whether a manifest row is of a ready-made pair."""
     return row["augmentation"] == json.dumps(IMPORTED)
 
 
@@ -138,57 +141,61 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
     speech_root, noise_root = splits.roots(config, "test" if split == "testing" else "train")
     if is_imported(row):
-        paths = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
-        samples, rate = int(row["samples"]), int(row["sample_rate"])
-        gain = float(row["clean_gain"])
-        return imported.read(speech_root, *paths, samples, rate, config.audio.resampler, gain)
-    samples, drawn = int(row["samples"]), json.loads(row["augmentation"] or "{}")
-    length = augmentation.source_samples(samples, drawn)
+        clean, noisy = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
+        return imported.read(
+            speech_root, clean, noisy, int(row["samples"]), int(row["sample_rate"]),
+            config.audio.resampler, float(row["clean_gain"]),
+        )  # fmt: skip
+    samples, parameters = int(row["samples"]), json.loads(row["augmentation"] or "{}")
+    length = augmentation.source_samples(samples, parameters)
     speech = crops.read(json.loads(row["speech"]), speech_root, length, config)
-    parts: dict[int, dict[int | None, list[dict]]] = {}  # of noise, by layer and voice
+    parts: dict[int, dict[int | None, list[dict]]] = {}  # pieces of noise by layer and voice
     for piece in json.loads(row["noise"]):
         layer = parts.setdefault(piece.get("layer", 0), {})
         layer.setdefault(piece.get("voice"), []).append(piece)
     first, rate = parts.pop(0, {}), config.data.sample_rate
-    if drawn.get("only") == "clean":
+    if parameters.get("only") == "clean":
         noises = [np.zeros(samples, np.float32)]
-    elif "colour" in drawn:
-        noises = [augmentation.coloured(samples, rate, drawn)]
-    elif "babble" in drawn:
+    elif "colour" in parameters:
+        noises = [augmentation.coloured_noise(samples, rate, parameters)]
+    elif "babble" in parameters:
         voices = [crops.read(v, speech_root, samples, config) for v in first.values()]
         noises = [augmentation.babble(voices, rate)]
     else:
         noises = [crops.read(first[None], noise_root, samples, config)]
     noises += [crops.read(part[None], noise_root, samples, config) for part in parts.values()]
     gains = float(row["clean_gain"]), float(row["noise_gain"])
-    return augmentation.mixture(speech, noises, drawn, config, gains=gains)
+    return augmentation.mix(speech, noises, parameters, config, gains=gains)
 
 
 def _noises(
     plan: Plan,
     clip: int,
-    drawn: dict[str, Any],
+    parameters: augmentation.Parameters,
     speaker: str,
     pieces: list[Piece],
     noise: np.ndarray,
 ) -> tuple[list[Piece], list[np.ndarray]]:
-    """Return the noises that were drawn for a clip, beginning with the recorded one or instead."""
-    if drawn.get("only") == "clean":
+    """Return the pieces and signals of all noises of a clip.
+
+    The first one is the recorded noise, unless the parameters put another in its place.
+    """
+    if parameters.get("only") == "clean":
         return [], [np.zeros(plan.samples, np.float32)]
     rate = plan.config.data.sample_rate
-    if "colour" in drawn:
-        pieces, noise = [], augmentation.coloured(plan.samples, rate, drawn)
-    elif "babble" in drawn:
-        rng = augmentation.dice(plan.config, plan.split, clip, "babble")
-        found = [
+    if "colour" in parameters:
+        pieces, noise = [], augmentation.coloured_noise(plan.samples, rate, parameters)
+    elif "babble" in parameters:
+        rng = augmentation.kind_generator(plan.config, plan.split, clip, "babble")
+        voices = [
             plan.draw_speech(rng, plan.samples, other)
-            for other in _other_speakers(plan, rng, speaker, drawn["babble"])
+            for other in _other_speakers(plan, rng, speaker, parameters["babble"])
         ]
-        pieces = [replace(p, voice=v) for v, (voice, _) in enumerate(found) for p in voice]
-        noise = augmentation.babble([voice for _, voice in found], rate)
+        pieces = [replace(p, voice=v) for v, (voice, _) in enumerate(voices) for p in voice]
+        noise = augmentation.babble([signal for _, signal in voices], rate)
     noises = [noise]
-    for layer in range(1, 1 + len(drawn.get("noises_db", ()))):
-        rng = augmentation.dice(plan.config, plan.split, clip, "layers", layer)
+    for layer in range(1, 1 + len(parameters.get("noises_db", ()))):
+        rng = augmentation.kind_generator(plan.config, plan.split, clip, "layers", layer)
         further, noise = plan.draw_noise(rng)
         pieces = pieces + [replace(p, layer=layer) for p in further]
         noises.append(noise)
@@ -196,20 +203,21 @@ def _noises(
 
 
 def _other_speakers(plan: Plan, rng: np.random.Generator, speaker: str, voices: int) -> list[str]:
-    """Choose speakers without the one who is heard, each once as long as there are enough."""
+    """Choose speakers other than that of the clip, each once as long as there are enough."""
     others = [name for name in plan.speakers if name != speaker]
     chosen = rng.choice(len(others), voices, replace=voices > len(others))
     return [others[k] for k in chosen]
 
 
-def _noise_type(drawn: dict[str, Any], pieces: list[Piece]) -> str:
+def _noise_type(parameters: augmentation.Parameters, pieces: list[Piece]) -> str:
     """Return the type of the first noise."""
-    if drawn.get("only") == "clean":
+    if parameters.get("only") == "clean":
         return "none"
-    made = [name for key, name in (("colour", "coloured"), ("babble", "babble")) if key in drawn]
-    return made[0] if made else pieces[0].source.label
+    if "colour" in parameters:
+        return "coloured"
+    return "babble" if "babble" in parameters else pieces[0].source.label
 
 
 def digest(array: np.ndarray) -> str:
-    """Return the digest of an int16 array that stands in the manifest."""
+    """Return the digest of an int16 array as it is in the manifest."""
     return hashlib.blake2b(array.astype("<i2").tobytes(), digest_size=8).hexdigest()

@@ -1,8 +1,8 @@
 """Room impulse responses: measured ones from a folder, and simulated shoebox rooms.
 
 Conventions:
-    A response begins with its direct path, which has the gain 1: speech that is convolved with
-    it is neither delayed nor made louder than by its reflections.
+    A response begins with its direct path, which has the gain 1: it delays nothing, and only the
+    reflections add to the level.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import scipy.signal
@@ -19,16 +20,16 @@ from specmask.audio.io import Rejected
 from specmask.errors import UserError
 
 EARLY_SECONDS = 0.05  # reflections that belong to the target "early"
-IMAGE_SECONDS = 0.1  # of a response that are made of images; the rest is diffuse
-SEAM_SECONDS = 0.03  # before it ends, in which the level of the rest is measured
+IMAGE_SECONDS = 0.1  # of a response from image sources; the tail is diffuse
+SEAM_SECONDS = 0.03  # before the tail, in which its level is measured
 MARGIN_M = 0.3  # between anything and the walls
-SOUND = 343.0  # m/s
+SOUND_M_PER_S = 343.0
 LOWEST_HZ = 50  # images all have the same sign and would add up to a hum
 
 
 @dataclass(frozen=True)
 class Response:
-    """A file with room impulse responses, path relative to its folder."""
+    """File of room impulse responses, its path relative to the folder."""
 
     path: str
     channels: int
@@ -93,10 +94,12 @@ def early(h: np.ndarray, rate: int) -> np.ndarray:
     return h[: 1 + round(EARLY_SECONDS * rate)]
 
 
-def place(rng: np.random.Generator, size: Sequence[float], distances: tuple[float, float]) -> dict:
-    """Draw a microphone, a speaker within a range of distances, and a place for noise, in m.
+def draw_positions(
+    rng: np.random.Generator, size: Sequence[float], distances: tuple[float, float]
+) -> dict:
+    """Draw the positions of a microphone, a speaker and a noise in m.
 
-    Where the room ends before, the speaker is nearer.
+    The speaker is within a range of distances of the microphone, or nearer where a wall is.
     """
     low, high = np.full(3, MARGIN_M), np.asarray(size) - MARGIN_M
     microphone, towards, noise = rng.uniform(low, high, (3, 3))
@@ -117,14 +120,14 @@ def simulate(
     rate: int,
     seed: int,
 ) -> np.ndarray:
-    """Make the response of a shoebox room: images for the first 0.1 s, diffuse decay after it.
+    """Simulate the response of a shoebox room: images for the first 0.1 s, then diffuse decay.
 
     The images are those of package pyroomacoustics (Allen and Berkley 1979, Image method for
     efficiently simulating small-room acoustics), with one absorption for all walls, after Eyring
     T60 = 24 ln 10 · V / (−c · S · ln(1 − α)). What follows is Gaussian noise that falls by 60 dB
     in T60 and begins at the level that the images have then: their number grows with the cube of
-    the time, and single ones are not heard any more. The source is moved by less than a sample's
-    travel, so that the direct path lies on a sample.
+    the time, and single ones cannot be heard any more. The source is moved by less than sound
+    travels in a sample, so that the direct path is at a whole sample.
 
     Args:
         size: length, width, height in m.
@@ -136,28 +139,28 @@ def simulate(
     Raises:
         UserError: if pyroomacoustics is not installed.
     """
-    size, microphone, source = (np.asarray(v, np.float64) for v in (size, microphone, source))
     volume = float(np.prod(size))
     surface = 2 * float(size[0] * size[1] + size[1] * size[2] + size[2] * size[0])
-    absorption = 1 - math.exp(-24 * math.log(10) * volume / (SOUND * surface * t60))
-    delay = max(1, round(math.dist(source, microphone) / SOUND * rate))
-    line = source - microphone
-    source = microphone + line * (delay * SOUND / rate / math.dist(source, microphone))
+    absorption = 1 - math.exp(-24 * math.log(10) * volume / (SOUND_M_PER_S * surface * t60))
+    distance = math.dist(source, microphone)
+    delay = max(1, round(distance / SOUND_M_PER_S * rate))
+    line = np.subtract(source, microphone)
+    moved = microphone + line * (delay * SOUND_M_PER_S / rate / distance)
     seam = round(IMAGE_SECONDS * rate)
-    h = _images(size, absorption, microphone, source, rate, delay + seam)[delay:]
+    h = _images(size, absorption, microphone, moved, rate, delay + seam)[delay:]
     h = scipy.signal.sosfilt(scipy.signal.butter(2, LOWEST_HZ, "high", fs=rate, output="sos"), h)
     last = np.arange(seam - round(SEAM_SECONDS * rate), seam)
     decay = 10 ** (-3 * np.arange(max(seam, round(t60 * rate))) / (t60 * rate))
     level = math.sqrt(np.sum(np.square(h[last])) / np.sum(np.square(decay[last])))
     rng = np.random.Generator(np.random.Philox(seed))
-    rest = level * decay[seam:] * rng.standard_normal(len(decay) - seam)
-    return np.concatenate([h[:seam], rest]) / h[0]
+    tail = level * decay[seam:] * rng.standard_normal(len(decay) - seam)
+    return np.concatenate([h[:seam], tail]) / h[0]
 
 
 def _images(
-    size: np.ndarray,
+    size: Sequence[float],
     absorption: float,
-    microphone: np.ndarray,
+    microphone: Sequence[float],
     source: np.ndarray,
     rate: int,
     samples: int,
@@ -167,18 +170,20 @@ def _images(
     pra.constants.set("num_threads", 1)  # several add float32 numbers in another order
     pra.constants.set("rir_hpf_enable", False)  # it rings before the direct path
     # |n_x| + |n_y| + |n_z| of the images within a radius is at most radius · |(1/L_x, ...)|
-    radius = samples / rate * SOUND
+    radius = samples / rate * SOUND_M_PER_S
     order = math.ceil(radius * math.sqrt(np.sum(1 / np.square(size)))) + 1
-    room = pra.ShoeBox(size, fs=rate, materials=pra.Material(absorption), max_order=order)
-    room.set_sound_speed(SOUND)
-    room.add_microphone(microphone)
+    room = pra.ShoeBox(
+        np.asarray(size, np.float64), fs=rate, materials=pra.Material(absorption), max_order=order
+    )
+    room.set_sound_speed(SOUND_M_PER_S)
+    room.add_microphone(np.asarray(microphone, float))
     room.add_source(source)
     room.compute_rir()
     lead = pra.constants.get("frac_delay_length") // 2
     return audio_io.fit(room.rir[0][0][lead:].astype(np.float64), samples)
 
 
-def library():
+def library() -> ModuleType:
     """Return pyroomacoustics.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is said in the files of a data set, where the sources tell it."""
+"""Transcripts of the files of a data set, from those of the sources."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from specmask.data.mixtures.plan import Plan
 
 
 def find(root: Path) -> dict[str, str]:
-    """Return what is said in each recording of a folder, by its name without suffix.
+    """Return the words of each recording of a folder, by its name without suffix.
 
-    Lines ``UTTERANCE WORDS`` of LibriSpeech's ``*.trans.txt``, and files ``NAME.txt`` in folders
-    whose name ends in ``txt`` (VCTK, VoiceBank+DEMAND).
+    Reads lines ``UTTERANCE WORDS`` of LibriSpeech's ``*.trans.txt``, and files ``NAME.txt`` in
+    folders whose name ends in ``txt`` (VCTK, VoiceBank+DEMAND).
     """
     found = {}
     for where, folders, names in os.walk(root):
@@ -36,26 +36,26 @@ def find(root: Path) -> dict[str, str]:
 
 
 def write(plan: Plan) -> Path | None:
-    """Write the words of a finished split for ``evaluate.py --transcripts``, where they are known.
+    """Write the transcripts of a finished split for ``evaluate.py --transcripts``.
 
-    Lines of clean file, tab, words, for the files that hold their recordings from the first to
-    the last sample: of a part of a recording nobody knows the words.
+    One line per file: clean file, tab, words. Only of files that hold their recordings from the
+    first to the last sample: the words of a part are not known.
 
     Returns:
         ``transcripts_SPLIT.tsv`` beside the manifest; None if there is nothing to write.
     """
     path = plan.config.data.data_path / f"transcripts_{plan.split}.tsv"
-    said = find(plan.speech_root)
-    if not said:
+    transcripts = find(plan.speech_root)
+    if not transcripts:
         return None
     lengths = {s.path: s.length for s in plan.speech}
     lines = []
     for row in manifest.stream(plan.config, plan.split):
         tolerance = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
         try:
-            words = _words(json.loads(row["speech"]), said, lengths, tolerance)
+            words = _words(json.loads(row["speech"]), transcripts, lengths, tolerance)
         except manifest.DAMAGED_ROW:
-            continue  # data_prep.py --verify and --render tell of the row
+            continue  # data_prep.py --verify and --render report the row
         if words:
             lines.append(f"{PurePosixPath(row['clean_file']).stem}\t{' '.join(words)}\n")
     if not lines:
@@ -67,10 +67,10 @@ def write(plan: Plan) -> Path | None:
 
 
 def _words(
-    pieces: list[dict], said: dict[str, str], lengths: dict[str, int], tolerance: float
+    pieces: list[dict], transcripts: dict[str, str], lengths: dict[str, int], tolerance: float
 ) -> list[str]:
-    """Return what is said in whole recordings; nothing for parts of them."""
-    words = [said.get(PurePosixPath(p["path"]).stem, "") for p in pieces]
+    """Return the words of pieces that are whole recordings; none if one is a part."""
+    words = [transcripts.get(PurePosixPath(p["path"]).stem, "") for p in pieces]
     whole = all(
         p["offset"] == 0 and p["length"] >= lengths.get(p["path"], 0) - tolerance for p in pieces
     )

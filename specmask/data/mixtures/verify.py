@@ -1,4 +1,4 @@
-"""Proof of a finished data set: every file is read again and compared with its manifest row."""
+"""Verification of a finished data set: every file is read and compared with its manifest row."""
 
 import functools
 import math
@@ -13,19 +13,18 @@ from specmask.audio import levels
 from specmask.config.schema import Config
 from specmask.config.types import KINDS, SPLITS
 from specmask.data.mixtures import build, manifest, mixing
-from specmask.data.mixtures import render as rendering
-from specmask.data.mixtures.render import FILES, is_imported, remake
+from specmask.data.mixtures.render import FILES, digest, is_imported, remake
 from specmask.errors import UserError
 from specmask.files import write_table
 
-SNR_TOLERANCE_DB = 0.05  # of the requested SNR: what rounding to 16 bits does to soft noise
-PRINTED = 5e-4  # a figure with three or four decimals may differ in the last one
+SNR_TOLERANCE_DB = 0.05  # of the requested SNR: soft noise is rounded to 16 bits
+PRINT_TOLERANCE = 5e-4  # numbers with three or four decimals may differ in the last one
 COLUMNS = ("split", "index", "file", "mismatch")
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What is not as the manifest says."""
+    """Difference between a file and the manifest."""
 
     split: str
     index: str
@@ -35,7 +34,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was read for one split, and what did not agree."""
+    """Result for one split: how much was read, and the differences."""
 
     split: str
     rows: int
@@ -44,7 +43,7 @@ class Verdict:
 
 
 def verify(config: Config) -> list[Verdict]:
-    """Read all files of all finished splits again.
+    """Compare all files of all finished splits with their manifests.
 
     Raises:
         UserError: if there is no data set, or one of other settings.
@@ -70,27 +69,27 @@ def _verify_split(config: Config, split: str) -> Verdict:
         mismatches += [Mismatch(split, row["index"], file, text) for file, text in texts]
     for position, row in enumerate(rows):
         if row["index"] != str(position):
-            text = f"row {position} of the manifest bears this index"
+            text = f"row {position} of the manifest has this index"
             mismatches.append(Mismatch(split, row["index"], "", text))
             break  # all that follow are shifted
-    mismatches += _strangers(config, split, rows)
+    mismatches += _unknown_files(config, split, rows)
     return Verdict(split, len(rows), 3 * len(rows), mismatches)
 
 
-def _strangers(config: Config, split: str, rows: list[dict[str, str]]) -> list[Mismatch]:
-    """Find audio in the folders that no row names; files of a larger set before are no mistake."""
+def _unknown_files(config: Config, split: str, rows: list[dict[str, str]]) -> list[Mismatch]:
+    """Find audio in the folders that no row names, except files of an earlier, larger set."""
     found = []
     for kind, column in FILES.items():
         folder = config.stft.folder(kind, split)
         known = {row[column] for row in rows}
-        there = {p.as_posix() for p in audio_io.files(folder)} if folder.is_dir() else set()
-        strange = sorted(n for n in there - known if not build.is_ours(Path(n).name))
-        found += [Mismatch(split, "", f"{folder.name}/{n}", "not in the manifest") for n in strange]
+        existing = {p.as_posix() for p in audio_io.files(folder)} if folder.is_dir() else set()
+        unknown = sorted(n for n in existing - known if not build.is_ours(Path(n).name))
+        found += [Mismatch(split, "", f"{folder.name}/{n}", "not in the manifest") for n in unknown]
     return found
 
 
 def check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str, str]]:
-    """Return (file, what is wrong) for everything in the files of a row that its row denies."""
+    """Return (file, mismatch) for every difference between a row and its files."""
     found: list[tuple[str, str]] = []
     arrays = {}
     for kind, column in FILES.items():
@@ -106,9 +105,9 @@ def check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str
         text = f"not clean + noise in {len(wrong)} samples, the first: {wrong[0]}"
         found.append((row["noisy_file"], text))
     for column, name, array in (("clean", "clean_file", clean), ("noise", "noise_file", noise)):
-        digest = rendering.digest(array)
-        if digest != row[f"{column}_digest"]:
-            found.append((row[name], f"digest {digest}, expected {row[f'{column}_digest']}"))
+        measured, expected = digest(array), row[f"{column}_digest"]
+        if measured != expected:
+            found.append((row[name], f"digest {measured}, expected {expected}"))
         level = levels.level_db(array / levels.FULL_SCALE)
         found += _differs(row, row[name], f"{column}_level_db", level)
     found += _differs(row, row["noisy_file"], "measured_snr_db", levels.snr_db(clean, noise))
@@ -135,13 +134,13 @@ def _samples(path: Path, row: dict[str, str]) -> np.ndarray:
 
 def _differs(row: dict[str, str], file: str, column: str, measured: float) -> list[tuple[str, str]]:
     stated = float(row[column])
-    if stated == measured or abs(stated - measured) <= PRINTED:
+    if stated == measured or abs(stated - measured) <= PRINT_TOLERANCE:
         return []
     return [(file, f"{column} {measured:.4f}, expected {row[column]}")]
 
 
 def _snr_misses(row: dict[str, str]) -> list[tuple[str, str]]:
-    """Compare the requested SNR with the one measured back, by whichever reference it was set."""
+    """Compare the requested SNR with the measured ones, of which one was its reference."""
     requested = float(row["snr_db"])
     measured = [float(row[c]) for c in row if c.startswith("measured_")]
     if not math.isfinite(requested) or any(
@@ -158,7 +157,7 @@ def write(path: Path, verdicts: list[Verdict]) -> Path | None:
     return write_table(path, COLUMNS, [(m.split, m.index, m.file, m.text) for m in lines])
 
 
-# ---------------------------------------------------------------- one file again
+# ---------------------------------------------------------------- one item again
 
 
 def render(
@@ -170,15 +169,15 @@ def render(
         config: all of it.
         split: training, validation or testing.
         index: of the manifest, from 0.
-        output: folder for clean, noise and noisy, under the names that the data set gives them;
-            or a .wav file for noisy alone.
+        output: folder for clean, noise and noisy, under their names in the data set; or a .wav
+            file for noisy alone.
         overwrite: replace files that are there.
 
     Returns:
         the files, and whether clean and noise have the digests of the row.
 
     Raises:
-        UserError: if there is no such row, its sources cannot be read, or a file is in the way.
+        UserError: if there is no such row, its sources cannot be read, or a file exists already.
     """
     rows = manifest.read(config, split)
     row = next((r for r in rows if r["index"] == str(index)), None)
@@ -190,7 +189,7 @@ def render(
         mixture = remake(row, config, split)
     except audio_io.AudioError as error:
         raise UserError(
-            f"--render {split} {index}: a source cannot be read ({error}); its paths stand in "
+            f"--render {split} {index}: a source cannot be read ({error}); its paths are in "
             f"{manifest.path_of(config, split)}"
         ) from None
     except manifest.DAMAGED_ROW as error:
@@ -206,18 +205,18 @@ def render(
         outside = next((p for p in files if not p.resolve().is_relative_to(output.resolve())), None)
         if outside:
             raise UserError(
-                f"--render {split} {index}: the manifest wants to write {outside}, which is not in "
-                f"{output}; whoever changed it means no good: make the data set again"
+                f"--render {split} {index}: the path {outside} of the manifest is not in {output}; "
+                "the manifest was changed: make the data set again"
             )
-    taken = next((p for p in files if p.exists()), None)
-    if taken and not overwrite:
+    existing = next((p for p in files if p.exists()), None)
+    if existing and not overwrite:
         raise UserError(
-            f"{taken}: is there already; name another --output, or replace it with --overwrite"
+            f"{existing}: exists already; name another --output, or replace it with --overwrite"
         )
     for path, array in files.items():
         audio_io.write_pcm16(path, array, int(row["sample_rate"]))
     same = all(
-        rendering.digest(x) == row[f"{name}_digest"]
+        digest(x) == row[f"{name}_digest"]
         for name, x in (("clean", mixture.clean), ("noise", mixture.noise))
     )
     return list(files), same

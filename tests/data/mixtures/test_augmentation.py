@@ -1,4 +1,4 @@
-"""What is drawn for a file, what it does to the mixture, and the same bytes from the row alone."""
+"""Parameters of augmentation, their effect on mixtures, and the same bytes from the row alone."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ from specmask.data.mixtures import augmentation, build, effects, mixing, render,
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
 
-# Every option that switches something on, and the key of what it draws.
+# Every option that switches something on, and the key of its parameters.
 SWITCHES = {
     "level_db": {"level_lower_db": -10, "level_upper_db": 5},
     "speed": {"speed_probability": 1},
@@ -93,8 +93,8 @@ def arrays(config: Config, row: dict[str, str], split: str = "training") -> list
     ]
 
 
-def drawn(row: dict[str, str]) -> dict:
-    """What the row says was drawn."""
+def parameters(row: dict[str, str]) -> dict:
+    """The parameters in a row."""
     return json.loads(row["augmentation"] or "{}")
 
 
@@ -114,7 +114,7 @@ def check(config: Config, rows: list[dict[str, str]], split: str = "training") -
             asked, quietest = float(row["snr_db"]), min(map(levels.power, (clean, noise)))
             assert found == asked or abs(found - asked) < 0.05 or quietest < 4
         again = render.remake(row, config, split)
-        assert again.scale == drawn(row).get("scale", 1)
+        assert again.scale == parameters(row).get("scale", 1)
         for x, y in zip(
             (clean, noise, noisy), (again.clean, again.noise, again.noisy), strict=True
         ):
@@ -128,7 +128,7 @@ def check(config: Config, rows: list[dict[str, str]], split: str = "training") -
 def test_each_one(voices, tmp_path, name):
     config = configured(voices, tmp_path, SWITCHES[name])
     rows = made(config)
-    assert all(name.split()[0] in drawn(row) for row in rows)
+    assert all(name.split()[0] in parameters(row) for row in rows)
     assert {row["additive"] for row in rows} == {"no" if name in MORE_THAN_A_SUM else "yes"}
     check(config, rows)
 
@@ -180,27 +180,27 @@ def test_one_option_does_not_move_the_draws_of_others(name):
 
 @pytest.mark.parametrize(("one", "other"), [("coloured", "babble"), ("clean_only", "noise_only")])
 def test_of_two_that_exclude_each_other_neither_moves_the_other(one, other):
-    def hits(*names: str) -> list[dict]:
+    def happened(*names: str) -> list[dict]:
         options = {f"augment__{name}_probability": 0.4 for name in names}
         config = data_config(*NOWHERE, **options)
         return [augmentation.draw(config, "training", clip) for clip in range(100)]
 
-    first, second, both = hits(one), hits(other), hits(one, other)
+    first, second, both = happened(one), happened(other), happened(one, other)
     assert [{**a, **b} for a, b in zip(first, second, strict=True)] == both
     assert not any(a and b for a, b in zip(first, second, strict=True))
 
 
-def test_draws_do_not_go_together():
-    """Of 1,000 clips, what happens by one draw says nothing about another."""
+def test_draws_are_independent():
+    """Over 1,000 clips, the kinds are not correlated."""
     chances = {k for o in SWITCHES.values() for k in o if k.endswith("probability")}
     options = {f"augment__{name}": 0.5 for name in chances}
     config = data_config(*NOWHERE, augment__noises_upper=2, **options)
     found = [augmentation.draw(config, "training", clip) for clip in range(1000)]
     keys = ["speed", "pitch", "eq_speech", "eq_noise", "noises_db", "colour", "room", "band",
             "clip", "codec"]  # fmt: skip
-    hits = [[key in d for d in found] for key in keys]
-    hits.append([d["only"] == "clean" for d in found])
-    correlation = np.corrcoef(hits) - np.eye(len(hits))
+    happened = [[key in d for d in found] for key in keys]
+    happened.append([d["only"] == "clean" for d in found])
+    correlation = np.corrcoef(happened) - np.eye(len(happened))
     assert np.abs(correlation).max() < 0.15  # almost five standard deviations
 
 
@@ -226,8 +226,8 @@ def test_probabilities(key):
     (option,) = (k for k in SWITCHES[key] if k.endswith("probability"))
     config = data_config(*NOWHERE, **{f"augment__{option}": 0.3})
     name, _, only = key.partition(" ")
-    hits = [augmentation.draw(config, "training", k).get(name) for k in range(1000)]
-    share = np.mean([h == only if name == "only" else h is not None for h in hits])
+    happened = [augmentation.draw(config, "training", k).get(name) for k in range(1000)]
+    share = np.mean([h == only if name == "only" else h is not None for h in happened])
     assert share == pytest.approx(0.3, abs=0.06)  # four standard deviations
 
 
@@ -274,7 +274,7 @@ def mix(config: Config, what: dict, speech=None, noises=None, snr: float = 5) ->
     """Mix a second of speech and hiss with what was drawn."""
     rng = np.random.default_rng(0)
     speech = speechlike(rng, 1) if speech is None else speech
-    return augmentation.mixture(speech, noises or [hiss(rng, 1)], what, config, snr)
+    return augmentation.mix(speech, noises or [hiss(rng, 1)], what, config, snr)
 
 
 def test_the_level_is_that_of_the_clean_file(plain):
@@ -407,7 +407,7 @@ def test_babble_is_of_others(voices, tmp_path):
     for row in made(config):
         pieces = json.loads(row["noise"])
         speakers = [{p["path"].split("/")[0] for p in pieces if p["voice"] == v}
-                    for v in range(drawn(row)["babble"])]  # fmt: skip
+                    for v in range(parameters(row)["babble"])]  # fmt: skip
         assert all(len(s) == 1 and row["speaker"] not in s for s in speakers)
         if len(speakers) <= 2:  # of which the split has enough
             assert len(set.union(*speakers)) == len(speakers)
@@ -425,7 +425,7 @@ def test_speed_takes_as_much_of_the_recording_as_it_needs(voices, tmp_path):
     options = {"speed_probability": 1, "speed_lower": 1.5, "speed_upper": 1.6}
     for row in made(configured(voices, tmp_path, options, data__file_length=0.25)):
         (piece,) = json.loads(row["speech"])
-        assert piece["length"] == math.ceil(4000 * drawn(row)["speed"]) + 1
+        assert piece["length"] == math.ceil(4000 * parameters(row)["speed"]) + 1
 
 
 @pytest.mark.parametrize("only", ["clean", "noise"])
@@ -451,7 +451,7 @@ def test_blending_by_level(voices, tmp_path):
     )
     for row in made(config):
         ratio = float(row["noise_gain"]) / float(row["clean_gain"])
-        assert ratio == pytest.approx(drawn(row)["blend"]) and 0.3 <= ratio <= 0.5
+        assert ratio == pytest.approx(parameters(row)["blend"]) and 0.3 <= ratio <= 0.5
         assert float(row["clean_gain"]) == 1 or float(row["peak"]) > 0.98
         clean, noise, _ = arrays(config, row)
         assert float(row["snr_db"]) == pytest.approx(levels.snr_db(clean, noise), abs=0.0051)
@@ -469,7 +469,7 @@ def test_active_reference_of_a_data_set(voices, tmp_path):
         assert float(row["measured_active_snr_db"]) == pytest.approx(float(row["snr_db"]), abs=0.05)
 
 
-def test_all_snrs_of_a_clip_have_one_scene(voices, tmp_path):
+def test_all_snrs_of_a_clip_have_the_same_augmentation(voices, tmp_path):
     options = SWITCHES["room"] | SWITCHES["pitch"] | SWITCHES["noises_db"]
     config = configured(voices, tmp_path, options, data__snr_mode="all")
     rows = made(config)
@@ -485,7 +485,7 @@ def test_the_test_set_may_stay_plain(voices, tmp_path):
     )
     files = [made(c, "testing") for c in (plain, on, off)]
     assert files[0] == files[2] != files[1]
-    assert drawn(made(off)[0])  # training is not plain
+    assert parameters(made(off)[0])  # training is not plain
 
 
 def test_a_folder_of_responses(voices, tmp_path):
@@ -500,7 +500,7 @@ def test_a_folder_of_responses(voices, tmp_path):
     assert [r.path for r in rejected["training"]] == ["rir/broken.wav"]
     rows = made(config)
     check(config, rows)
-    found = [drawn(row)["room"] for row in rows]
+    found = [parameters(row)["room"] for row in rows]
     assert (
         {r["path"] for r in found}
         == {r["noise_path"] for r in found}
@@ -510,7 +510,7 @@ def test_a_folder_of_responses(voices, tmp_path):
     (tmp_path / "rir/2.wav").unlink()
     with pytest.raises(UserError, match=r"rir_path was .*--overwrite"):
         made(config)
-    row = next(row for row in rows if drawn(row)["room"]["path"] == "2.wav")
+    row = next(row for row in rows if parameters(row)["room"]["path"] == "2.wav")
     with pytest.raises(UserError, match=r"2\.wav: not readable: .*put the file back"):
         render.remake(row, config, "training")
 
@@ -529,7 +529,7 @@ def test_the_last_scale_is_in_the_row(voices, tmp_path):
     """A codec goes beyond what it was given; all three files are lowered then."""
     config = configured(voices, tmp_path, SWITCHES["codec"], data__speech_level_db=-5)
     rows = made(config)
-    assert any(drawn(row).get("scale", 1) < 1 for row in rows)
+    assert any(parameters(row).get("scale", 1) < 1 for row in rows)
     check(config, rows)
 
 

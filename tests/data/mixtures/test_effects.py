@@ -61,8 +61,8 @@ def test_pitch_leaves_everything_in_its_place(semitones):
     x = np.zeros(2 * RATE, np.float32)
     x[12000:20000] = tone(200, 0.5)
     y = np.abs(effects.pitch(x, RATE, semitones))
-    heard = np.flatnonzero(y > 0.05)
-    assert abs(heard[0] - 12000) < 0.03 * RATE and abs(heard[-1] - 20000) < 0.03 * RATE
+    sounding = np.flatnonzero(y > 0.05)
+    assert abs(sounding[0] - 12000) < 0.03 * RATE and abs(sounding[-1] - 20000) < 0.03 * RATE
 
 
 @pytest.mark.parametrize("ratio", [0.7, 1, 1.5])

@@ -38,7 +38,7 @@ def test_a_response_begins_with_its_direct_path():
 
 
 @pytest.mark.parametrize("h", [[], [0, 0], [1, np.nan], [np.inf, 1]])
-def test_what_is_no_response(h):
+def test_invalid_responses_are_refused(h):
     with pytest.raises(audio_io.AudioError, match="no impulse response"):
         rir.trimmed(np.array(h))
 
@@ -166,7 +166,7 @@ def test_the_same_bytes_on_any_number_of_threads():
 )
 def test_places_and_responses_of_any_room(seed, size, near, t60):
     rng = np.random.default_rng(seed)
-    places = rir.place(rng, size, (near, near + 1))
+    places = rir.draw_positions(rng, size, (near, near + 1))
     for where in places.values():
         assert all(
             0.3 - 1e-3 <= v <= side - 0.3 + 1e-3 for v, side in zip(where, size, strict=True)

@@ -133,7 +133,7 @@ def test_a_row_that_is_gone(copy, tmp_path):
     path.write_text("\n".join(lines[:2] + lines[3:]))
     found = mismatches(out, args, tmp_path)
     assert [(r["split"], r["mismatch"]) for r in found] == [
-        ("validation", "row 1 of the manifest bears this index")
+        ("validation", "row 1 of the manifest has this index")
     ]
 
 
@@ -155,7 +155,7 @@ def test_a_file_again_from_its_row(copy, tmp_path):
         expected = (out / f"{kind}_training" / row[column]).read_bytes()
         assert (again / row[column]).read_bytes() == expected
     done = call_script(*render, "--output", again, cwd=tmp_path)
-    assert_error_line(done, "is there already", "--overwrite")
+    assert_error_line(done, "exists already", "--overwrite")
     one = tmp_path / "one.wav"
     call_script(*render, "--output", one, cwd=tmp_path)
     expected = (out / "NoisySpeech_training" / row["noisy_file"]).read_bytes()
@@ -169,7 +169,7 @@ def test_the_data_set_is_not_overwritten_unless_asked(copy, tmp_path):
     before = (folder / row["noisy_file"]).read_bytes()
     command = ("data_prep.py", "--render", "training", "0", *args, "--output")
     target = folder / row["noisy_file"]
-    assert_error_line(call_script(*command, target, cwd=tmp_path), "is there already")
+    assert_error_line(call_script(*command, target, cwd=tmp_path), "exists already")
     assert target.read_bytes() == before
     assert call_script(*command, target, "--overwrite", cwd=tmp_path).returncode == 0
     assert mismatches(out, args, tmp_path) == []
