@@ -40,7 +40,7 @@ def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
     return snapshot(folder)
 
 
-def make(config: Config) -> list[build.Made]:
+def make(config: Config) -> list[build.Summary]:
     """Make all splits of a data set."""
     return [build.make(plan) for plan in make_plans(config)[0]]
 

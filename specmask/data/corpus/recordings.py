@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -238,7 +239,7 @@ def _ends_early(path: Path) -> bool:
     return True
 
 
-def digest(sources: list[Source]) -> str:
-    """Return a digest of a list of sources, which changes when the list does."""
+def digest(sources: Sequence[Any]) -> str:
+    """Return a digest of a list of sources or other dataclasses, which changes when they do."""
     text = json.dumps([asdict(s) for s in sources], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
