@@ -46,7 +46,7 @@ def map_chunks(
     function: Callable[[Any], Any],
     items: Sequence[Any],
     workers: int,
-    label: str,
+    label: str | None = None,
     chunk: int = FILES_PER_TASK,
     seen: set[str] | None = None,
 ) -> Iterator[Any]:
@@ -59,7 +59,7 @@ def map_chunks(
         function: called with one item; see :class:`Stored` if it carries much data.
         items: what to call it with; sliced as needed.
         workers: number of local processes, 0 for one per core; a cluster uses all that it has.
-        label: text before the bar.
+        label: text before the bar; None: without one.
         chunk: number of items per task.
         seen: receives ``machine:process`` of every worker that has returned something.
 
@@ -70,7 +70,9 @@ def map_chunks(
     count = 1 if alone else worker_count(workers)
     chunk = max(1, min(chunk, len(items) // (4 * count)))
     chunks = (items[i : i + chunk] for i in range(0, len(items), chunk))
-    with tqdm(total=len(items), desc=label, unit="file", disable=None, smoothing=0.05) as bar:
+    with tqdm(
+        total=len(items), desc=label, unit="file", disable=None if label else True, smoothing=0.05
+    ) as bar:
         for worker, results in _results(function, chunks, count):
             if seen is not None:
                 seen.add(worker)

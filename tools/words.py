@@ -71,7 +71,7 @@ def main() -> None:
     from specmask.enhancement import enhancer, folder
 
     model = enhancer.load(args.run)
-    recordings = folder.find_recordings(args.out / "noisy", args.out / "enhanced")
+    recordings = folder.find_recordings([args.out / "noisy"], args.out / "enhanced")
     folder.enhance_folder(recordings, args.out / "enhanced", model, 10)
     folders = {"enhanced": args.out / "enhanced"}
     tasks = pairing.tasks(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)

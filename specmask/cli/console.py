@@ -7,13 +7,14 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from specmask import __version__
 from specmask.errors import UserError
+from specmask.silence import import_tensorflow as import_tensorflow  # for all commands
+from specmask.silence import quiet as quiet
 
 CLONE = Path(__file__).resolve().parents[2]  # of an installed package: site-packages
 
@@ -198,34 +199,3 @@ def os_error_line(error: OSError) -> str:
         errno.ENOTDIR: "a part of this path is a file; choose another folder",
     }.get(error.errno or 0, "check the path and run the same command again")
     return f"{where}: {error.strerror or error}; {advice}"
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without the log lines that it prints while it starts.
-
-    Raises:
-        UserError: if it is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with quiet():
-            import tensorflow  # noqa: F401
-    except ImportError:
-        raise UserError(
-            'TensorFlow is not installed; pip install "specmask[train]" for training and exports'
-        ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Discard stderr while the block runs, that of C++ libraries too."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)

@@ -1,12 +1,14 @@
-"""Enhance recordings: the noisy test files into ./enhanced, or IN into OUT.
+"""Enhance recordings: the noisy test files into ./enhanced, or IN ... into OUT.
 
 Names, subfolders, rate, length, channels and format are kept. Files that are up to date are
-skipped; files that cannot be used are set aside with a reason and do not stop the rest. Without a
+skipped; files that cannot be used are skipped with a reason and do not stop the rest. Without a
 run of your own (train.py, or [enhance] checkpoint) the default model is used.
 
 examples:
   python enhance.py my_recordings/ cleaned/
   python enhance.py call.wav cleaned/ --max-suppression 12 --format flac
+  python enhance.py monday.mp3 tuesday.flac cleaned/
+  python enhance.py call.mp3 clean.wav
   python enhance.py                                      the test set that data_prep.py has made
   ffmpeg -i in.mp4 -f s16le -ac 1 -ar 48000 - | python enhance.py --stdin --stdout --rate 48000 |
       ffmpeg -f s16le -ac 1 -ar 48000 -i - out.wav
@@ -15,9 +17,16 @@ examples:
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specmask.cli import console
+from specmask.progress import duration
 
+if TYPE_CHECKING:
+    from specmask.enhancement.enhancer import Enhancer
+    from specmask.enhancement.folder import Summary
+
+MOST_LINES = 5  # of warnings of one kind
 REJECTED = "enhance_rejected.csv"
 # Flag, option of [enhance], metavar, help.
 FLAGS = (
@@ -25,7 +34,7 @@ FLAGS = (
     ("--max-suppression", "max_suppression_db", "DB", "largest attenuation in dB, e.g. 12"),
     ("--gain", "post_gain_db", "DB", "gain of the result in dB"),
     ("--format", "format", "NAME", "format of the results: as input, wav or flac"),
-    ("--runtime", "runtime", "NAME", "what runs the network: tensorflow or onnx"),
+    ("--runtime", "runtime", "NAME", "what runs the network: auto, tensorflow, litert or onnx"),
 )
 
 
@@ -33,62 +42,82 @@ def enhance(args: argparse.Namespace) -> None:
     from specmask.config import ini
     from specmask.errors import UserError
 
-    if args.stdin != args.stdout or (args.stdin and args.input):
+    *sources, last = args.paths or [None]
+    if args.stdin != args.stdout or (args.stdin and last):
         raise UserError("--stdin and --stdout: expected both without IN and OUT, or none of them")
-    if args.input and not args.output:  # [enhance] output_path holds the scored test files
-        raise UserError(f"{args.input}: no OUT; name a folder for the results after it")
+    if last and not sources:  # [enhance] output_path holds the scored test files
+        raise UserError(f"{last}: no OUT; name a folder for the results after it")
     cfg = ini.load(args.config, args.set)
-    source, target = args.input or cfg.enhance.input_path, args.output or cfg.enhance.output_path
-    from specmask.audio import io as audio_io
     from specmask.enhancement import enhancer, folder
 
-    if not args.stdin:  # a wrong path is reported before the model is loaded
-        recordings = folder.find_recordings(source, target, args.glob, cfg.enhance.format)
-    if enhancer.needs_tensorflow(cfg):
-        console.import_tensorflow()
-    model, path = enhancer.from_config(cfg)
+    sources, target = sources or [cfg.enhance.input_path], last or cfg.enhance.output_path
+    log: Path | None = target
+    format: str = cfg.enhance.format
+    if args.stdin:
+        pass
+    elif len(sources) == 1 and sources[0].is_file() and target.suffix and not target.is_dir():
+        recording, format = folder.single_recording(sources[0], target, args.overwrite)
+        recordings, log = [recording], None
+    else:
+        recordings = folder.find_recordings(sources, target, args.glob, format)
+    model, path = enhancer.from_config(cfg)  # after a wrong path is reported
     messages = sys.stderr if args.stdout else sys.stdout
     default = "the default " if path.parent == enhancer.PRETRAINED else ""
     causal = "causal" if model.causal else "not causal"
     if model.lookahead_frames:
         causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
-    print(f"{default}weights of {path} ({causal})", file=messages)
+    print(f"{default}weights of {path} ({causal})", file=messages, flush=True)
     if args.stdin:
         enhance_pipe(args, model)
         return
-    c = cfg.enhance
     done = folder.enhance_folder(
         recordings,
-        target,
+        log,
         model,
-        c.block_seconds,
+        cfg.enhance.block_seconds,
         overwrite=args.overwrite,
-        format=c.format,
+        format=format,
         workers=cfg.compute.workers,
         spectrograms=args.spectrograms,
     )
+    report(done, target, log is not None)
+
+
+def report(done: "Summary", target: Path, is_folder: bool) -> None:
+    """Print the warnings about single files and the summary of a run."""
+    from specmask.audio import io as audio_io
+
     for rejected in done.rejected:
-        print(f"warning: {rejected.path}: {rejected.reason}; set aside", file=sys.stderr)
-    audio_io.write_rejected(target / REJECTED, done.rejected)
-    if done.limited:
-        print(f"warning: {done.limited} samples were above full scale, limited", file=sys.stderr)
-    print(f"{summary(done)} -> {target}")
+        print(f"warning: {rejected.path}: {rejected.reason}; skipped", file=sys.stderr)
+    if is_folder:
+        audio_io.write_rejected(target / REJECTED, done.rejected)
+    for name, count in list(done.limited.items())[:MOST_LINES]:
+        print(f"warning: {name}: {count} samples above full scale, clipped", file=sys.stderr)
+    if len(done.limited) > MOST_LINES:
+        print(f"warning: {len(done.limited)} files clipped in all", file=sys.stderr)
+    if done.lost:
+        name, lost = next(iter(done.lost.items()))
+        files = "1 file" if len(done.lost) == 1 else f"{len(done.lost)} files, the first"
+        print(f"warning: not kept: {', '.join(lost)} ({files}: {name})", file=sys.stderr)
+    print(summary(done, target))
 
 
-def summary(done) -> str:
-    """Return what a run over a folder did, in one line."""
-    words = [f"{done.done} {'file' if done.done == 1 else 'files'} enhanced"]
+def summary(done: "Summary", target: Path) -> str:
+    """Return the totals of a run in one line."""
+    words = f"Enhanced {done.done} {'file' if done.done == 1 else 'files'}"
     if done.audio_seconds:
-        speed = done.seconds / done.audio_seconds
-        words[0] += f", {done.audio_seconds / 60:.1f} min, real-time factor {speed:.3f}"
-    if done.skipped:
-        words.append(f"{done.skipped} skipped, up to date (--overwrite makes them again)")
+        seconds = done.audio_seconds
+        length = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+        words += f" ({length}) in {duration(done.seconds)}"
+    words += f" -> {target}"
+    if done.up_to_date:
+        words += f"; {done.up_to_date} up to date (--overwrite makes them again)"
     if done.rejected:
-        words.append(f"{len(done.rejected)} set aside, the reasons are in {REJECTED}")
-    return "; ".join(words)
+        words += f"; {len(done.rejected)} skipped, see {target / REJECTED}"
+    return words
 
 
-def enhance_pipe(args: argparse.Namespace, model) -> None:
+def enhance_pipe(args: argparse.Namespace, model: "Enhancer") -> None:
     """Enhance raw samples from stdin to stdout."""
     from specmask.enhancement import pipe
 
@@ -100,8 +129,10 @@ def enhance_pipe(args: argparse.Namespace, model) -> None:
     except BrokenPipeError:  # the reader has closed the pipe
         sys.stdout = None  # type: ignore[assignment]  # what cannot be written is not flushed at exit
         return
+    if done.replaced:
+        print(f"warning: {done.replaced} samples were not finite, taken as zero", file=sys.stderr)
     print(
-        f"{done.samples / rate:.2f} s, latency {1000 * done.lag_seconds:.0f} ms and at most "
+        f"{done.samples / rate:.2f} s, latency {1000 * done.latency_seconds:.0f} ms and at most "
         f"{1000 * done.slowest_seconds:.0f} ms of work per block, real-time factor "
         f"{done.real_time_factor:.3f}",
         file=sys.stderr,
@@ -119,9 +150,12 @@ def model_path(text: str) -> Path:
 
 def main(argv=None) -> int:
     parser = console.parser(__doc__)
-    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="file or folder")
     parser.add_argument(
-        "output", nargs="?", type=Path, metavar="OUT", help="folder for the results"
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="IN ... OUT",
+        help="files and folders, then a folder for the results; or a file, then a file",
     )
     parser.add_argument(
         "--glob",

@@ -38,6 +38,7 @@ def export(args: argparse.Namespace) -> int:
     from specmask.enhancement.export import export_run
     from specmask.enhancement.keras_runtime import KerasRuntime
     from specmask.enhancement.postprocess import Knobs
+    from specmask.silence import quiet
 
     weights, run_ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
     folder = args.output or weights.parent / enhancer.EXPORTS
@@ -52,7 +53,7 @@ def export(args: argparse.Namespace) -> int:
     run = KerasRuntime(weights, run_ini)
     model = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
-    with console.quiet():
+    with quiet():
         paths = export_run(run, ini.load(run_ini), formats, folder, args.int8, knobs)
     rows = export_check.compare(paths, model, *zip(*pairs, strict=True))
     with_clean = sum(c is not None for _, c in pairs)

@@ -23,13 +23,13 @@ def listen(args: argparse.Namespace) -> None:
     cfg = ini.load(args.config, args.set)
     from specmask.enhancement import enhancer
 
-    if enhancer.needs_tensorflow(cfg):
-        console.import_tensorflow()
     model, path = enhancer.from_config(cfg)
     session = live.Live(model)
     print(f"weights of {path}; Enter: bypass on or off; q and Enter: end")
     session.run(sys.stdin, sys.stdout, (args.input, args.output))
     block = 1000 * session.block / session.rate
+    if session.streamer.replaced:
+        print(f"warning: {session.streamer.replaced} samples were not finite, taken as silence")
     print(
         f"latency {1000 * session.latency_seconds:.0f} ms without that of the devices; slowest "
         f"block {1000 * session.slowest_seconds:.1f} of {block:.0f} ms; {session.underruns} "

@@ -16,9 +16,10 @@ class Enhance(Section):
     checkpoint: Path = option(
         "", "run in cp/ or file of export.py; empty: the newest run of [train] run_name"
     )
-    runtime: Literal["tensorflow", "onnx"] = option(
-        "tensorflow",
-        "tensorflow, or onnx: the export that export.py wrote into the folder of the run",
+    runtime: Literal["auto", "tensorflow", "litert", "onnx"] = option(
+        "auto",
+        "litert or onnx: the export that export.py wrote into the folder of the run; "
+        "auto: one of them if it is up to date, else tensorflow",
     )
     channels: Literal["linked", "separate", "mid"] = option(
         "linked",

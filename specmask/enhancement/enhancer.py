@@ -3,6 +3,7 @@
 TensorFlow is imported only for a run that needs it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from specmask.enhancement import runtimes
 from specmask.enhancement.postprocess import Knobs
 from specmask.enhancement.runtimes import Runtime
 from specmask.errors import UserError
+from specmask.silence import import_tensorflow
 from specmask.training import runs
 
 WINDOW_FRAMES = 1000  # that a network that is not causal sees at a time
 
+CHOICES = {"channels": ("linked", "separate", "mid"), "highband": ("keep", "drop")}
+
+# Runtimes without TensorFlow, the quickest first -> suffix of their files.
+EXPORT_SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
+RUNTIMES = ("auto", "tensorflow", *EXPORT_SUFFIXES)
 EXPORTS = "exports"  # folder in a run's folder, where export.py writes
-STEP = "step.onnx"
 DEFAULT = "default"  # name of the model that comes with Specmask
 PACKAGE = Path(__file__).resolve().parents[1]
 # Beside the package in a clone, inside of it where it is installed.
@@ -34,13 +40,22 @@ class Enhancer:
         runtime: runs the network.
         channels: linked (one mask for all), separate, or mid (one mask, from their mean).
         highband: keep or drop what is above the model's band.
-        knobs: settings of the post-processing.
+        knobs: settings of the post-processing, or a dictionary of them.
+
+    Raises:
+        ValueError: if one of the settings is none of these.
     """
 
     runtime: Runtime
     channels: str = "linked"
     highband: str = "keep"
     knobs: Knobs = field(default_factory=Knobs)
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
+        object.__setattr__(self, "knobs", Knobs.of(self.knobs))  # the class is frozen
 
     @property
     def rate(self) -> int:
@@ -83,37 +98,70 @@ def load(
     path: Path | str = DEFAULT,
     channels: str = "linked",
     highband: str = "keep",
-    knobs: Knobs | None = None,
-    runtime: str = "tensorflow",
+    knobs: Knobs | Mapping[str, float] | None = None,
+    runtime: str = "auto",
 ) -> Enhancer:
-    """Load a trained run from its folder (its best weights), a .npz file, or a file of export.py.
+    """Load the default model, a trained run, a .npz file, or a file of export.py.
 
-    >>> load("default", runtime="onnx").latency_seconds
+    >>> load().latency_seconds
     0.025
+    >>> load("default", knobs={"mix": 0.9}).rate
+    16000
 
     Args:
-        path: of the folder or file, or "default" for the model that comes with Specmask; the
-            network and its settings are read from the config.ini beside it, or the .ini of the
-            same name; those of exports from the file itself.
+        path: of a run's folder (its best weights), a .npz, .onnx or .tflite file, or "default" for
+            the model that comes with Specmask. The network and its settings are read from the
+            config.ini beside the weights, or the .ini of the same name; those of exports from the
+            file itself.
         channels, highband, knobs: see :class:`Enhancer`.
-        runtime: of a run: tensorflow, or onnx for what export.py has written into its folder.
+        runtime: auto, tensorflow, litert or onnx. auto runs a file in its own runtime, a run in
+            LiteRT or ONNX Runtime where export.py has been called for its weights and in
+            TensorFlow otherwise, and the default model in the first one that is installed.
 
     Raises:
         UserError: if there is none, or it is damaged.
+        ValueError: if one of the settings is unknown.
     """
-    path = default_model(runtime) if path == DEFAULT else Path(path)
-    return Enhancer(_runtime(path, runtime), channels, highband, knobs or Knobs())
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime = {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+    path = Path(path)
+    if path == Path(DEFAULT) or (runtime != "auto" and path.parent == PRETRAINED):
+        path = default_model(runtime)
+    return Enhancer(_runtime(path, runtime), channels, highband, Knobs.of(knobs))
 
 
 def _runtime(path: Path, name: str) -> Runtime:
     if path.suffix in runtimes.EXPORTED:
         return runtimes.load(path)
     weights, ini = weights_and_config(path)
-    if name == "onnx":
-        return _exported(weights)
-    from specmask.enhancement.keras_runtime import KerasRuntime  # imports TensorFlow
+    if name in EXPORT_SUFFIXES:
+        return _exported(weights, name)
+    if name == "auto" and path.is_dir():
+        for export in filter(runtimes.is_installed, _exports(weights)):
+            runtime = runtimes.load(export)
+            if runtime.description.digest == files.digest(weights):
+                return runtime
+    import_tensorflow()
+    from specmask.enhancement.keras_runtime import KerasRuntime
 
     return KerasRuntime(weights, ini)
+
+
+def default_model(runtime: str = "auto") -> Path:
+    """Return the path of the default model for a runtime, or for the first one that is installed.
+
+    Raises:
+        UserError: if it is missing.
+    """
+    paths = [PRETRAINED / f"{DEFAULT}{suffix}" for suffix in (*EXPORT_SUFFIXES.values(), ".npz")]
+    if runtime == "tensorflow":
+        paths = paths[-1:]
+    elif runtime in EXPORT_SUFFIXES:
+        paths = [PRETRAINED / f"{DEFAULT}{EXPORT_SUFFIXES[runtime]}"]
+    existing = [path for path in paths if path.is_file()]
+    if not existing:
+        raise UserError(f"{PRETRAINED}: no default weights; install Specmask again")
+    return next(filter(runtimes.is_installed, existing), existing[-1])
 
 
 def weights_and_config(path: Path) -> tuple[Path, Path]:
@@ -134,17 +182,28 @@ def weights_and_config(path: Path) -> tuple[Path, Path]:
     return path, ini
 
 
-def _exported(weights: Path) -> Runtime:
-    """Return the export of these weights: exports/step.onnx, or the .onnx of the same name."""
-    path = weights.with_suffix(".onnx")
-    path = path if path.is_file() else weights.parent / EXPORTS / STEP
+def _exports(weights: Path) -> list[Path]:
+    """Return the exported steps of weights: in exports/, or of the same name."""
+    paths = [
+        path
+        for suffix in EXPORT_SUFFIXES.values()
+        for path in (weights.with_suffix(suffix), weights.parent / EXPORTS / f"step{suffix}")
+    ]
+    return [path for path in paths if path.is_file()]
+
+
+def _exported(weights: Path, runtime: str) -> Runtime:
+    """Return the exported step of weights for a runtime."""
     make = f"make it with python export.py --checkpoint {weights.parent}"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, [enhance] runtime = onnx needs it; {make}")
-    runtime = runtimes.load(path)
-    if runtime.description.digest != files.digest(weights):
+    suffix = EXPORT_SUFFIXES[runtime]
+    path = next((path for path in _exports(weights) if path.suffix == suffix), None)
+    if path is None:
+        path = weights.parent / EXPORTS / f"step{suffix}"
+        raise UserError(f"{path}: no such file, [enhance] runtime = {runtime} needs it; {make}")
+    step = runtimes.load(path)
+    if step.description.digest != files.digest(weights):
         raise UserError(f"{path}: not made from the present {weights.name}; {make} --overwrite")
-    return runtime
+    return step
 
 
 def find(config: Config) -> Path:
@@ -156,34 +215,10 @@ def find(config: Config) -> Path:
     if config.enhance.checkpoint != Path():
         return config.enhance.checkpoint
     folders = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
-    if folders:
-        return folders[-1]
-    return default_model(config.enhance.runtime)
-
-
-def default_model(runtime: str = "tensorflow") -> Path:
-    """Return the model that comes with Specmask: its weights, or its export for other runtimes.
-
-    Raises:
-        UserError: if there is none.
-    """
-    suffixes = [".npz", ".onnx"] if runtime == "tensorflow" else [".onnx", ".npz"]
-    for suffix in suffixes:
-        path = PRETRAINED / f"{DEFAULT}{suffix}"
-        if path.is_file():
-            return path
-    raise UserError(
-        f"no trained run, and no default weights in {PRETRAINED}; train one with python train.py, "
-        "or name one by [enhance] checkpoint"
-    )
+    return folders[-1] if folders else default_model(config.enhance.runtime)
 
 
 def from_config(config: Config) -> tuple[Enhancer, Path]:
     """Return the enhancer of a configuration and the path of its weights."""
     c, path = config.enhance, find(config)
     return load(path, c.channels, c.highband, Knobs.from_config(config), c.runtime), path
-
-
-def needs_tensorflow(config: Config) -> bool:
-    """Return whether the enhancer of a configuration runs in TensorFlow."""
-    return config.enhance.runtime == "tensorflow" and find(config).suffix not in runtimes.EXPORTED

@@ -1,6 +1,7 @@
 """One recording from file to file: block by block, with its rate, sample format and tags."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,19 @@ from specmask import files
 from specmask.audio import io as audio_io
 from specmask.audio.io import AudioError
 from specmask.enhancement.enhancer import Enhancer
+from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
 from specmask.enhancement.streaming import Streamer
 
 WRITE_FRAMES = 1 << 14  # libsndfile's Vorbis encoder overflows its stack on long writes
 WAV_BYTES = 4_000_000_000  # a WAV file holds less than 4 GiB; RF64 is the same with long sizes
 AS_INPUT = "as input"
+# Suffix of an output file -> its format.
+FORMATS = {f".{name}": name for name in ("wav", "flac", "mp3", "ogg", "aiff", "w64", "caf", "au")}
+FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".aif": "aiff"}
 TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
 TAGS += ["tracknumber", "genre"]
 FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS")  # subtypes that hold more than full scale
+UNCOMPRESSED = ["PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -33,13 +39,30 @@ class Layout:
     subtype: str  # e.g. PCM_16
     endian: str
     tags: dict[str, str]
+    metadata: Metadata
 
     @classmethod
-    def of(cls, file: sf.SoundFile) -> "Layout":
+    def of(cls, file: sf.SoundFile, path: Path) -> "Layout":
         """Return the layout of an open file."""
-        tags = {tag: text for tag in TAGS if (text := getattr(file, tag))}
-        form = file.format, file.subtype, file.endian
-        return cls(file.samplerate, file.channels, file.frames, *form, tags)
+        return cls(
+            file.samplerate,
+            file.channels,
+            file.frames,
+            file.format,
+            file.subtype,
+            file.endian,
+            {tag: text for tag in TAGS if (text := getattr(file, tag))},
+            read_metadata(path),
+        )
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """The figures of an enhanced file."""
+
+    seconds: float
+    limited: int = 0  # samples above full scale
+    lost: tuple[str, ...] = ()  # names of what the output does not keep, e.g. cue sheet
 
 
 def enhance_file(
@@ -49,25 +72,23 @@ def enhance_file(
     block_seconds: float,
     format: str = AS_INPUT,
     progress: Callable[[float], object] = lambda share: None,
-) -> tuple[float, int]:
+) -> Enhanced:
     """Enhance a file, block by block, into another one that appears when it is complete.
 
     Args:
         source, target: two files.
         model: what :func:`specmask.load` returns.
         block_seconds: audio held in memory at a time.
-        format: of the target: as input, wav or flac.
+        format: of the target: as input, or one of the values of :data:`FORMATS`.
         progress: called with the share of the file that each block was.
-
-    Returns:
-        the file's length in seconds, and how many samples were above full scale and limited.
 
     Raises:
         AudioError: if the source cannot be used.
     """
     with audio_io.opened(source) as file:
         size = max(1, round(block_seconds * file.samplerate))
-        return enhance_blocks(blocks(file, size), Layout.of(file), target, model, format, progress)
+        layout = Layout.of(file, source)
+        return enhance_blocks(blocks(file, size), layout, target, model, format, progress)
 
 
 def enhance_blocks(
@@ -77,26 +98,35 @@ def enhance_blocks(
     model: Enhancer,
     format: str = AS_INPUT,
     progress: Callable[[float], object] = lambda share: None,
-) -> tuple[float, int]:
+) -> Enhanced:
     """Enhance the blocks of a file, float32 [samples, channels], into another one.
 
     For the rest see :func:`enhance_file`.
     """
     streamer = Streamer(model, layout.channels, layout.rate)
-    with files.replacing(target) as temporary, Writer(temporary, layout, format) as out:
+    with new_file(target, layout, format) as out:
         for block in blocks:
             out.write(streamer.feed(block))
             progress(len(block) / layout.frames)
         seconds = streamer.samples_in / layout.rate
         out.write(streamer.flush())
-    return seconds, out.limited
+    return Enhanced(seconds, out.limited, tuple(out.lost))
 
 
-def write_file(samples: np.ndarray, layout: Layout, target: Path, format: str) -> int:
-    """Write float32 [samples, channels] as a file; return how many samples were limited."""
-    with files.replacing(target) as temporary, Writer(temporary, layout, format) as out:
+def write_file(samples: np.ndarray, layout: Layout, target: Path, format: str) -> Enhanced:
+    """Write enhanced samples, float32 [samples, channels], as a file."""
+    with new_file(target, layout, format) as out:
         out.write(samples)
-    return out.limited
+    return Enhanced(len(samples) / layout.rate, out.limited, tuple(out.lost))
+
+
+@contextmanager
+def new_file(target: Path, layout: Layout, format: str) -> Iterator["Writer"]:
+    """Give a writer whose file appears, with its metadata, when the block succeeds."""
+    with files.replacing(target) as temporary:
+        with Writer(temporary, layout, format) as out:
+            yield out
+        out.lost += write_metadata(temporary, layout.metadata)
 
 
 def blocks(file: sf.SoundFile, size: int) -> Iterator[np.ndarray]:
@@ -132,21 +162,30 @@ class Writer:
     """
 
     def __init__(self, path: Path, layout: Layout, format: str):
-        kind, subtype = _format(format, layout)
-        size = layout.frames * layout.channels * SAMPLE_BYTES.get(subtype, 2)
-        if kind == "WAV" and size > WAV_BYTES:
-            kind = "RF64"
-        if not sf.check_format(kind, subtype):
-            raise AudioError(f"cannot write {kind} {subtype}; convert it, or ask for format = wav")
-        endian = layout.endian if kind == layout.format else None
-        try:
-            self.file = sf.SoundFile(path, "w", layout.rate, layout.channels, subtype, endian, kind)
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"cannot write {kind} {subtype}: {error}") from None
+        self.limited, self.lost = 0, []
+        reason = ""
+        for kind, subtype in _encodings(format, layout):
+            size = layout.frames * layout.channels * SAMPLE_BYTES.get(subtype, 2)
+            if kind in ("WAV", "WAVEX") and size > WAV_BYTES:
+                kind = "RF64"
+            endian = layout.endian if kind == layout.format else None
+            try:
+                self.file = sf.SoundFile(
+                    path, "w", layout.rate, layout.channels, subtype, endian, kind
+                )
+                break
+            except (ValueError, sf.LibsndfileError, RuntimeError) as error:
+                reason = getattr(error, "error_string", str(error)).rstrip(".")
+        else:
+            raise AudioError(
+                f"cannot write {layout.channels} channels at {layout.rate} Hz as {kind} "
+                f"({reason}); convert it, or ask for format = wav"
+            )
+        if format == AS_INPUT and subtype != layout.subtype:
+            self.lost.append(f"{layout.subtype} in {kind}, {subtype} instead")
         for tag, text in layout.tags.items():
             setattr(self.file, tag, text)
         self.bounded = subtype not in FLOATS
-        self.limited = 0
 
     def __enter__(self) -> "Writer":
         return self
@@ -162,12 +201,15 @@ class Writer:
             self.file.write(block[start : start + WRITE_FRAMES])
 
 
-def _format(format: str, layout: Layout) -> tuple[str, str]:
-    """Return format and subtype: the input's, or the nearest ones in another format."""
+def _encodings(format: str, layout: Layout) -> list[tuple[str, str]]:
+    """Return containers and subtypes to try: the input's, then the nearest, then the usual one."""
     kind = layout.format if format == AS_INPUT else format.upper()
-    if kind == layout.format or (kind == "WAV" and layout.format in ("WAVEX", "RF64")):
-        return layout.format, layout.subtype
-    if sf.check_format(kind, layout.subtype):
-        return kind, layout.subtype
+    if kind == "OPUS":
+        return [("OGG", "OPUS")]
+    if kind == "WAV" and layout.format in ("WAVEX", "RF64"):
+        kind = layout.format
     wide = layout.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_24", "ALAC_32")
-    return kind, "PCM_24" if wide else "PCM_16"
+    subtypes = ["PCM_24" if wide else "PCM_16", sf.default_subtype(kind)]
+    if kind == layout.format or layout.subtype in UNCOMPRESSED:
+        subtypes.insert(0, layout.subtype)
+    return [(kind, subtype) for subtype in subtypes if sf.check_format(kind, subtype)]

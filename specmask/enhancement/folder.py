@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from specmask import files, parallel
 from specmask.audio import io as audio_io
@@ -26,6 +25,8 @@ from specmask.enhancement import streaming
 from specmask.enhancement.enhancer import Enhancer
 from specmask.enhancement.file import (
     AS_INPUT,
+    FORMATS,
+    Enhanced,
     Layout,
     blocks,
     enhance_blocks,
@@ -33,6 +34,7 @@ from specmask.enhancement.file import (
     write_file,
 )
 from specmask.errors import UserError
+from specmask.progress import Progress
 
 TOGETHER = 8  # short files that share the calls of the network
 LOG = "enhanced.json"
@@ -49,12 +51,11 @@ class Recording:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one recording."""
+    """The result of one recording, or the reason why it was set aside."""
 
     recording: Recording
-    seconds: float = 0.0
-    limited: int = 0
-    reason: str | None = None  # why it was set aside
+    enhanced: Enhanced | None = None
+    reason: str = ""
 
 
 @dataclass
@@ -62,8 +63,9 @@ class Summary:
     """The totals of a run over a folder."""
 
     done: int = 0
-    skipped: int = 0
-    limited: int = 0  # samples that were larger than the format can hold
+    up_to_date: int = 0
+    limited: dict[str, int] = field(default_factory=dict)  # file -> samples above full scale
+    lost: dict[str, tuple[str, ...]] = field(default_factory=dict)  # file -> what is not kept
     audio_seconds: float = 0.0
     seconds: float = 0.0
     rejected: list[Rejected] = field(default_factory=list)
@@ -71,7 +73,7 @@ class Summary:
 
 def enhance_folder(
     recordings: Sequence[Recording],
-    target: Path,
+    target: Path | None,
     model: Enhancer,
     block_seconds: float,
     overwrite: bool = False,
@@ -86,8 +88,9 @@ def enhance_folder(
     files share the calls of the network; the other runtimes use a process per core.
 
     Args:
-        recordings: of :func:`find_recordings`, with the same target and format.
-        target: folder.
+        recordings: of :func:`find_recordings`, with the same format.
+        target: folder that receives the results and a log of their settings; None: no log, for a
+            single file with a path of its own.
         model: what :func:`specmask.load` returns.
         block_seconds: audio held in memory at a time.
         overwrite: make existing results again.
@@ -100,29 +103,29 @@ def enhance_folder(
     """
     if spectrograms:
         spectrogram.import_matplotlib()
-    target.mkdir(parents=True, exist_ok=True)
-    _log_settings(target, recordings, model, format, overwrite)
+    if target is not None:
+        target.mkdir(parents=True, exist_ok=True)
+        _log_settings(target, recordings, model, format, overwrite)
     todo = [r for r in recordings if overwrite or not r.target.is_file()]
-    summary = Summary(skipped=len(recordings) - len(todo))
+    summary = Summary(up_to_date=len(recordings) - len(todo))
     started = time.monotonic()
-    if model.runtime.batched:
-        outcomes = _in_this_process(todo, model, block_seconds, format)
-    else:
-        work = partial(_enhance, model=model, block_seconds=block_seconds, format=format)
-        outcomes = parallel.map_chunks(work, todo, workers, "enhance", chunk=1)
-    for outcome in outcomes:
-        recording = outcome.recording
-        if outcome.reason is not None:
-            summary.rejected.append(Rejected(recording.name.as_posix(), outcome.reason))
+    for outcome in _outcomes(todo, model, block_seconds, format, workers):
+        recording, enhanced = outcome.recording, outcome.enhanced
+        name = recording.name.as_posix()
+        if enhanced is None:
+            summary.rejected.append(Rejected(name, outcome.reason))
             continue
         summary.done += 1
-        summary.audio_seconds += outcome.seconds
-        summary.limited += outcome.limited
+        summary.audio_seconds += enhanced.seconds
+        if enhanced.limited:
+            summary.limited[name] = enhanced.limited
+        if enhanced.lost:
+            summary.lost[name] = enhanced.lost
         if spectrograms:
             picture = recording.target.with_name(f"{recording.target.name}.png")
             spectrogram.write_comparison(recording.source, recording.target, picture)
     summary.seconds = time.monotonic() - started
-    if not summary.done and not summary.skipped:
+    if not summary.done and not summary.up_to_date:
         first = summary.rejected[0]
         if len(recordings) == 1:
             raise UserError(f"{recordings[0].source}: {first.reason}; name another recording")
@@ -133,61 +136,80 @@ def enhance_folder(
     return summary
 
 
+def _outcomes(
+    recordings: Sequence[Recording],
+    model: Enhancer,
+    block_seconds: float,
+    format: str,
+    workers: int,
+) -> Iterator[Outcome]:
+    """Enhance files, with their progress in bytes."""
+    sizes = {recording: _size(recording.source) for recording in recordings}
+    alone = model.runtime.batched or len(recordings) == 1 or parallel.worker_count(workers) == 1
+    with Progress(sum(sizes.values()), "enhance") as progress:
+        if alone:
+            outcomes = _in_this_process(recordings, sizes, model, block_seconds, format, progress)
+        else:
+            work = partial(_enhance, model=model, block_seconds=block_seconds, format=format)
+            outcomes = parallel.map_chunks(work, recordings, workers, chunk=1)
+        done = 0
+        for outcome in outcomes:
+            done += sizes[outcome.recording]
+            progress.update(done - progress.done)
+            yield outcome
+
+
 def _enhance(recording: Recording, model: Enhancer, block_seconds: float, format: str) -> Outcome:
     """Enhance one file, or return why that is not possible."""
     try:
-        seconds, limited = enhance_file(
-            recording.source, recording.target, model, block_seconds, format
+        return Outcome(
+            recording,
+            enhance_file(recording.source, recording.target, model, block_seconds, format),
         )
     except AudioError as error:
         return Outcome(recording, reason=str(error))
-    return Outcome(recording, seconds, limited)
 
 
 def _in_this_process(
-    recordings: Sequence[Recording], model: Enhancer, block_seconds: float, format: str
+    recordings: Sequence[Recording],
+    sizes: dict[Recording, int],
+    model: Enhancer,
+    block_seconds: float,
+    format: str,
+    progress: Progress,
 ) -> Iterator[Outcome]:
-    """Enhance files one after the other, those of one block of a causal network together."""
-    sizes = [_size(recording.source) for recording in recordings]
+    """Enhance files one after the other, or those of one block together."""
     short: list[tuple[Recording, Layout, np.ndarray]] = []
-    with tqdm(
-        total=sum(sizes), desc="enhance", unit="B", unit_scale=True, disable=None, smoothing=0.05
-    ) as bar:
-        for recording, size in zip(recordings, sizes, strict=True):
-            end = bar.n + size
-            try:
-                with audio_io.opened(recording.source) as file:
-                    layout = Layout.of(file)
-                    parts = blocks(file, max(1, round(block_seconds * layout.rate)))
-                    first, second = next(parts), next(parts, None)
-                    is_short = second is None and first.size <= block_seconds * layout.rate
-                    if model.causal and is_short:
-                        short.append((recording, layout, first))
-                    else:
-                        yield Outcome(
-                            recording,
-                            *enhance_blocks(
-                                itertools.chain(
-                                    (first,), () if second is None else (second,), parts
-                                ),
-                                layout,
-                                recording.target,
-                                model,
-                                format,
-                                partial(_advance, bar, size),
-                            ),
-                        )
-            except AudioError as error:
-                yield Outcome(recording, reason=str(error))
-            bar.update(end - bar.n)
-            if len(short) == TOGETHER:
-                yield from _together(short, model, format)
-                short = []
-        yield from _together(short, model, format)
+    for recording in recordings:
+        try:
+            with audio_io.opened(recording.source) as file:
+                layout = Layout.of(file, recording.source)
+                parts = blocks(file, max(1, round(block_seconds * layout.rate)))
+                first, second = next(parts), next(parts, None)
+                is_short = second is None and first.size <= block_seconds * layout.rate
+                if is_short and model.causal and model.runtime.batched:
+                    short.append((recording, layout, first))
+                else:
+                    start = [first] if second is None else [first, second]
+                    enhanced = enhance_blocks(
+                        itertools.chain(start, parts),
+                        layout,
+                        recording.target,
+                        model,
+                        format,
+                        partial(_advance, progress, sizes[recording]),
+                    )
+                    yield Outcome(recording, enhanced)
+        except AudioError as error:
+            yield Outcome(recording, reason=str(error))
+        if len(short) == TOGETHER:
+            yield from _together(short, model, format)
+            short = []
+    yield from _together(short, model, format)
 
 
-def _advance(bar: tqdm, size: int, share: float) -> None:
-    bar.update(share * size)
+def _advance(progress: Progress, size: int, share: float) -> None:
+    progress.update(size * share)
 
 
 def _size(path: Path) -> int:
@@ -206,41 +228,57 @@ def _together(
     enhanced = streaming.enhance_together([(x, layout.rate) for _, layout, x in short], model)
     for (recording, layout, _), y in zip(short, enhanced, strict=True):
         try:
-            limited = write_file(y, layout, recording.target, format)
-            yield Outcome(recording, len(y) / layout.rate, limited)
+            yield Outcome(recording, write_file(y, layout, recording.target, format))
         except AudioError as error:
             yield Outcome(recording, reason=str(error))
 
 
 def find_recordings(
-    source: Path, target: Path, glob: str = "*", format: str = AS_INPUT
+    sources: Sequence[Path], target: Path, glob: str = "*", format: str = AS_INPUT
 ) -> list[Recording]:
-    """Return the recordings of a folder (or one file) with the paths of their results.
+    """Return the recordings of folders and files with the paths of their results in a folder.
 
     Args:
-        source: folder or file.
+        sources: folders or files.
         target: folder for the results.
-        glob: only files whose name or last part of the path matches.
+        glob: only files of folders whose name or last part of the path matches.
         format: of the results: as input, wav or flac.
 
     Raises:
-        UserError: if there are none, or a result would replace an input or be elsewhere.
+        UserError: if there are none, or a result would replace an input or another result, or be
+            outside the target folder.
     """
-    root, names = _audio_files(source, glob)
+    found: list[tuple[Path, Path]] = []  # folder and name in it
     inside = target.resolve()
-    if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
-        raise UserError(f"{target}: is the input folder itself; name another folder for the output")
-    # Results of an earlier run are no input.
-    names = [n for n in names if inside not in (root / n).resolve().parents]
-    if not names:
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is a file; name a folder for the results")
+    for source in sources:
+        root, names = _audio_files(source, glob)
+        if root.resolve() == inside or (target.is_dir() and target.samefile(root)):
+            raise UserError(
+                f"{target}: is the input folder itself; name another folder for the output"
+            )
+        # Results of an earlier run are no input.
+        found += [(root, n) for n in names if inside not in (root / n).resolve().parents]
+    if not found:
         raise UserError(
-            f"{source}: all its recordings are results in {target}; name a folder of recordings"
+            f"{sources[0]}: all its recordings are results in {target}; name a folder of recordings"
         )
-    results = zip(names, _result_names(names, format), strict=True)
-    recordings = [Recording(root / name, target / result, name) for name, result in results]
+    results = _result_names([name for _, name in found], format)
+    recordings = [
+        Recording(root / name, target / result, name)
+        for (root, name), result in zip(found, results, strict=True)
+    ]
     inputs = {recording.source.resolve() for recording in recordings}
+    first: dict[Path, Recording] = {}  # by result
     for recording in recordings:
         place = recording.target.parent.resolve() / recording.target.name
+        other = first.setdefault(place, recording)
+        if other is not recording:
+            raise UserError(
+                f"{other.source} and {recording.source}: both would become {recording.target}; "
+                "enhance them into two folders, or name the folder above them"
+            )
         if place in inputs:
             raise UserError(f"{recording.target}: is one of the inputs; name another output folder")
         if inside != place.parent and inside not in place.parents:
@@ -249,6 +287,27 @@ def find_recordings(
                 "folder"
             )
     return recordings
+
+
+def single_recording(source: Path, target: Path, overwrite: bool) -> tuple[Recording, str]:
+    """Return a recording whose result has a path of its own, and the format of that path's suffix.
+
+    Raises:
+        UserError: if the suffix is unknown, or the result would replace a file.
+    """
+    _audio_files(source, "*")
+    suffix = target.suffix.lower()
+    if suffix != source.suffix.lower() and suffix not in FORMATS:
+        raise UserError(
+            f"{target}: no format of that suffix can be written; expected a folder, or one of "
+            f"{' '.join(sorted(FORMATS))}"
+        )
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target}: is the input itself; name another file")
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists; --overwrite replaces it, or name another file")
+    format = AS_INPUT if suffix == source.suffix.lower() else FORMATS[suffix]
+    return Recording(source, target, Path(source.name)), format
 
 
 def _audio_files(source: Path, glob: str) -> tuple[Path, list[Path]]:

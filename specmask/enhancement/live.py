@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TextIO
 
@@ -15,44 +15,54 @@ from specmask.errors import UserError
 
 METER_DB = 60  # range of a meter
 METER_WIDTH = 20
+TRIAL_SECONDS = 1.0  # of silence, which show how late the output has to be
 
 
 def devices() -> str:
     """Return the audio devices of this machine as text, numbered."""
-    return str(_sounddevice().query_devices())
+    return str(_sounddevice().query_devices()) or "no audio devices"
 
 
 class Live:
     """One channel from an input device to an output device.
 
     Args:
-        model: what :func:`specmask.load` returns; causal. The devices run at its rate: a
-            resampler would make the sound 0.1 to 0.2 s late.
+        model: what :func:`specmask.load` returns; causal.
         block_seconds: of the device's blocks.
+        rate: of the device in Hz; without it the model's. Another one is later by 0.05 to 0.2 s,
+            since resamplers work in blocks.
 
     Raises:
         UserError: if the model is not causal.
     """
 
-    def __init__(self, model: Enhancer, block_seconds: float = 0.01):
+    def __init__(self, model: Enhancer, block_seconds: float = 0.01, rate: int | None = None):
         if not model.causal:
             raise UserError(
                 "the network is not causal: it needs the whole recording and cannot run live; "
                 "name a causal run with --set enhance.checkpoint=cp/RUN"
             )
-        self.model, self.rate = model, model.rate
-        self.block = max(1, round(block_seconds * self.rate))
-        self.streamer = Streamer(model)
-        self.ready = np.zeros(0, np.float32)
-        self.started = False
+        self.model, self.block_seconds = model, block_seconds
         self.levels = (-np.inf, -np.inf)  # dBFS of input and output
         self.underruns = 0  # blocks that were not ready in time
         self.slowest_seconds = 0.0
+        self._start(rate or model.rate)
+
+    def _start(self, rate: int) -> None:
+        self.rate, self.block = rate, max(1, round(self.block_seconds * rate))
+        # The output is late by the largest lag of the stream: then there is always a block ready.
+        self.delay, silence = 0, np.zeros(self.block, np.float32)
+        stream = Streamer(self.model, rate=rate)
+        for _ in range(round(TRIAL_SECONDS / self.block_seconds)):
+            stream.feed(silence)
+            self.delay = max(self.delay, stream.lag)
+        self.streamer = Streamer(self.model, rate=rate)
+        self.ready = np.zeros(self.delay, np.float32)
 
     @property
     def latency_seconds(self) -> float:
-        """Delay from input to output, without that of the devices."""
-        return (self.streamer.lag + len(self.ready)) / self.rate
+        """Delay from input to output, that of recording a block too, without the devices'."""
+        return (self.delay + self.block) / self.rate
 
     @property
     def bypass(self) -> bool:
@@ -68,13 +78,10 @@ class Live:
         """Take a block from the device and return one of the same length: float32 [samples]."""
         started = time.perf_counter()
         self.ready = np.concatenate([self.ready, self.streamer.feed(x)])
-        if not self.started:  # one hop ahead, so that what the device asks for is always ready
-            self.started = len(self.ready) >= len(x) + self.model.stft.hop_length
-        count = len(x) if self.started else 0
-        y, self.ready = self.ready[:count], self.ready[count:]
-        if self.started and len(y) < len(x):
+        y, self.ready = self.ready[: len(x)], self.ready[len(x) :]
+        if len(y) < len(x):
             self.underruns += 1
-        y = np.concatenate([np.zeros(len(x) - len(y), np.float32), y])
+            y = np.concatenate([np.zeros(len(x) - len(y), np.float32), y])
         self.levels = levels.level_db(x), levels.level_db(y)
         self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - started)
         return y
@@ -95,6 +102,9 @@ class Live:
             keys: lines, e.g. ``sys.stdin``.
             out: receives the meters.
             device: number or name, or a pair for input and output, as sounddevice takes them.
+
+        Raises:
+            UserError: if there is no such device, or it cannot be opened.
         """
         stop = threading.Event()
 
@@ -106,14 +116,7 @@ class Live:
                 out.write(f"\r{self.meters()}")
                 out.flush()
 
-        stream = _sounddevice().Stream(
-            samplerate=self.rate,
-            blocksize=self.block,
-            channels=1,
-            dtype="float32",
-            device=device,
-            callback=callback,
-        )
+        stream = self._open(callback, device)
         meter = threading.Thread(target=show, daemon=True)
         with stream:
             meter.start()
@@ -128,6 +131,34 @@ class Live:
                 stop.set()
                 meter.join()
         out.write("\n")
+
+    def _open(self, callback: Callable[..., None], device: Any) -> Any:
+        """Open the devices at the model's rate, else at the input device's own."""
+        sounddevice = _sounddevice()
+
+        def at(rate: int) -> Any:
+            if rate != self.rate:
+                self._start(rate)
+            return sounddevice.Stream(
+                samplerate=rate,
+                blocksize=self.block,
+                channels=1,
+                dtype="float32",
+                device=device,
+                callback=callback,
+            )
+
+        try:
+            try:
+                return at(self.model.rate)
+            except sounddevice.PortAudioError:
+                source = device[0] if isinstance(device, tuple) else device
+                return at(int(sounddevice.query_devices(source, "input")["default_samplerate"]))
+        except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such name
+            raise UserError(
+                f"audio devices: {error}; see python live.py --devices, and choose with --input "
+                "and --output"
+            ) from None
 
 
 def _sounddevice() -> Any:

@@ -1,6 +1,7 @@
 """Raw samples through pipes: what ``sox -t raw`` and ``ffmpeg -f s16le`` write and read."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,6 +12,10 @@ from specmask.enhancement.streaming import Streamer
 from specmask.errors import UserError
 
 ENCODINGS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+# First bytes of audio files -> format.
+FILE_MAGICS = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "AIFF"}
+MAGIC_BYTES = 4
+MOST_BAD_SHARE = 0.1  # of samples that are not finite at the beginning
 BLOCK_SECONDS = 0.1  # read at most at a time; a live source gives less
 
 
@@ -19,7 +24,8 @@ class Summary:
     """The figures of a pipe that has ended."""
 
     samples: int
-    lag_seconds: float  # largest difference between input and output
+    replaced: int  # that were NaN or infinite, and were taken as zero
+    latency_seconds: float  # largest delay from input to output, the window at least
     slowest_seconds: float  # longest time that a block took
     real_time_factor: float
 
@@ -37,20 +43,22 @@ def enhance_pipe(
         channels: number of channels.
 
     Raises:
-        UserError: if the samples are not finite.
+        UserError: if the stream begins as another encoding or a file.
     """
     streamer = Streamer(model, channels, rate)
     dtype = ENCODINGS[encoding]
     sample_bytes = dtype.itemsize * channels
     block_bytes = sample_bytes * max(1, round(BLOCK_SECONDS * rate))
-    read = getattr(source, "read1", source.read)  # read1 gives what is ready
     rest, lag, busy, slowest = b"", 0, 0.0, 0.0
-    while data := read(block_bytes):
+    for data in _blocks(source, block_bytes):
         data = rest + data
         complete = len(data) // sample_bytes * sample_bytes
         data, rest = data[:complete], data[complete:]
+        x = _decode(data, dtype, channels)
+        if not streamer.samples_in and len(x):
+            _check_beginning(data, x)
         started = time.perf_counter()
-        y = streamer.feed(_decode(data, dtype, channels))
+        y = streamer.feed(x)
         seconds = time.perf_counter() - started
         busy, slowest, lag = busy + seconds, max(slowest, seconds), max(lag, streamer.lag)
         sink.write(_encode(y, dtype))
@@ -58,18 +66,46 @@ def enhance_pipe(
     samples = streamer.samples_in
     sink.write(_encode(streamer.flush(), dtype))
     sink.flush()
-    return Summary(samples, lag / rate, slowest, busy * rate / samples if samples else 0.0)
+    latency = max(model.latency_seconds, lag / rate)
+    factor = busy * rate / samples if samples else 0.0
+    return Summary(samples, streamer.replaced, latency, slowest, factor)
+
+
+def _blocks(source: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield what is ready, the first time enough bytes to know a file by."""
+    read = getattr(source, "read1", source.read)  # read1 does not wait for all
+    beginning = b""
+    while len(beginning) < MAGIC_BYTES and (data := read(size)):
+        beginning += data
+    if beginning:
+        yield beginning
+    while data := read(size):
+        yield data
+
+
+def _check_beginning(data: bytes, x: np.ndarray) -> None:
+    """Refuse a stream that is not raw samples of the encoding.
+
+    Raises:
+        UserError: if it begins as an audio file, or with many samples that are not finite.
+    """
+    for magic, name in FILE_MAGICS.items():
+        if data.startswith(magic):
+            raise UserError(
+                f"--stdin: found a {name} file, expected raw samples; name the file as IN, or "
+                "decode it first, e.g. ffmpeg -i - -f s16le -"
+            )
+    bad = np.count_nonzero(~np.isfinite(x))
+    if bad > MOST_BAD_SHARE * x.size:
+        raise UserError(
+            f"--stdin: {bad} of the first {x.size} samples are NaN or infinite; expected f32le "
+            "samples around ±1, see --pcm"
+        )
 
 
 def _decode(data: bytes, dtype: np.dtype[Any], channels: int) -> np.ndarray:
     x = np.frombuffer(data, dtype).reshape(-1, channels)
-    if dtype.kind == "i":
-        return x.astype(np.float32) / 32768
-    if not np.isfinite(x).all():
-        raise UserError(
-            "--stdin: NaN or infinite samples; expected f32le samples around ±1, see --pcm"
-        )
-    return x.astype(np.float32)
+    return x.astype(np.float32) / 32768 if dtype.kind == "i" else x.astype(np.float32)
 
 
 def _encode(y: np.ndarray, dtype: np.dtype[Any]) -> bytes:

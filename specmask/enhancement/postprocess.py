@@ -1,11 +1,14 @@
 """Post-processing of masks: attenuation limit, dry/wet mix, gain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from specmask.config.schema import Config
 
+# name -> smallest and largest value
+BOUNDS = {"max_suppression_db": (0, 200), "mix": (0, 1), "post_gain_db": (-60, 60)}
 SMALLEST = 1e-20  # smaller masks count as zero: their phase is taken as zero
 
 
@@ -23,11 +26,34 @@ class Knobs:
         max_suppression_db: attenuation limit of every bin.
         mix: share of the enhanced sound (wet); the rest is the input (dry).
         post_gain_db: gain of the result.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     max_suppression_db: float = 200.0
     mix: float = 1.0
     post_gain_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest) in BOUNDS.items():
+            value = getattr(self, name)
+            if not lowest <= value <= highest:
+                raise ValueError(f"{name} = {value}: expected a number from {lowest} to {highest}")
+
+    @classmethod
+    def of(cls, values: "Knobs | Mapping[str, float] | None") -> "Knobs":
+        """Return knobs as they are, from a dictionary such as ``{"mix": 0.5}``, or the defaults.
+
+        Raises:
+            ValueError: if there is another name, or a value out of range.
+        """
+        if isinstance(values, Knobs):
+            return values
+        values = dict(values or {})
+        if unknown := sorted(set(values) - set(BOUNDS)):
+            raise ValueError(f"knobs: expected some of {', '.join(BOUNDS)}, found {unknown[0]}")
+        return cls(**values)
 
     @classmethod
     def from_config(cls, config: Config) -> "Knobs":

@@ -9,7 +9,7 @@ Conventions:
     it in their metadata, LiteRT files have it beside them (``step.json``).
 """
 
-import importlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +21,7 @@ import numpy as np
 from specmask.audio.stft import Stft
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
+from specmask.silence import quiet
 
 METADATA_KEY = "specmask"  # of the JSON text in the metadata of an ONNX file
 NEXT = "_next"  # a state's output has the name of its input with this suffix
@@ -157,8 +158,12 @@ class LiteRt(_Step):
         try:
             text = path.with_suffix(".json").read_text(encoding="utf-8")
             self.description = Description.from_json(text)
-            interpreter = litert.Interpreter(model_content=path.read_bytes(), num_threads=threads)
-            self.run = interpreter.get_signature_runner()
+            with quiet():  # it reports its delegate
+                interpreter = litert.Interpreter(
+                    model_content=path.read_bytes(), num_threads=threads
+                )
+                interpreter.allocate_tensors()
+                self.run = interpreter.get_signature_runner()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise _not_an_export(path, error) from None
 
@@ -171,6 +176,7 @@ class LiteRt(_Step):
         return out["mask"], [out[name + NEXT] for name in names]
 
 
+PACKAGES = {".onnx": "onnxruntime", ".tflite": "ai_edge_litert"}
 EXPORTED: dict[str, type[Onnx] | type[LiteRt]] = {".onnx": Onnx, ".tflite": LiteRt}
 
 
@@ -183,6 +189,11 @@ def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     if path.suffix not in EXPORTED or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
     return EXPORTED[path.suffix](path, threads)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether the runtime of a model file is installed."""
+    return importlib.util.find_spec(PACKAGES.get(path.suffix, "tensorflow")) is not None
 
 
 def session(path: Path, threads: int = 1) -> Any:

@@ -6,7 +6,7 @@ Conventions:
     at the recording's rate.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from specmask.audio.stft import add, analyse, to_complex, to_pairs
 from specmask.enhancement.channels import Channels
 from specmask.enhancement.enhancer import WINDOW_FRAMES, Enhancer
 from specmask.enhancement.highband import RateConverter
+from specmask.enhancement.postprocess import Knobs
 
 FRAMES_PER_CALL = 1000  # that a causal network sees at a time, over all rows: bounds the memory
 OVERLAP_FRAMES = 100  # cross-fade between the windows of a network that is not causal
@@ -31,8 +32,8 @@ class Streamer:
     ``feed`` returns what is ready; ``flush`` returns the rest: then as many samples have come
     out as went in, and a new stream may begin.
 
-    >>> model = specmask.load("pretrained/default.onnx")
-    >>> stream = Streamer(model, channels=2, rate=48000)
+    >>> import specmask
+    >>> stream = Streamer(specmask.load(), channels=2, rate=48000)
     >>> blocks = [stream.feed(np.zeros((4800, 2), np.float32)) for _ in range(3)]
     >>> sum(map(len, blocks)) + len(stream.flush())
     14400
@@ -44,13 +45,19 @@ class Streamer:
 
     Attributes:
         knobs: settings of the post-processing. They may be set at any time, e.g.
-            ``stream.knobs = Knobs(mix=0)`` to listen to the input, equally late, and hold from the
+            ``stream.knobs = {"mix": 0}`` to listen to the input, equally late, and hold from the
             next block on.
+        replaced: samples that were NaN or infinite and were taken as zero.
+
+    Raises:
+        ValueError: if the number of channels or the rate is not a whole number from 1 on.
     """
 
-    def __init__(self, model: Enhancer, channels: int = 1, rate: int | None = None):
-        self.model, self.channels, self.rate = model, channels, rate or model.rate
+    def __init__(self, model: Enhancer, channels: int = 1, rate: float | None = None):
+        self.model, self.rate = model, model.rate if rate is None else as_rate(rate)
+        self.channels = _whole_number(channels, "channels")
         self.knobs = model.knobs
+        self.replaced = 0
         self._start()
 
     def _start(self) -> None:
@@ -58,6 +65,15 @@ class Streamer:
         self._one_dimension = self.channels == 1
         self._converter = _converter(self.rate, self.model, self.channels)
         self._rows = _Rows(self.model, [self._converter])
+
+    @property
+    def knobs(self) -> Knobs:
+        """Settings of the post-processing."""
+        return self._knobs
+
+    @knobs.setter
+    def knobs(self, values: Knobs | Mapping[str, float]) -> None:
+        self._knobs = Knobs.of(values)
 
     @property
     def lag(self) -> int:
@@ -72,9 +88,20 @@ class Streamer:
 
         Returns:
             float32 of the same number of dimensions.
+
+        Raises:
+            ValueError: if the block is not of one of these shapes, or not of floats.
         """
-        self._one_dimension = np.ndim(block) == 1
-        x = np.asarray(block, np.float32).reshape(len(block), self.channels)
+        x = as_samples(block)
+        if (x.shape[1] if x.ndim == 2 else 1) != self.channels:
+            expected = "[samples]" if self.channels == 1 else f"[samples, {self.channels}]"
+            raise ValueError(f"block: expected {expected}, found {list(x.shape)}")
+        self._one_dimension = x.ndim == 1
+        x = x.reshape(len(x), self.channels)
+        finite = np.isfinite(x)
+        if not finite.all():  # one NaN would stay in the network's state to the end
+            self.replaced += int(np.count_nonzero(~finite))
+            x = np.where(finite, x, np.float32(0))
         self.samples_in += len(x)
         self._rows.knobs = self.knobs
         y = self._converter.to_input_rate(*self._rows.feed(self._converter.to_model_rate(x).T))
@@ -125,6 +152,46 @@ def enhance_together(
         y = converter.to_input_rate(enhanced[own], gain[own], last=True)
         results.append(audio_io.fit(y, len(original)))
     return results
+
+
+def as_samples(samples: Any) -> np.ndarray:
+    """Return samples as a float32 array [samples] or [samples, channels].
+
+    Raises:
+        ValueError: if they are not floats, or not of one of these shapes.
+    """
+    x = np.asarray(samples)
+    if x.dtype.kind == "i":
+        scale = 2 ** (8 * x.dtype.itemsize - 1)
+        raise ValueError(
+            f"samples: expected floats of full scale 1, found {x.dtype}; divide them by {scale}"
+        )
+    if x.dtype.kind != "f":
+        raise ValueError(f"samples: expected floats of full scale 1, found {x.dtype}")
+    if x.ndim not in (1, 2):
+        raise ValueError(
+            f"samples: expected [samples] or [samples, channels], found {list(x.shape)}"
+        )
+    return x.astype(np.float32, copy=False)
+
+
+def as_rate(rate: float) -> int:
+    """Return a sampling rate in Hz, e.g. 44100.0, as a whole number.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    return _whole_number(rate, "rate")
+
+
+def _whole_number(value: Any, name: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = 0
+    if number != value or number < 1:
+        raise ValueError(f"{name} = {value!r}: expected a whole number from 1 on")
+    return number
 
 
 def _converter(rate: int, model: Enhancer, channels: int) -> RateConverter:

@@ -228,4 +228,4 @@ def test_enhanced_files_of_another_checkpoint_are_not_mixed(trained, tmp_path):
     arguments = "--config", trained, "--set", f"enhance.output_path={out}"
     assert_error_line(call_script("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
     result = call_script("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
-    assert "4 files enhanced" in result.stdout
+    assert "Enhanced 4 files" in result.stdout

@@ -6,7 +6,7 @@ from helpers import make_run, white_noise
 
 import specmask
 from specmask.config import ini
-from specmask.enhancement import enhancer, postprocess
+from specmask.enhancement import enhancer, postprocess, runtimes
 from specmask.errors import UserError
 
 
@@ -32,24 +32,44 @@ def test_without_an_export_onnx_says_how_to_make_one(tmp_path):
         enhancer.load(make_run(tmp_path), runtime="onnx")
 
 
-def test_default_weights_are_used_until_a_run_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(enhancer, "PRETRAINED", tmp_path / "pretrained")
+def test_default_model_is_used_until_there_is_a_run(tmp_path):
     run = make_run(tmp_path / "project")
     other = ini.load(run / "config.ini", [f"train.checkpoint_path={tmp_path / 'cp'}"])
-    with pytest.raises(UserError, match="no trained run, and no default"):
-        enhancer.find(other)
-    (tmp_path / "pretrained").mkdir()
-    for name, kept in (("best.npz", "default.npz"), ("config.ini", "default.ini")):
-        (run / name).rename(tmp_path / "pretrained" / kept)
     model, path = enhancer.from_config(other)
-    assert path == tmp_path / "pretrained" / "default.npz"
-    assert model.rate == 8000
-    (tmp_path / "pretrained" / "default.onnx").touch()
-    onnx = other.model_copy(
-        update={"enhance": other.enhance.model_copy(update={"runtime": "onnx"})}
+    assert path.parent == enhancer.PRETRAINED and model.rate == 16000
+    onnx = ini.load(
+        run / "config.ini", [f"train.checkpoint_path={tmp_path}", "enhance.runtime=onnx"]
     )
     assert enhancer.find(onnx).name == "default.onnx"
-    assert not enhancer.needs_tensorflow(onnx)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [("auto", "LiteRt"), ("litert", "LiteRt"), ("onnx", "Onnx"), ("tensorflow", "KerasRuntime")],
+)
+def test_default_model_in_every_runtime(runtime, kind):
+    model = specmask.load(runtime=runtime)
+    assert type(model.runtime).__name__ == kind
+    x = white_noise(8000)
+    wanted = specmask.enhance(x, 16000, enhancer.PRETRAINED / "default.npz")
+    np.testing.assert_allclose(specmask.enhance(x, 16000, model), wanted, atol=1e-4)
+
+
+def test_default_model_runs_in_what_is_installed(monkeypatch):
+    for missing, name in ((".tflite", "default.onnx"), (".onnx", "default.npz")):
+        monkeypatch.setitem(runtimes.PACKAGES, missing, "not_installed_at_all")
+        assert enhancer.default_model().name == name
+
+
+def test_missing_default_model_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(enhancer, "PRETRAINED", tmp_path)
+    with pytest.raises(UserError, match="no default weights"):
+        specmask.load("default")
+
+
+def test_unknown_runtimes_are_refused():
+    with pytest.raises(ValueError, match="expected one of auto, tensorflow, litert, onnx"):
+        specmask.load(runtime="torch")
 
 
 def test_settings_come_from_the_configuration(tmp_path):

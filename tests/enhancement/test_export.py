@@ -212,7 +212,9 @@ def test_examples_do_without_specmask(exported, tmp_path, program, model):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     x, y = sf.read(source, dtype="float32")[0], sf.read(target)[0]
-    wanted = array.enhance(x, 8000, enhancer.load(run, knobs=postprocess.Knobs(mix=0.8)))
+    wanted = array.enhance(
+        x, 8000, enhancer.load(run, knobs=postprocess.Knobs(mix=0.8), runtime="tensorflow")
+    )
     np.testing.assert_allclose(y, wanted, atol=1.5 * 2**-15)
 
 
@@ -232,9 +234,16 @@ def test_enhance_with_onnx_runtime(exported, tmp_path):
     command += [ini.parent / "noisy", tmp_path / "onnx", "--runtime", "onnx"]
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == "0 []\n", done.stderr
-    assert "2 files enhanced" in done.stdout
+    assert "Enhanced 2 files" in done.stdout
     again = call_script(
-        "enhance.py", "--config", ini, ini.parent / "noisy", tmp_path / "tf", cwd=tmp_path
+        "enhance.py",
+        "--config",
+        ini,
+        ini.parent / "noisy",
+        tmp_path / "tf",
+        "--runtime",
+        "tensorflow",
+        cwd=tmp_path,
     )
     assert again.returncode == 0
     for name in ("a.wav", "b.wav"):
@@ -246,8 +255,10 @@ def test_an_export_of_older_weights_is_refused(exported, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(exported[1], run)
     model = enhancer.load(run, runtime="onnx")
-    assert model.digest == enhancer.load(run).digest
+    assert model.digest == enhancer.load(run, runtime="tensorflow").digest
+    assert isinstance(enhancer.load(run).runtime, runtimes.LiteRt)
     with (run / "best.npz").open("ab") as file:
         file.write(b"more")
     with pytest.raises(UserError, match=r"not made from the present best\.npz"):
         enhancer.load(run, runtime="onnx")
+    assert isinstance(enhancer.load(run).runtime, keras_runtime.KerasRuntime)

@@ -1,19 +1,31 @@
 """Files and folders: formats, names, what is refused, what is skipped."""
 
+import struct
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import error_db, make_run, white_noise, write_audio
+from helpers import (
+    assert_error_line,
+    call_script,
+    error_db,
+    make_project,
+    make_run,
+    white_noise,
+    write_audio,
+)
 
+from specmask import progress
 from specmask.audio import io as audio_io
-from specmask.cli.enhance import REJECTED, summary
+from specmask.cli.enhance import REJECTED, report, summary
 from specmask.enhancement import array, enhancer, folder
 from specmask.enhancement import file as recording_file
-from specmask.enhancement.file import AS_INPUT, TAGS, enhance_file
+from specmask.enhancement.file import AS_INPUT, TAGS, Enhanced, enhance_file
 from specmask.enhancement.folder import find_recordings
+from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
 
@@ -29,7 +41,7 @@ def causal(tmp_path_factory):
 
 
 def enhance_folder(source, target, model, block_seconds, glob="*", **options) -> folder.Summary:
-    recordings = find_recordings(source, target, glob, options.get("format", AS_INPUT))
+    recordings = find_recordings([source], target, glob, options.get("format", AS_INPUT))
     return folder.enhance_folder(recordings, target, model, block_seconds, **options)
 
 
@@ -62,8 +74,8 @@ def test_files_keep_their_sample_format(identity, tmp_path, kind, subtype):
     source = tmp_path / f"a.{kind}"
     sf.write(source, white_noise(3000).reshape(-1, 2), 11025, subtype=subtype, format=kind.upper())
     target = tmp_path / "b" / source.name
-    seconds, limited = enhance_file(source, target, identity, block_seconds=0.1)
-    assert (seconds, limited) == (pytest.approx(1500 / 11025), 0)
+    done = enhance_file(source, target, identity, block_seconds=0.1)
+    assert done == Enhanced(pytest.approx(1500 / 11025))
     same_but_for_rounding(source, target, 1.01 * STEPS[subtype])
 
 
@@ -150,6 +162,74 @@ def test_another_format(identity, tmp_path, source, subtype, format, wanted):
     assert (found.format, found.subtype, found.frames) == (*wanted, 900)
 
 
+def test_compressed_samples_become_uncompressed_in_another_container(identity, tmp_path):
+    write_audio(tmp_path / "in" / "a.mp3", white_noise(9000), 16000)
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 10, format="wav")
+    assert (done.done, done.rejected) == (1, [])
+    assert sf.info(tmp_path / "out" / "a.wav").subtype == "PCM_16"
+
+
+def test_encodings_that_cannot_be_written_become_the_usual_ones(identity, tmp_path):
+    """MP3 in WAV, as some recorders write it."""
+    write_audio(tmp_path / "a.mp3", white_noise(9000), 16000)
+    mp3 = (tmp_path / "a.mp3").read_bytes()
+    form = struct.pack("<HHIIHH", 0x55, 1, 16000, 8000, 1, 0) + struct.pack(
+        "<HHIHHH", 12, 1, 2, 288, 1, 0
+    )
+    chunks = b"".join(
+        name + struct.pack("<I", len(x)) + x + b"\0" * (len(x) % 2)
+        for name, x in ((b"fmt ", form), (b"fact", struct.pack("<I", 9000)), (b"data", mp3))
+    )
+    source = tmp_path / "b.wav"
+    source.write_bytes(b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks)
+    assert sf.info(source).subtype == "MPEG_LAYER_III"
+    done = enhance_file(source, tmp_path / "out.wav", identity, 1.0)
+    assert done.lost == ("MPEG_LAYER_III in WAV, PCM_16 instead",)
+    assert sf.info(tmp_path / "out.wav").subtype == "PCM_16"
+
+
+def add_chunks(path, speakers: int, **chunks: bytes) -> None:
+    write_metadata(path, Metadata(speakers, tuple((n.encode(), x) for n, x in chunks.items())))
+
+
+@pytest.mark.parametrize("format", [AS_INPUT, "wav"])
+def test_speaker_mask_and_chunks_of_wav_files_are_kept(identity, tmp_path, format):
+    source, target = tmp_path / "a.wav", tmp_path / "b.wav"
+    sf.write(source, white_noise(900).reshape(-1, 3), 8000, format="WAVEX")
+    add_chunks(source, 0b111, bext=b"x" * 603, **{"cue ": b"\1\0\0\0" + bytes(24)})
+    kept = read_metadata(source)
+    assert kept.names == ["speaker mask", "bext", "cue"]
+    assert enhance_file(source, target, identity, 1.0, format).lost == ()
+    assert read_metadata(target) == kept
+    same_but_for_rounding(source, target, 1.01 * 2**-15)
+
+
+def test_metadata_that_cannot_be_kept_is_reported(identity, tmp_path, capsys):
+    source = tmp_path / "in" / "a.wav"
+    write_audio(source, white_noise(900).reshape(-1, 3), 8000, format="WAVEX")
+    add_chunks(source, 0b111, bext=b"x" * 602)
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1, format="flac")
+    report(done, tmp_path / "out", True)
+    assert "warning: not kept: speaker mask, bext (1 file: a.wav)\n" in capsys.readouterr().err
+
+
+def test_flac_comments_that_are_lost_are_reported(identity, tmp_path):
+    write_audio(tmp_path / "a.flac", white_noise(900), 8000)
+    data = (tmp_path / "a.flac").read_bytes()
+    comments = [b"DESCRIPTION=a b", b"TITLE=c"]
+    block = struct.pack("<I", 0) + struct.pack("<I", len(comments))
+    block += b"".join(struct.pack("<I", len(c)) + c for c in comments)
+    info = b"\0" + data[5:42]  # the stream's figures, no longer the last block
+    with (tmp_path / "b.flac").open("wb") as file:
+        audio = data[data.index(b"\xff\xf8", 42) :]
+        file.write(b"fLaC" + info + b"\x84" + len(block).to_bytes(3, "big") + block + audio)
+    assert enhance_file(tmp_path / "b.flac", tmp_path / "c.flac", identity, 1.0).lost == (
+        "DESCRIPTION",
+    )
+    with sf.SoundFile(tmp_path / "c.flac") as file:
+        assert file.title == "c"
+
+
 def test_files_beyond_4_gib_become_rf64(identity, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_file, "WAV_BYTES", 1000)
     source = write_audio(tmp_path / "a.wav", white_noise(900))
@@ -163,7 +243,7 @@ def test_samples_above_full_scale_are_counted(identity, tmp_path):
     x = np.full(2000, 0.2, np.float32)
     for subtype, wanted in (("PCM_16", 2000), ("FLOAT", 0)):
         source = write_audio(tmp_path / "a.wav", x, 8000, subtype=subtype)
-        assert enhance_file(source, tmp_path / "b.wav", loud, 1.0)[1] == wanted
+        assert enhance_file(source, tmp_path / "b.wav", loud, 1.0).limited == wanted
         assert audio_io.read(tmp_path / "b.wav")[0].min() > 0.99
 
 
@@ -197,7 +277,7 @@ def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkey
         lambda r, model: calls.append(len(r)) or real(r, model),
     )
     done = enhance_folder(tmp_path / "in", tmp_path / "out", causal, block_seconds=0.5)
-    assert (done.done, done.skipped, len(done.rejected)) == (10, 0, 1)
+    assert (done.done, done.up_to_date, len(done.rejected)) == (10, 0, 1)
     assert calls == [5]
     assert done.audio_seconds == pytest.approx(
         sum(500 + 700 * n for n in range(11) if n != 3) / 8000
@@ -216,15 +296,14 @@ def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path)
         enhance_folder(memo, tmp_path / "out", causal, 10)
 
 
-def test_what_a_run_did_in_one_line():
-    done = folder.Summary(done=1, skipped=2, audio_seconds=90, seconds=9)
+def test_summary_of_a_run_is_one_line():
+    done = folder.Summary(done=9, up_to_date=3, audio_seconds=2430, seconds=265)
     done.rejected.append(audio_io.Rejected("a.m4a", "no"))
-    text = summary(done)
-    assert text.startswith(
-        "1 file enhanced, 1.5 min, real-time factor 0.100; 2 skipped, up to date ("
+    assert summary(done, Path("out")) == (
+        "Enhanced 9 files (40.5 min) in 4 min 25 s -> out; "
+        f"3 up to date (--overwrite makes them again); 1 skipped, see {Path('out', REJECTED)}"
     )
-    assert "--overwrite" in text and text.endswith("1 set aside, the reasons are in " + REJECTED)
-    assert summary(folder.Summary()) == "0 files enhanced"
+    assert summary(folder.Summary(done=1), Path("out")) == "Enhanced 1 file -> out"
 
 
 def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
@@ -236,7 +315,7 @@ def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
     assert run(glob="*.flac").done == 1
     assert run(glob="deep/*").done == 1
     done = run()
-    assert (done.done, done.skipped) == (1, 2)
+    assert (done.done, done.up_to_date) == (1, 2)
     with pytest.raises(UserError, match="other settings"):
         run(replace(causal, knobs=Knobs(mix=0.5)))
     assert run(replace(causal, knobs=Knobs(mix=0.5)), overwrite=True).done == 3
@@ -299,6 +378,75 @@ def test_pictures(causal, tmp_path):
     enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
     picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- several inputs
+
+
+def test_several_files_and_folders_go_into_one_folder(causal, tmp_path):
+    for name in ("a.wav", "b.flac", "deep/c.wav"):
+        write_audio(tmp_path / "in" / name, white_noise(600))
+    sources = [tmp_path / "in" / "a.wav", tmp_path / "in" / "b.flac", tmp_path / "in" / "deep"]
+    recordings = find_recordings(sources, tmp_path / "out")
+    assert folder.enhance_folder(recordings, tmp_path / "out", causal, 10).done == 3
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "a.wav", "b.flac", "c.wav", folder.LOG
+    }  # fmt: skip
+
+
+def test_inputs_of_one_name_are_refused(tmp_path):
+    for name in ("x/a.wav", "y/a.wav"):
+        write_audio(tmp_path / name, white_noise(600))
+    with pytest.raises(UserError, match=r"both would become .*a\.wav"):
+        find_recordings([tmp_path / "x", tmp_path / "y" / "a.wav"], tmp_path / "out")
+
+
+def test_a_file_is_no_folder_for_several_inputs(tmp_path):
+    for name in "abc":
+        write_audio(tmp_path / f"{name}.wav", white_noise(600))
+    with pytest.raises(UserError, match=r"c\.wav: is a file; name a folder"):
+        find_recordings([tmp_path / "a.wav", tmp_path / "b.wav"], tmp_path / "c.wav")
+
+
+def test_a_file_into_a_file(tmp_path):
+    write_audio(tmp_path / "a.flac", white_noise(9000), 8000)
+    options = ["--config", make_project(tmp_path), "--runtime", "onnx"]
+    call = lambda *arguments: call_script(  # noqa: E731
+        "enhance.py", *options, *arguments, cwd=tmp_path
+    )
+    done = call("a.flac", "new/b.wav")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("-> new/b.wav\n")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["b.wav"]
+    assert sf.info(tmp_path / "new" / "b.wav").frames == 9000
+    assert_error_line(call("a.flac", "new/b.wav"), "new/b.wav: exists; --overwrite replaces it")
+    assert call("a.flac", "new/b.wav", "--overwrite").returncode == 0
+    assert_error_line(call("a.flac", "a.flac", "--overwrite"), "is the input itself")
+    assert_error_line(call("a.flac", "b.doc"), "b.doc: no format of that suffix")
+
+
+def test_a_file_that_vanishes_or_grows_does_not_stop_the_rest(causal, tmp_path):
+    for name in "abc":
+        write_audio(tmp_path / "in" / f"{name}.wav", white_noise(600))
+    recordings = find_recordings([tmp_path / "in"], tmp_path / "out")
+    (tmp_path / "in" / "a.wav").unlink()
+    with (tmp_path / "in" / "b.wav").open("ab") as file:
+        file.write(bytes(400))
+    done = folder.enhance_folder(recordings, tmp_path / "out", causal, 10)
+    assert [r.path for r in done.rejected] == ["a.wav"]
+    assert done.done == 2 and sf.info(tmp_path / "out" / "c.wav").frames == 600
+
+
+def test_progress_without_a_terminal_is_lines(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    with progress.Progress(200, "enhance") as work:
+        for _ in range(4):
+            work.update(50)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" in ")[0] for line in lines] == [
+        "enhance: 25%", "enhance: 50%", "enhance: 75%"
+    ]  # fmt: skip
+    assert all(line.endswith("left") for line in lines)
 
 
 # ---------------------------------------------------------------- long files

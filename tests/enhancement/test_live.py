@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import make_run, white_noise
+from helpers import error_db, make_run, white_noise
 
 from specmask.enhancement import enhancer, live
 from specmask.errors import UserError
@@ -38,9 +38,17 @@ class Device:
         pass
 
 
+class PortAudioError(Exception):
+    """As in sounddevice: no OSError."""
+
+
 @pytest.fixture
 def device(monkeypatch):
-    fake = SimpleNamespace(Stream=Device, query_devices=lambda: "0 Nothing at all")
+    fake = SimpleNamespace(
+        Stream=Device,
+        query_devices=lambda *which: "0 Nothing at all",
+        PortAudioError=PortAudioError,
+    )
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     return fake
 
@@ -68,7 +76,7 @@ def test_bypass_is_equally_late(tmp_path):
             assert "bypass" in session.meters()
         heard.append(session.process(x[start : start + 80]))
     y = np.concatenate(heard)
-    late = round(session.latency_seconds * 8000)
+    late = session.delay
     np.testing.assert_allclose(y[2400:], x[2400 - late : 4000 - late], atol=1e-5)
     assert np.abs(y[1000:1900] - x[1000 - late : 1900 - late]).max() > 1e-3
 
@@ -99,6 +107,47 @@ def test_what_is_missing_is_told(monkeypatch, error, advice):
 
 def test_devices(device):
     assert live.devices() == "0 Nothing at all"
+
+
+def test_without_devices_the_list_says_so(device):
+    device.query_devices = lambda *which: ""
+    assert live.devices() == "no audio devices"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PortAudioError("Error querying device -1"), ValueError("No input device matching 'x'")],
+)
+def test_devices_that_cannot_be_opened_are_one_line(identity, device, error):
+    def refuse(*arguments, **options):
+        raise error
+
+    device.Stream = device.query_devices = refuse
+    with pytest.raises(UserError, match=rf"{error}; see python live\.py --devices"):
+        live.Live(identity).run(["q\n"], io.StringIO(), ("x", None))
+
+
+def test_a_device_of_another_rate_is_opened_at_its_own(identity, device):
+    def only_12000(samplerate, **options):
+        if samplerate != 12000:
+            raise PortAudioError("Invalid sample rate")
+        return Device(**options)
+
+    device.Stream = only_12000
+    device.query_devices = lambda *which: {"default_samplerate": 12000.0}
+    session = live.Live(identity)
+    session.run(["q\n"], io.StringIO())
+    assert (session.rate, session.underruns) == (12000, 0)
+    y, x = Device.heard[session.delay :], Device.x
+    assert error_db(y[500:-500], x[500 : len(y) - 500]) < -100
+
+
+def test_one_bad_sample_does_not_silence_the_rest(identity):
+    session, x = live.Live(identity), white_noise(800)
+    x[100] = np.nan
+    y = np.concatenate([session.process(x[k : k + 80]) for k in range(0, 800, 80)])
+    assert np.isfinite(y).all() and np.abs(y[600:]).max() > 0.01
+    assert session.streamer.replaced == 1
 
 
 def test_a_network_that_is_not_causal_is_refused(tmp_path):

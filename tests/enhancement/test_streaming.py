@@ -154,6 +154,67 @@ def test_silence_stays_silent(causal):
         assert not specmask.enhance(np.zeros((5000, 2), np.float32), rate, causal).any()
 
 
+@pytest.mark.parametrize("rate", [8000, 12000])
+def test_a_sample_that_is_not_finite_damages_a_window(causal, rate):
+    x = white_noise(rate)
+    damaged = x.copy()
+    damaged[rate // 2] = np.nan
+    streamer = specmask.Streamer(causal, rate=rate)
+    y = np.concatenate([streamer.feed(damaged), streamer.flush()])
+    zeroed = np.where(np.isfinite(damaged), damaged, 0)
+    np.testing.assert_allclose(y, specmask.enhance(zeroed, rate, causal), atol=1e-5)
+    assert streamer.replaced == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.zeros(9, np.int16), 8000, "divide them by 32768"),
+        (np.zeros((2, 4000)), 8000, "transpose"),
+        (np.zeros((2, 3, 4)), 8000, r"\[samples, channels\]"),
+        (np.float64(0), 8000, r"\[samples, channels\]"),
+        (["a"], 8000, "expected floats"),
+        (np.zeros(9), 8000.5, "rate = 8000.5: expected a whole number"),
+        (np.zeros(9), 0, "rate = 0"),
+        (np.zeros(9), None, "rate = None"),
+        (np.zeros(9), "high", "rate = 'high'"),
+    ],
+)
+def test_arrays_and_rates_that_are_wrong_are_refused(causal, samples, rate, message):
+    with pytest.raises(ValueError, match=message):
+        specmask.enhance(samples, rate, causal)
+
+
+def test_rates_may_be_floats_and_arrays_empty(causal):
+    x = white_noise(900)
+    np.testing.assert_array_equal(
+        specmask.enhance(x, 44100.0, causal), specmask.enhance(x, 44100, causal)
+    )
+    for shape in ((0,), (0, 2)):
+        assert specmask.enhance(np.zeros(shape), 8000, causal).shape == shape
+    assert specmask.Streamer(causal, rate=16000.0).feed(np.zeros(0)).shape == (0,)
+
+
+def test_blocks_of_other_channels_are_refused(causal):
+    with pytest.raises(ValueError, match=r"expected \[samples, 2\], found \[9\]"):
+        specmask.Streamer(causal, channels=2).feed(np.zeros(9))
+    with pytest.raises(ValueError, match="channels = 0"):
+        specmask.Streamer(causal, channels=0)
+
+
+def test_knobs_may_be_a_dictionary(causal):
+    assert replace(causal, knobs={"mix": 0.5}).knobs == Knobs(mix=0.5)
+    streamer = specmask.Streamer(causal)
+    streamer.knobs = {"post_gain_db": 3}
+    assert streamer.knobs == Knobs(post_gain_db=3)
+    with pytest.raises(ValueError, match="found mixx"):
+        replace(causal, knobs={"mixx": 0.5})
+    with pytest.raises(ValueError, match="mix = 2: expected a number from 0 to 1"):
+        Knobs(mix=2)
+    with pytest.raises(ValueError, match="expected one of linked, separate, mid"):
+        replace(causal, channels="left")
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_arrays_that_are_not_finite_are_refused(causal, bad):
     with pytest.raises(ValueError, match="finite"):

@@ -353,9 +353,11 @@ class Comparison:
 
         for part in todo:
             c, target = part.config.enhance, self.out / "enhanced" / part.name
-            model = enhancer.load(part.run, c.channels, c.highband, Knobs.from_config(part.config))
+            model = enhancer.load(
+                part.run, c.channels, c.highband, Knobs.from_config(part.config), "tensorflow"
+            )
             stale = provenance.checkpoint(target) not in (None, model.digest)
-            recordings = find_recordings(self.test.noisy, target)
+            recordings = find_recordings([self.test.noisy], target)
             done = enhance_folder(recordings, target, model, c.block_seconds, overwrite=stale)
             for rejected in done.rejected:
                 print(f"warning: {part.name}: {rejected.path}: {rejected.reason}; set aside")
