@@ -9,6 +9,7 @@ Conventions:
     it in their metadata, LiteRT files have it beside them (``step.json``).
 """
 
+import functools
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -97,8 +98,9 @@ class _Step:
         return mask, after
 
     def __reduce__(self) -> tuple:
-        """Let other processes open the file again."""
-        return type(self), self.arguments
+        """Let other processes open the file again, once for all their tasks."""
+        path, threads = self.arguments
+        return _opened, (path, threads, path.stat().st_mtime_ns)
 
     def frame(
         self, noisy: np.ndarray, state: list[np.ndarray]
@@ -189,6 +191,11 @@ def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     if path.suffix not in EXPORTED or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
     return EXPORTED[path.suffix](path, threads)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(path: Path, threads: int, modified: int) -> "Onnx | LiteRt":
+    return load(path, threads)
 
 
 def is_installed(path: Path) -> bool:

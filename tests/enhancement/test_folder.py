@@ -380,6 +380,18 @@ def test_pictures(causal, tmp_path):
     assert picture.startswith(b"\x89PNG")
 
 
+def test_processes_enhance_as_one_does(tmp_path):
+    for number in range(3):
+        write_audio(tmp_path / "in" / f"{number}.wav", white_noise(9000, number), 16000)
+    model = enhancer.load(runtime="onnx")
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        assert enhance_folder(tmp_path / "in", out, model, 10, workers=workers).done == 3
+    for number in range(3):
+        a, b = (tmp_path / str(workers) / f"{number}.wav" for workers in (1, 2))
+        assert a.read_bytes() == b.read_bytes()
+
+
 # ---------------------------------------------------------------- several inputs
 
 
