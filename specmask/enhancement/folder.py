@@ -37,6 +37,7 @@ from specmask.errors import UserError
 from specmask.progress import Progress
 
 TOGETHER = 8  # short files that share the calls of the network
+SPREAD_BYTES = 20_000_000  # less is done before other processes have started
 LOG = "enhanced.json"
 
 
@@ -145,9 +146,10 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     """Enhance files, with their progress in bytes."""
     sizes = {recording: _size(recording.source) for recording in recordings}
-    alone = model.runtime.batched or len(recordings) == 1 or parallel.worker_count(workers) == 1
-    with Progress(sum(sizes.values()), "enhance") as progress:
-        if alone:
+    total = sum(sizes.values())
+    spread = not model.runtime.batched and len(recordings) > 1 and total >= SPREAD_BYTES
+    with Progress(total, "enhance") as progress:
+        if not spread or parallel.worker_count(workers) == 1:
             outcomes = _in_this_process(recordings, sizes, model, block_seconds, format, progress)
         else:
             work = partial(_enhance, model=model, block_seconds=block_seconds, format=format)
