@@ -101,9 +101,11 @@ def train(name: str, out: Path, budget: str | None) -> bool:
     options = {"data.data_path": out / "data" / name, "train.keep_checkpoints": 1} | data
     if not name.startswith("doyosae"):  # these have ready-made pairs
         options |= MIXED
-    return compare(
-        [recipe], out / name, options, "--seeds", 1, "--budget", budget or PLANS[name].budget
-    )
+    folders = "noizeus" if name.startswith("doyosae") else "folders"
+    layers = [f"{ROOT}/benchmarks/{folders}.ini", f"{ROOT}/recipes/{name}.ini"]
+    layers = [word for layer in layers for word in ("--config", layer)]
+    budget = budget or PLANS[name].budget
+    return compare([recipe], out / name, options, "--seeds", 1, "--budget", budget, *layers)
 
 
 def line(name: str, found: Mapping) -> list[str]:

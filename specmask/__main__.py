@@ -13,7 +13,7 @@ from specmask.errors import UserError
 # In the order of use.
 COMMANDS = (
     "data_prep", "stft", "train", "enhance", "evaluate", "export", "compare", "live", "fetch",
-    "config",
+    "recipes", "config",
 )  # fmt: skip
 MODULES = {"compare": "compare/command"}  # where a command is more than one module
 

@@ -20,8 +20,22 @@ from specmask.config.schema import Config, section_models
 from specmask.config.types import Section, ini_name, suggestion
 from specmask.errors import UserError
 
+PACKAGE = Path(__file__).resolve().parents[1]
+# Inside the package where it is installed, beside it in a clone.
+INSTALLED, CLONED = PACKAGE / "recipes", PACKAGE.parent / "recipes"
+RECIPES = INSTALLED if INSTALLED.is_dir() else CLONED
 COMMAND_LINE = "command line"  # source of overrides
 _COMMENT = re.compile(r"\s(;|#(?!\d))")  # not in "take #1"
+
+
+def recipe_path(path: Path) -> Path:
+    """Return a path, or that of the recipe that comes with Specmask if it is only there.
+
+    >>> recipe_path(Path("recipes/default.ini")).is_file()
+    True
+    """
+    shipped = RECIPES / path.name
+    return shipped if not path.is_file() and path.parent.name == "recipes" else path
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ def load(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> 
     """Return the configuration of INI files and overrides of the form ``section.key=value``.
 
     Paths in a file are relative to the file, paths in overrides to the working directory. Paths of
-    the defaults are relative to the first file, without a file to the working directory.
+    the defaults are relative to the first file that is no recipe, else to the working directory.
 
     Args:
         paths: INI file, or several of which the later ones win; None: the defaults.
@@ -88,13 +102,15 @@ def load(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> 
 def read(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Layers:
     """Return what INI files and overrides say; arguments and errors as of :func:`load`."""
     files = [paths] if isinstance(paths, Path) else list(paths or ())
-    layers = Layers(files[0].resolve().parent if files else Path.cwd())
+    files = [recipe_path(path) for path in files]
+    folders = [path.resolve().parent for path in files]
+    layers = Layers(next((folder for folder in folders if folder != RECIPES), Path.cwd()))
     layers.sources = list(map(str, files)) or ["defaults"]
     if overrides:
         layers.sources.append(COMMAND_LINE)
-    for path in files:
+    for path, folder in zip(files, folders, strict=True):
         for section, key, text in _read_file(path):
-            layers.add(section, key, text, path.resolve().parent, str(path))
+            layers.add(section, key, text, folder, str(path))
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")

@@ -1,12 +1,16 @@
 """Every recipe: its header has all parts, its options are known, its network has its size."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from helpers import ROOT
 
 from specmask import models
+from specmask.cli import recipes as command
 from specmask.config import ini, schema
+from specmask.errors import UserError
 from specmask.models import complexity
 from specmask.training.losses import Objective
 
@@ -54,18 +58,28 @@ def test_header_has_its_parts(name):
     assert name in outside or "surrogate data" in text or "NOIZEUS" in text
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "demo"])
+def test_a_recipe_holds_no_folders(name):
+    """Alone it takes the defaults in the working directory; over another file those of the file."""
+    read = ini.read(ROOT / "recipes" / f"{name}.ini").values
+    values = [value.text for section in read.values() for value in section.values()]
+    assert not any(isinstance(value, Path) for value in values)
+    assert load(name).train.run_name == name
+    assert load(name).data.clean_train_path == Path.cwd() / "data/clean/clean_train"
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_folders_are_its_own(name):
-    c = load(name)
-    assert c.train.run_name == name
-    own = ROOT / ("demo/out" if name == "demo" else f"runs/{name}")
-    assert c.data.data_path.is_relative_to(own)
-    written = c.train.checkpoint_path, c.train.log_path, c.enhance.output_path
-    for path in (*written, c.evaluate.report_path):
-        assert path.is_relative_to(own)
-    if name != "demo":
-        for path in (c.data.clean_train_path, c.data.clean_test_path):
-            assert path.is_relative_to(SHARED)
+def test_a_recipe_goes_over_the_folders_of_another_file(name):
+    if name == "demo":
+        found, folder = load(name), ROOT / "demo/out"
+    else:
+        below = "noizeus" if name.startswith("doyosae") else "folders"
+        layers = [ROOT / "benchmarks" / f"{below}.ini", ROOT / "recipes" / f"{name}.ini"]
+        found, folder = ini.load(layers), ROOT / "runs"
+        assert found.data.clean_train_path.is_relative_to(SHARED)
+        assert found.model == load(name).model
+    for path in (found.data.data_path, found.train.checkpoint_path, found.enhance.output_path):
+        assert path.is_relative_to(folder)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -82,14 +96,29 @@ def test_nothing_is_trained_on_what_is_for_testing():
     """The exception: the Doyosae recipes train on three SNRs of NOIZEUS and say so."""
     for name in RECIPES:
         c = load(name)
-        inputs = {c.data.clean_train_path.name, c.data.noise_train_path.name}
         if name.startswith("doyosae"):
             assert c.data.train_pairs == ["*_sn0", "*_sn5", "*_sn10"]
             assert c.data.test_pairs == ["*_sn15"]
-        else:
-            assert not inputs & {"clean_test", "noise_test", "bench", "noizeus_8k"}
+    c = ini.load(ROOT / "benchmarks/folders.ini")
+    assert {c.data.clean_train_path.name, c.data.noise_train_path.name} == {
+        "clean_train", "noise_train",
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipe_is_told_in_the_readme(name):
-    assert f"recipes/{name}.ini" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_recipes_are_listed_with_a_line_each(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[: len(RECIPES)]] == RECIPES
+    assert all(line.endswith(".") and len(line) > 40 for line in lines[: len(RECIPES)])
+
+
+def test_recipes_are_found_from_any_folder_unless_it_has_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("recipes/default.ini")
+    assert ini.load(path).model == load("default").model
+    path.parent.mkdir()
+    path.write_text("[model]\nnetwork = unet\n")
+    assert ini.load(path).model.network == "unet"
+    with pytest.raises(UserError, match="no such file"):
+        ini.load(Path("default.ini"))
