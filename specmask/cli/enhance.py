@@ -51,14 +51,12 @@ def enhance(args: argparse.Namespace) -> None:
     from specmask.enhancement import enhancer, folder
 
     sources, target = sources or [cfg.enhance.input_path], last or cfg.enhance.output_path
-    log: Path | None = target
     format: str = cfg.enhance.format
-    if args.stdin:
-        pass
-    elif len(sources) == 1 and sources[0].is_file() and target.suffix and not target.is_dir():
+    is_file = folder.is_single(sources, target)
+    if is_file:
         recording, format = folder.single_recording(sources[0], target, args.overwrite)
-        recordings, log = [recording], None
-    else:
+        recordings = [recording]
+    elif not args.stdin:
         recordings = folder.find_recordings(sources, target, args.glob, format)
     model, path = enhancer.from_config(cfg)  # after a wrong path is reported
     messages = sys.stderr if args.stdout else sys.stdout
@@ -72,7 +70,7 @@ def enhance(args: argparse.Namespace) -> None:
         return
     done = folder.enhance_folder(
         recordings,
-        log,
+        None if is_file else target,
         model,
         cfg.enhance.block_seconds,
         overwrite=args.overwrite,
@@ -80,7 +78,7 @@ def enhance(args: argparse.Namespace) -> None:
         workers=cfg.compute.workers,
         spectrograms=args.spectrograms,
     )
-    report(done, target, log is not None)
+    report(done, target, is_folder=not is_file)
 
 
 def report(done: "Summary", target: Path, is_folder: bool) -> None:

@@ -291,6 +291,12 @@ def find_recordings(
     return recordings
 
 
+def is_single(sources: Sequence[Path], target: Path) -> bool:
+    """Return whether the target is not a folder, but the path for the result of a single file."""
+    is_audio = target.suffix.lower() in audio_io.SUFFIXES
+    return len(sources) == 1 and sources[0].is_file() and is_audio and not target.is_dir()
+
+
 def single_recording(source: Path, target: Path, overwrite: bool) -> tuple[Recording, str]:
     """Return a recording whose result has a path of its own, and the format of that path's suffix.
 

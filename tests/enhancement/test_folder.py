@@ -435,7 +435,7 @@ def test_a_file_into_a_file(tmp_path):
     assert_error_line(call("a.flac", "new/b.wav"), "new/b.wav: exists; --overwrite replaces it")
     assert call("a.flac", "new/b.wav", "--overwrite").returncode == 0
     assert_error_line(call("a.flac", "a.flac", "--overwrite"), "is the input itself")
-    assert_error_line(call("a.flac", "b.doc"), "b.doc: no format of that suffix")
+    assert_error_line(call("a.flac", "b.m4a"), "b.m4a: no format of that suffix")
 
 
 def test_a_file_that_vanishes_or_grows_does_not_stop_the_rest(causal, tmp_path):
