@@ -18,7 +18,6 @@ from helpers import (
     write_audio,
 )
 
-from specmask import progress
 from specmask.audio import io as audio_io
 from specmask.cli.enhance import REJECTED, report, summary
 from specmask.enhancement import array, enhancer, folder
@@ -448,18 +447,6 @@ def test_a_file_that_vanishes_or_grows_does_not_stop_the_rest(causal, tmp_path):
     done = folder.enhance_folder(recordings, tmp_path / "out", causal, 10)
     assert [r.path for r in done.rejected] == ["a.wav"]
     assert done.done == 2 and sf.info(tmp_path / "out" / "c.wav").frames == 600
-
-
-def test_progress_without_a_terminal_is_lines(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-    with progress.Progress(200, "enhance") as work:
-        for _ in range(4):
-            work.update(50)
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(" in ")[0] for line in lines] == [
-        "enhance: 25%", "enhance: 50%", "enhance: 75%"
-    ]  # fmt: skip
-    assert all(line.endswith("left") for line in lines)
 
 
 # ---------------------------------------------------------------- long files
