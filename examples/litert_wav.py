@@ -11,9 +11,12 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-import soundfile as sf
-from ai_edge_litert.interpreter import Interpreter
+try:
+    import numpy as np
+    import soundfile as sf
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError as error:
+    sys.exit(f"error: {error}; install the packages named at the top of this file")
 
 
 def load(path):
@@ -58,8 +61,8 @@ if __name__ == "__main__":
     try:
         step, description = load(model)
         x, rate = sf.read(source, always_2d=True)
-    except Exception as error:  # the runtime's and libsndfile's own have no common base
+        if rate != description["sample_rate"]:
+            sys.exit(f"error: {source}: {rate} Hz, expected {description['sample_rate']} Hz")
+        sf.write(target, enhance(x[:, 0], step, description), rate)
+    except Exception as error:  # those of the runtime and of libsndfile have no common base
         sys.exit(f"error: {error}")
-    if rate != description["sample_rate"]:
-        sys.exit(f"{source}: {rate} Hz, expected {description['sample_rate']} Hz")
-    sf.write(target, enhance(x[:, 0], step, description), rate)

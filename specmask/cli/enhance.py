@@ -164,7 +164,7 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--spectrograms",
         action="store_true",
-        help="also write the spectrograms of each file and its result, NAME.png",
+        help="also write the spectrograms of each file and its result, a.wav.png for a.wav",
     )
     flags = parser.add_argument_group("options of [enhance], in place of those of the INI file")
     console.add_option_flag(

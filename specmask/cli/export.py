@@ -22,13 +22,14 @@ from pathlib import Path
 from specmask.cli import console
 
 FORMATS = ("onnx", "litert", "savedmodel")
+OTHER_NAMES = {"tflite": "litert", "saved_model": "savedmodel"}
 
 
 def export(args: argparse.Namespace) -> int:
     from specmask.config import ini
     from specmask.errors import UserError
 
-    formats = [name.strip() for name in args.format.split(",")]
+    formats = [OTHER_NAMES.get(n, n) for n in map(str.strip, args.format.lower().split(","))]
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise UserError(f"--format {unknown[0]}: expected some of {', '.join(FORMATS)}")
     cfg = ini.load(args.config, args.set)
@@ -76,7 +77,9 @@ def main(argv=None) -> int:
         "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
     )
     parser.add_argument(
-        "--format", default=",".join(FORMATS), help=f"some of {','.join(FORMATS)} (default: all)"
+        "--format",
+        default=",".join(FORMATS),
+        help=f"some of {','.join(FORMATS)}; tflite is litert (default: all)",
     )
     parser.add_argument("--int8", action="store_true", help="also steps with weights in 8 bits")
     parser.add_argument(

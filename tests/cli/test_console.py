@@ -11,7 +11,7 @@ import pytest
 from helpers import ROOT
 
 from specmask import __main__, __version__
-from specmask.cli import console
+from specmask.cli import console, export
 from specmask.config import ini
 from specmask.errors import UserError
 
@@ -253,6 +253,11 @@ def test_config_of_the_folder_where_there_is_no_clone(tmp_path, monkeypatch):
     assert defaults.train.checkpoint_path == tmp_path.resolve() / "cp"
     (tmp_path / "config.ini").write_text("[train]\nepochs = 7\n", encoding="utf-8")
     assert ini.load(console.default_config()).train.epochs == 7
+
+
+def test_tflite_is_another_name_of_the_format_litert(capsys):
+    assert export.main(["--format", "tflite, onnx, coreml"]) == 2
+    assert "--format coreml: expected some of onnx, litert" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--version"], ["enhance", "--version"]])

@@ -26,8 +26,10 @@ from helpers import (
 )
 
 from specmask.data import stft_cache
+from specmask.data.corpus import splits
 from specmask.data.mixtures import build
 from specmask.data.mixtures.plan import make_plans
+from specmask.errors import UserError
 
 SCRIPTS = ("data_prep.py", "data/data_prep.py")
 
@@ -175,6 +177,17 @@ def test_missing_folder(script, tmp_path):
     done = run_script(script, "--set", "data.clean_train_path=nowhere", cwd=tmp_path)
     assert_user_error(done, "clean_train_path", str(tmp_path / "nowhere"), "no such folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_test_folder_is_reported_before_the_training_sources_are_scanned(
+    corpus, tmp_path, monkeypatch
+):
+    scanned = []
+    monkeypatch.setattr(splits, "scan_subset", lambda config, subset: scanned.append(subset))
+    config = data_config(corpus, tmp_path, data__clean_test_path=tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"clean_test_path = .*nowhere: no such folder"):
+        make_plans(config)
+    assert scanned == []
 
 
 def test_empty_folder(corpus, tmp_path):

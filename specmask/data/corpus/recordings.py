@@ -64,6 +64,15 @@ class Source:
         return self.stop - self.start
 
 
+def require_folder(root: Path, option: str) -> None:
+    """Raise UserError if the folder of an option is missing."""
+    if not root.is_dir():
+        raise UserError(
+            f"[data] {option} = {root}: no such folder; create it with audio files in it, or "
+            "correct the path (make demo runs on speech and noise that it makes itself)"
+        )
+
+
 def list_folder(root: Path, option: str) -> list[PurePosixPath]:
     """Return the audio files below a folder, relative to it, sorted.
 
@@ -74,11 +83,7 @@ def list_folder(root: Path, option: str) -> list[PurePosixPath]:
     Raises:
         UserError: if the folder is missing or has no audio files.
     """
-    if not root.is_dir():
-        raise UserError(
-            f"[data] {option} = {root}: no such folder; create it with audio files in it, or "
-            "correct the path (make demo runs on speech and noise that it makes itself)"
-        )
+    require_folder(root, option)
     names = audio_io.files(root)
     if not names:
         raise UserError(

@@ -113,6 +113,8 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
         UserError: for missing or useless folders, and for recordings in two splits.
     """
     data = config.data
+    if data.total_testing_files:  # before the training sources are scanned, which takes its time
+        recordings.require_folder(data.clean_test_path, "clean_test_path")
     training = splits.scan_subset(config, "train")
     rejected: dict[str, list[Rejected]] = {"training": training.rejected_by_folder(), "testing": []}
     speech, noise = splits.split_validation(config, training)
