@@ -25,7 +25,7 @@ def run(request, tmp_path):
 
 
 def test_an_example_enhances_a_wav(run, tmp_path):
-    assert run("noisy.wav", "out.wav").stderr == ""
+    assert run("noisy.wav", "out.wav").returncode == 0
     assert sf.info(tmp_path / "out.wav").frames == sf.info(tmp_path / "noisy.wav").frames
 
 
@@ -39,5 +39,6 @@ def test_an_example_enhances_a_wav(run, tmp_path):
 )
 def test_errors_of_an_example_are_one_line(run, source, target, words):
     done = run(source, target)
-    assert done.returncode == 1 and words in done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]  # LiteRT's
+    assert done.returncode == 1 and len(lines) == 1
+    assert lines[0].startswith("error: ") and words in lines[0]
