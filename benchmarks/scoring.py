@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--metrics", nargs="+", default=list(table.METRICS))
+    parser.add_argument("--metrics", nargs="+", default=list(table.DEFAULT))
     args = parser.parse_args()
     make(args.out, args.files)
     start, real = time.monotonic(), parallel.map_chunks

@@ -276,6 +276,8 @@ def damage(path: Path, how: str) -> None:
         sf.write(path, np.stack([x, x], axis=1), RATE)
     elif how == "short":
         sf.write(path, x[:-7], RATE)
+    elif how == "too short":
+        sf.write(path, x[:-801], RATE)  # over 0.05 s
     elif how == "silent":
         sf.write(path, 0 * x, RATE)
     elif how == "NaN":
@@ -302,14 +304,15 @@ def make_test_set(folder: Path) -> Path:
 
 
 def run_evaluation(data: Path, **options: object) -> list[dict]:
-    """Score the enhanced folder of :func:`make_test_set`."""
+    """Score the small test set with the given options of scoring.evaluate."""
     arguments = {
+        "clean_dir": data / "CleanSpeech_testing",
         "systems": {"enhanced": data / "enhanced"},
         "noisy_dir": data / "NoisySpeech_testing",
         "workers": 1,
         "names": ("si_sdr", "si_sdr_improvement"),
     } | options
-    return scoring.evaluate(data / "CleanSpeech_testing", **arguments)
+    return scoring.evaluate(**arguments)
 
 
 def make_row(system="s", file="f", snr=0.0, noise="rain", reason="", **scores) -> dict:

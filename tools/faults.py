@@ -73,7 +73,7 @@ def main() -> None:
     p.add_argument("--worst", type=int, default=10)
     args = p.parse_args()
     rows = []
-    for task in pairing.tasks(args.clean, {"enhanced": args.enhanced}, args.noisy, by=args.by):
+    for task in pairing.items(args.clean, {"enhanced": args.enhanced}, args.noisy, by=args.by):
         if task.system == "noisy":
             continue
         paths = task.clean, task.noisy, task.enhanced

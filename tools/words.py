@@ -74,7 +74,7 @@ def main() -> None:
     recordings = folder.find_recordings([args.out / "noisy"], args.out / "enhanced")
     folder.enhance_folder(recordings, args.out / "enhanced", model, 10)
     folders = {"enhanced": args.out / "enhanced"}
-    tasks = pairing.tasks(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)
+    tasks = pairing.items(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)
     recogniser = word_errors.sphinx(transcripts.values())
     rows = word_errors.recognise(tasks, transcripts, recogniser)
     word_errors.write(args.out, rows)

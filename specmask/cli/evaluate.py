@@ -1,35 +1,51 @@
 """Score enhanced files against the clean ones and write the report.
 
-Prints tables with 95 % intervals and paired tests, and writes scores.csv (one row per file),
-summary.json and index.html (a page to listen to) into the report folder. Files that are scored
+Prints tables with 95 % intervals and paired tests, and writes scores.csv (a row per file),
+summary.json and index.html (a listening page) into the report folder. Files that have been scored
 already are not scored again.
 
 examples:
   python evaluate.py                       the test set of the config and [enhance] output_path
+  python evaluate.py enhanced/             one folder: metrics that need no reference
   python evaluate.py clean/ enhanced/      two folders; files are paired by their names
   python evaluate.py clean/ enhanced/ --noisy noisy/ --baseline wiener      improvements, too
-  python evaluate.py --oracle              the limit of every target, with a perfect network,
+  python evaluate.py --oracle              the limit of every target, that of a perfect network,
                                            on the test set or on two folders: CLEAN NOISY
-  python evaluate.py --gate                also checks that the model does no harm
-  python evaluate.py --check report/summary.json      makes a report's figures again
+  python evaluate.py --gate                also checks clean speech, silence and music
+  python evaluate.py --check report/summary.json      reproduces the figures of a report
+
+In place of a folder, a list of files may be named: wav.scp of Kaldi, CSV with the columns id and
+path, or JSON. Endings of names that a tool has added (NAME_TOOL.wav) are ignored.
 """
 
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from specmask.cli import console
 from specmask.errors import UserError
 
+if TYPE_CHECKING:
+    from specmask.config.schema import Config
+    from specmask.enhancement.enhancer import Enhancer
+    from specmask.evaluation.word_errors import Recogniser
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script and return its exit code."""
-    p = console.parser(__doc__, "--gate found a broken bound, or --check another figure")
-    p.add_argument("clean", nargs="?", type=Path, metavar="CLEAN", help="folder of clean files")
+    p = console.parser(__doc__, "--gate found a violated bound, or --check a different figure")
+    p.add_argument(
+        "clean",
+        nargs="?",
+        type=Path,
+        metavar="CLEAN",
+        help="folder of clean files; alone, a folder of enhanced files without reference",
+    )
     p.add_argument(
         "enhanced",
         nargs="?",
@@ -59,6 +75,14 @@ def main(argv: list[str] | None = None) -> int:
         "the clean speech at hand oracle_TARGET, e.g. oracle_complex",
     )
     p.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also compute this metric: visqol, dnsmos_p808, loudness, snr, ...; may be given "
+        "several times",
+    )
+    p.add_argument(
         "--oracle",
         action="store_true",
         help="score the oracles of all targets instead of enhanced files; the report goes into "
@@ -81,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         help="also put this file on the page, by its name in scores.csv",
     )
     p.add_argument(
-        "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is broken"
+        "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is violated"
     )
     p.add_argument(
         "--check",
@@ -95,59 +119,59 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(args: Namespace) -> int:
-    """Score what the arguments name, write the report, and return the exit code."""
-    if args.clean and not args.enhanced:
-        other = "NOISY" if args.oracle else "ENHANCED"
-        raise UserError(f"{args.clean}: one folder given, expected two: CLEAN {other}")
+    """Score the files that the arguments name, write the report, and return the exit code."""
     from specmask.config import ini
-    from specmask.evaluation import (
+    from specmask.evaluation import (  # here: --help is fast
+        file_lists,
         page,
         pairing,
         provenance,
         report,
         scoring,
-    )  # here: --help is fast
+    )
 
     settings = ini.load(args.config, args.set)
     inputs = _inputs(args, settings)
     report_path = settings.evaluate.report_path
     out = args.out or (report_path / "oracles" if args.oracle else report_path)
-    report.claim(out)
-    tasks = pairing.tasks(**{k: v for k, v in inputs.items() if k != "names"})
-    # before the work: packages, transcripts or a model may be missing
-    recogniser = load_recogniser(args.transcripts) if args.transcripts else None
+    report.check_folder(out)
+    items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
+    # missing packages and models are reported before the work
+    recogniser = _recogniser(args.transcripts) if args.transcripts else None
     gate = _load_gate(settings) if args.gate else None
-    rows = scoring.evaluate(**inputs, workers=settings.compute.workers, folder=out)
-    facts = provenance.facts(settings, inputs, out)
+    rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
+    content = provenance.collect(settings, inputs, out)
     words: list[dict] = []
-    broken: list[str] = []
+    violations: list[str] = []
     if gate:
-        figures, broken = _check_gate(gate, settings, inputs["clean_dir"], rows, recogniser)
-        facts |= figures
+        clean = file_lists.index(inputs["clean_dir"])
+        figures, violations = _check_gate(*gate, settings, clean, rows, recogniser)
+        content |= figures
     if recogniser:
-        facts["words"], words = _words(recogniser, tasks, out)
-    content = report.summary(rows, args.command, facts)
+        content["words"], words = _words(recogniser, items, out)
+    content = report.summary(rows, args.command, content)
     report.write(out, rows, content)
-    print(report.table(rows))
-    print(f"\n{report.headline(rows)}\n")
+    print(report.table(content), *report.notes(rows), sep="\n")
+    print(f"\n{report.headline(content)}\n")
     print(f"{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
-    if not any(report.mean(rows, name).scored for name in report.columns(rows)):
+    scored = [m["scored"] for s in content["systems"].values() for m in s["metrics"].values()]
+    if not any(scored):
         raise UserError(
-            f"none of {len(rows)} files could be scored: {rows[0]['reason']}; the reasons of all "
-            f"are in {out / 'scores.csv'}"
+            f"none of {len(rows)} files could be scored: {rows[0]['reason']}; all reasons are in "
+            f"{out / 'scores.csv'}"
         )
     count = settings.evaluate.page_files
-    print(f"listen -> {page.write(out, rows, content, tasks, count, args.listen, words)}")
-    for line in broken:
+    print(f"listen -> {page.write(out, rows, content, items, count, args.listen, words)}")
+    for line in violations:
         print(f"gate: {line}", file=sys.stderr)
-    if gate and not broken:
+    if gate and not violations:
         print("gate: all bounds hold")
-    return console.EXIT_BROKEN_BOUND if broken else console.EXIT_OK
+    return console.EXIT_BROKEN_BOUND if violations else console.EXIT_OK
 
 
-def _inputs(args: Namespace, settings) -> dict:
+def _inputs(args: Namespace, settings: "Config") -> dict:
     from specmask.evaluation import oracles
-    from specmask.evaluation.metrics import table
+    from specmask.evaluation.metrics import perceptual, table
 
     clean, enhanced, noisy = _folders(args, settings)
     systems = {"enhanced": enhanced} if enhanced else {}
@@ -156,8 +180,18 @@ def _inputs(args: Namespace, settings) -> dict:
         if not (name and equals and folder) or name in {"enhanced", *systems}:
             raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
         systems[name] = Path(folder)
+    unknown = sorted({*args.metric} - {*table.METRICS, "pesq"})
+    if unknown:
+        raise UserError(f"--metric {unknown[0]}: unknown; known are {', '.join(table.METRICS)}")
+    names = list(table.DEFAULT if clean else table.WITHOUT_REFERENCE)
+    if not clean and not perceptual.dnsmos_installed():
+        names = [name for name in names if table.METRICS[name].package != "speechmos"]
+        print("note: without DNSMOS, which needs packages: pip install speechmos onnxruntime")
+    more = [*(table.DNSMOS if settings.evaluate.dnsmos else ()), *args.metric]
     methods = list(dict.fromkeys([*args.baseline, *(oracles.ORACLES if args.oracle else ())]))
-    ideal = any(name in oracles.ORACLES for name in methods)
+    ideal = next((name for name in methods if name in oracles.ORACLES), "")
+    if ideal and not clean:
+        raise UserError(f"--baseline {ideal}: needs the clean files; name them: CLEAN ENHANCED")
     return {
         "clean_dir": clean,
         "systems": systems,
@@ -165,18 +199,27 @@ def _inputs(args: Namespace, settings) -> dict:
         "baseline_names": methods,
         "by": args.by,
         "ideal": oracles.Settings.from_config(settings) if ideal else None,
-        "names": [*table.METRICS, *(table.DNSMOS if settings.evaluate.dnsmos else ())],
+        "names": list(dict.fromkeys([*names, *more])),
     }
 
 
-def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]:
-    """Return the folders of clean, enhanced (with --oracle none) and noisy files."""
+def _folders(args: Namespace, settings: "Config") -> tuple[Path | None, Path | None, Path | None]:
+    """Return the folders of clean (without reference: none), enhanced and noisy files.
+
+    With --oracle there are no enhanced files.
+    """
     clean, enhanced, noisy = args.clean, args.enhanced, args.noisy
     if args.oracle and (noisy or args.gate):
         raise UserError(
             "--oracle: goes without --noisy and --gate; expected the folders CLEAN NOISY, or none "
             "for the test set"
         )
+    if clean and not enhanced:
+        if args.oracle or args.gate or args.transcripts:
+            option = "--oracle" if args.oracle else "--gate" if args.gate else "--transcripts"
+            other = "NOISY" if args.oracle else "ENHANCED"
+            raise UserError(f"{clean}: one folder given, but {option} needs two: CLEAN {other}")
+        return None, clean, noisy
     if args.oracle:
         enhanced, noisy = None, enhanced
     if clean is None:
@@ -195,7 +238,7 @@ def _folders(args: Namespace, settings) -> tuple[Path, Path | None, Path | None]
     return clean, enhanced, noisy
 
 
-def load_recogniser(path: Path) -> tuple:
+def _recogniser(path: Path) -> tuple[dict[str, str], "Recogniser"]:
     """Return transcripts, and pocketsphinx with a grammar over their words."""
     from specmask.evaluation import word_errors
 
@@ -203,62 +246,59 @@ def load_recogniser(path: Path) -> tuple:
     return transcripts, word_errors.sphinx(transcripts.values())
 
 
-def _words(recogniser: tuple, tasks: list, out: Path) -> tuple[dict, list[dict]]:
+def _words(recogniser: tuple, items: list, out: Path) -> tuple[dict, list[dict]]:
     """Return the word errors of the files that have a transcript, and their rows; print them."""
     from specmask.evaluation import word_errors
 
-    rows = word_errors.recognise(tasks, *recogniser)
+    rows = word_errors.recognise(items, *recogniser)
     found = word_errors.summary(rows)
     word_errors.write(out, rows)
     print(word_errors.table(found), end="\n\n")
     return found, rows
 
 
-def _load_gate(settings) -> tuple[Any, list[Path]]:
-    """Return the model and the music of the do-no-harm check."""
+def _load_gate(settings: "Config") -> tuple["Enhancer", list[Path]]:
+    """Return the model and the music of the gate."""
     console.import_tensorflow()
-    from specmask.audio import io as audio_io
+    from specmask.audio import io
     from specmask.enhancement import enhancer
 
     folder = settings.evaluate.music_path
-    music = [folder / name for name in audio_io.files(folder)] if folder != Path() else []
+    music = [folder / name for name in io.files(folder)] if folder != Path() else []
     if folder != Path() and not music:
         raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
     return enhancer.load(enhancer.find(settings), settings.enhance.channels), music
 
 
 def _check_gate(
-    gate: tuple[Any, list[Path]],
-    settings,
-    clean_dir: Path,
+    model: "Enhancer",
+    music: list[Path],
+    settings: "Config",
+    clean: Mapping[str, Path],
     rows: list[dict],
     recogniser: tuple | None,
 ) -> tuple[dict, list[str]]:
-    """Return the figures of the do-no-harm check and the broken bounds; print the figures."""
-    from specmask.audio import io as audio_io
+    """Return the figures of the gate and the violated bounds; print the figures."""
     from specmask.enhancement import array
-    from specmask.evaluation import gate as harm
-    from specmask.evaluation import report, word_errors
+    from specmask.evaluation import gate, report, word_errors
 
-    model, music = gate
     enhance, count = partial(array.enhance, model=model), settings.evaluate.harm_files
-    speech = audio_io.files(clean_dir)
-    found = harm.check(enhance, [clean_dir / n for n in speech], music, model.rate, count)
-    errors = None
+    found = gate.measure(enhance, list(clean.values()), music, model.rate, count)
+    words = None
     if recogniser:
-        transcript = word_errors.finder(recogniser[0])
-        known = [(clean_dir / n, text) for n in speech if (text := transcript(n.as_posix()))]
-        errors = harm.words(enhance, known, recogniser[1], count)
-    print(harm.table(found, errors), end="\n\n")
-    enhanced = [row for row in rows if row["system"] == "enhanced"]
-    mean = report.mean(enhanced, "si_sdr_improvement")
-    if not mean.scored:
-        print("gate: no SI-SDR improvement to hold; name noisy files with --noisy")
-    figures: dict[str, Any] = {
-        "harm": harm.means(found),
-        "harm_words": errors and {name: asdict(e) for name, e in errors.items()},
+        words_of = word_errors.finder(recogniser[0])
+        known = [(path, text) for name, path in clean.items() if (text := words_of(name))]
+        words = gate.words(enhance, known, recogniser[1], count)
+    print(gate.table(found, words), end="\n\n")
+    own = [row for row in rows if row["system"] == "enhanced"]
+    improvement = report.mean(own, "si_sdr_improvement")["mean"]
+    if improvement is None:
+        print("gate: no SI-SDR improvement to check; name noisy files with --noisy")
+    figures = {
+        "harm": gate.means(found),
+        "harm_words": {k: asdict(e) for k, e in words.items()} if words else None,
     }
-    return figures, harm.broken(found, mean.mean if mean.scored else None, settings, errors)
+    return figures, gate.violations(found, improvement, settings, words)
 
 
 def check(args: Namespace) -> int:
@@ -269,7 +309,9 @@ def check(args: Namespace) -> int:
     settings = ini.load(args.config, args.set)
     old, inputs = provenance.read(args.check)
     rows = scoring.evaluate(**inputs, workers=settings.compute.workers)
-    new = report.summary(rows, args.command, provenance.facts(settings, inputs, args.check.parent))
+    new = report.summary(
+        rows, args.command, provenance.collect(settings, inputs, args.check.parent)
+    )
     differences = provenance.differences(old, new)
     for line in differences:
         print(f"different: {line}", file=sys.stderr)

@@ -17,6 +17,12 @@ _NOISY = {
     "NOIZEUS": re.compile(r"(?P<clean>sp\d+)_(?P<noise>.+)_sn(?P<snr>-?\d+)"),
     "DNS-Challenge": re.compile(r".*_(?P<clean>fileid_\d+)"),
 }
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_ANY_SNR = re.compile(
+    rf"(?<![a-z])snr(?:db)?[ _=]*(?P<named>{_NUMBER})(?!\d)"
+    rf"|(?:^|[ _/])(?P<unit>{_NUMBER}) ?db(?![a-z])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,19 @@ def read_noisy(stem: str) -> NoisyName | None:
             snr = found.get("snr")
             return NoisyName(scheme, clean, float(snr) if snr else None, found.get("noise", ""))
     return None
+
+
+def read_snr(name: str) -> float | None:
+    """Return the SNR in dB that a name contains with a unit or a prefix, or None.
+
+    Args:
+        name: with or without folders; ``snr5``, ``SNR_-2.5``, ``snr=0dB``, ``-5dB``, ``10 dB``.
+
+    >>> read_snr("book_1_door_snr27_tl-32_fileid_12"), read_snr("-5dB/a"), read_snr("p232_001")
+    (27.0, -5.0, None)
+    """
+    match = _ANY_SNR.search(name)
+    return float(match["named"] or match["unit"]) if match else None
 
 
 def mixture_files(index: int, snr_db: float, files_per_folder: int = 0) -> dict[str, str]:

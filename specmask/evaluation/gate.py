@@ -1,9 +1,9 @@
-"""Do no harm: what an enhancer does to sound that has nothing in it to remove.
+"""The gate: changes that an enhancer makes to sound without noise, and their bounds.
 
 Conventions:
     An enhancer is a function (samples [samples, channels] float32, rate in Hz) -> the same shape.
     Every sound is compared with itself: SI-SDR of the output to the input, and the change of the
-    RMS level, both in dB. Silence has no SI-SDR; the level that comes out is what counts. Words
+    RMS level, both in dB. Silence has no SI-SDR; its bound is on the level of the output. Words
     are recognised before and after.
     A file that cannot be read, or is silent, is left out, counted, and named.
 """
@@ -12,20 +12,21 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from specmask.audio import io as audio_io
 from specmask.audio import levels
+from specmask.audio.io import AudioError, opened, read
 from specmask.config.schema import Config
 from specmask.evaluation import word_errors
-from specmask.evaluation.metrics.checks import is_silent
-from specmask.evaluation.metrics.table import score
+from specmask.evaluation.metrics.checks import MetricError, is_silent
+from specmask.evaluation.metrics.distortion import si_sdr
 
 SPEECH, SILENCE, MUSIC = "clean speech", "silence", "music"
-SECONDS = 10  # of a file or piece that are listened to
+SECONDS = 10  # of a file or piece that are used
 LOWEST_DB = -200.0  # level of digital silence: JSON has no infinity
-FAINT_DBFS = -90  # noise of a good microphone in a silent room: "silence" to a listener
+FAINT_DBFS = -90  # noise of a good microphone in a silent room counts as silence
 CHORD_HZ = (220.0, 277.18, 329.63, 440.0)
 
 Enhance = Callable[[np.ndarray, int], np.ndarray]
@@ -33,7 +34,7 @@ Enhance = Callable[[np.ndarray, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Sound:
-    """Something to be enhanced.
+    """A sound to be enhanced.
 
     Attributes:
         kind: SPEECH, MUSIC or SILENCE.
@@ -50,53 +51,58 @@ class Sound:
     reason: str = ""
 
 
-def check(
+def measure(
     enhance: Enhance, speech: Sequence[Path], music: Sequence[Path], rate: int, count: int = 20
 ) -> list[dict]:
     """Pass clean speech, silence and music through an enhancer.
 
     Args:
         enhance: see above.
-        speech, music: files; without music, a decaying chord is made.
-        rate: of what is made here, in Hz.
-        count: of speech files and of pieces of music that are taken, spread over all of them.
+        speech, music: files; without music, a decaying chord is synthesised.
+        rate: of synthesised sounds, in Hz.
+        count: number of speech files and of pieces of music, evenly spaced over all of them.
 
     Returns:
-        rows: kind, file, si_sdr (None for silence, and where nothing comes out), level_change
+        rows: kind, file, si_sdr (None for silence, and where the output is silent), level_change
         (dB; None for silence), level (dBFS of the output), reason (why a file was left out).
     """
     pieces = [piece for path in music for piece in _pieces(path)]
-    chosen = [(SPEECH, path, 0) for path in spread(speech, count)]
-    chosen += [(MUSIC, path, start) for path, start in spread(pieces, count)]
-    sounds = (_read(*piece) for piece in chosen)
-    made = _made(rate, chord_too=not music)
-    return [_row(enhance, sound) for group in (sounds, made) for sound in group]
+    chosen = [(SPEECH, path, 0) for path in evenly_spaced(speech, count)]
+    chosen += [(MUSIC, path, start) for path, start in evenly_spaced(pieces, count)]
+    sounds = (read_sound(*piece) for piece in chosen)
+    synthesised = _synthesised(rate, with_chord=not music)
+    return [_row(enhance, sound) for group in (sounds, synthesised) for sound in group]
 
 
-def spread(items: Sequence, count: int) -> list:
-    """Return so many items, from the first to the last at equal distances; all if they are few."""
+def evenly_spaced(items: Sequence, count: int) -> list:
+    """Return so many items from the first to the last, evenly spaced; all if there are fewer.
+
+    >>> evenly_spaced("abcde", 3)
+    ['a', 'c', 'e']
+    """
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _pieces(path: Path) -> list[tuple[Path, int]]:
-    """Return where the whole pieces of a file start, in seconds; a short file is one."""
+    """Return the starts of the whole pieces of a file in seconds; a short file is one piece."""
     try:
-        with audio_io.opened(path) as file:
+        with opened(path) as file:
             whole = file.frames // (SECONDS * file.samplerate)
-    except audio_io.AudioError:
-        whole = 0  # _read tells the reason
+    except AudioError:
+        whole = 0  # read_sound gives the reason
     return [(path, SECONDS * i) for i in range(max(1, whole))]
 
 
-def _read(kind: str, path: Path, start: int) -> Sound:
+def read_sound(kind: str, path: Path, start: int = 0) -> Sound:
+    """Read a piece of a file that starts at a second, or give the reason why it cannot be used."""
     name = f"{path.name} from {start} s" if start else path.name
     try:
-        with audio_io.opened(path) as file:
+        with opened(path) as file:
             rate = file.samplerate
-        samples, _ = audio_io.read(path, start * rate, SECONDS * rate)
-    except audio_io.AudioError as error:
+        samples, _ = read(path, start * rate, SECONDS * rate)
+    except AudioError as error:
         return Sound(kind, name, np.zeros((0, 1), np.float32), 0, str(error))
     reason = ""
     if not np.isfinite(samples).all():
@@ -106,8 +112,8 @@ def _read(kind: str, path: Path, start: int) -> Sound:
     return Sound(kind, name, samples, rate, reason)
 
 
-def _made(rate: int, chord_too: bool) -> Iterator[Sound]:
-    if chord_too:
+def _synthesised(rate: int, with_chord: bool) -> Iterator[Sound]:
+    if with_chord:
         yield Sound(MUSIC, "chord", chord(rate), rate)
     rng = np.random.default_rng(0)
     faint = 10 ** (FAINT_DBFS / 20) * rng.standard_normal((3 * rate, 1))
@@ -124,21 +130,20 @@ def chord(rate: int) -> np.ndarray:
     return (0.3 * x / np.abs(x).max()).astype(np.float32)[:, None]
 
 
-def _row(enhance: Enhance, sound: Sound) -> dict:
-    row = {"kind": sound.kind, "file": sound.name, "si_sdr": None, "level_change": None}
-    row |= {"level": None, "reason": sound.reason}
+def _row(enhance: Enhance, sound: Sound) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": sound.kind, "file": sound.name, "si_sdr": None}
+    row |= {"level_change": None, "level": None, "reason": sound.reason}
     if sound.reason:
         return row
     out = enhance(sound.samples, sound.rate)
     row["level"] = max(LOWEST_DB, levels.level_db(out))
     if sound.kind != SILENCE:
         row["level_change"] = row["level"] - levels.level_db(sound.samples)
-        figures = [
-            score(a, None, b, sound.rate, ["si_sdr"])[0]["si_sdr"]
-            for a, b in zip(sound.samples.T, out.T, strict=True)
-            if not is_silent(a)
-        ]
-        row["si_sdr"] = None if any(map(math.isnan, figures)) else float(np.mean(figures))
+        channels = zip(sound.samples.T, out.T, strict=True)
+        try:
+            row["si_sdr"] = float(np.mean([si_sdr(a, b) for a, b in channels if not is_silent(a)]))
+        except MetricError:
+            row["si_sdr"] = None
     return row
 
 
@@ -148,33 +153,33 @@ def words(
     recogniser: word_errors.Recogniser,
     count: int = 20,
 ) -> dict[str, word_errors.Errors] | None:
-    """Count word errors on clean speech as it is, and after it has passed through an enhancer.
+    """Count word errors on clean speech before and after an enhancer.
 
     Args:
         enhance: see above.
-        speech: files with the words that are said in them; whole files are used.
+        speech: files with their transcripts; whole files are used.
         recogniser: see :mod:`specmask.evaluation.word_errors`.
-        count: of files that are taken, spread over all of them.
+        count: number of files, evenly spaced over all of them.
 
     Returns:
         before and after; None without any files.
     """
-    chosen = spread(speech, count)
-    before = [word_errors.hear(path, recogniser) for path, _ in chosen]
-    after = [word_errors.hear(path, recogniser, enhance) for path, _ in chosen]
-    said = [text for _, text in chosen]
+    chosen = evenly_spaced(speech, count)
     if not chosen:
         return None
+    said = [text for _, text in chosen]
+    before = [word_errors.recognise_file(path, recogniser) for path, _ in chosen]
+    after = [word_errors.recognise_file(path, recogniser, enhance) for path, _ in chosen]
     return {"before": word_errors.errors(said, before), "after": word_errors.errors(said, after)}
 
 
 def means(rows: Sequence[Mapping]) -> dict[str, dict]:
-    """Return what the rows come to by kind.
+    """Return aggregated rows by kind.
 
     Returns:
         files, left_out (their numbers), si_sdr and level_change (means), level_error (mean of
         the change's magnitude), highest_gain (of a file, dB), highest_level (of an output, dBFS)
-        and unheard (number of files of which nothing comes out).
+        and unheard (number of files whose output is silent).
     """
     found = {}
     for kind in (SPEECH, MUSIC, SILENCE):
@@ -199,10 +204,10 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def table(rows: Sequence[Mapping], heard: Mapping[str, word_errors.Errors] | None = None) -> str:
-    """Return the means as text, what was left out, and the word errors before and after."""
+def table(rows: Sequence[Mapping], words: Mapping[str, word_errors.Errors] | None = None) -> str:
+    """Return the means as text, the files left out, and the word errors before and after."""
     lines = [
-        f"{'do no harm':14s}{'n':>4s}{'SI-SDR dB':>11s}{'level dB':>10s}{'highest gain':>14s}"
+        f"{'without noise':14s}{'n':>4s}{'SI-SDR dB':>11s}{'level dB':>10s}{'highest gain':>14s}"
         f"{'highest dBFS':>14s}"
     ]
     for kind, m in means(rows).items():
@@ -211,8 +216,8 @@ def table(rows: Sequence[Mapping], heard: Mapping[str, word_errors.Errors] | Non
         lines.append(f"{kind:14s}{m['files']:4d}{''.join(cells)}")
     for row in (r for r in rows if r["reason"]):
         lines.append(f"left out: {row['file']}: {row['reason']}")
-    if heard:
-        before, after = heard["before"], heard["after"]
+    if words:
+        before, after = words["before"], words["after"]
         lines.append(
             f"word errors on clean speech: {100 * before.wer:.1f} % before, "
             f"{100 * after.wer:.1f} % after ({before.words} words in {before.files} files)"
@@ -220,25 +225,25 @@ def table(rows: Sequence[Mapping], heard: Mapping[str, word_errors.Errors] | Non
     return "\n".join(lines)
 
 
-def broken(
+def violations(
     rows: Sequence[Mapping],
     improvement: float | None,
     config: Config,
-    heard: Mapping[str, word_errors.Errors] | None = None,
+    words: Mapping[str, word_errors.Errors] | None = None,
 ) -> list[str]:
-    """Return in words which bounds of [evaluate] are broken; nothing if all hold.
+    """Return a line per bound of [evaluate] that is violated.
 
-    A kind of sound of which nothing could be measured counts as broken.
+    A kind of sound of which nothing could be measured is a violation.
 
     Args:
-        rows: of :func:`check`.
+        rows: of :func:`measure`.
         improvement: mean SI-SDR improvement of the test set in dB, None if it was not measured.
         config: with the bounds.
-        heard: of :func:`words`, None if they were not counted.
+        words: of :func:`words`, None if no words were recognised.
     """
     bounds, found = config.evaluate, means(rows)
     speech, music, silence = (found.get(kind, {}) for kind in (SPEECH, MUSIC, SILENCE))
-    rise = heard and 100 * (heard["after"].wer - heard["before"].wer)
+    rise = 100 * (words["after"].wer - words["before"].wer) if words else None
     at_least = [
         ("SI-SDR improvement", improvement, bounds.gate_si_sdr_improvement, "dB"),
         ("SI-SDR of clean speech", speech.get("si_sdr"), bounds.gate_speech_si_sdr, "dB"),
@@ -255,7 +260,7 @@ def broken(
             if value is not None and sign * value < sign * bound:
                 lines.append(f"{what}: {value:.2f} {unit}, expected {word} {bound:g}")
     if speech.get("unheard"):
-        lines.append(f"clean speech: nothing comes out for {speech['unheard']} files")
+        lines.append(f"clean speech: the output is silent for {speech['unheard']} files")
     lines += [f"{kind}: no usable file" for kind in (SPEECH, MUSIC)
               if not found.get(kind, {}).get("files")]  # fmt: skip
     return lines

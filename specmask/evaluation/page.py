@@ -1,7 +1,7 @@
-"""The listening page: index.html with its sounds and pictures beside it, for a browser offline.
+"""The listening page: index.html with its audio and pictures beside it, for a browser offline.
 
 Conventions:
-    A chosen file is shown with every system that was scored on it and can be read. Sounds are
+    A chosen file is shown with every system that was scored on it and can be read. Audio is
     16-bit WAV, at most a minute long; pictures are those of :mod:`specmask.audio.spectrogram`.
 """
 
@@ -12,55 +12,58 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask.audio import io as audio_io
 from specmask.audio import spectrogram
+from specmask.audio.io import to_mono, write_pcm16
 from specmask.audio.levels import FULL_SCALE, to_int16
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, report, scoring, word_errors
-from specmask.evaluation.report import COLUMNS
+from specmask.evaluation.metrics.table import METRICS
 from specmask.files import replacing
 
 ASSETS = "page"  # the folder beside index.html
 SECONDS = 60
-_OURS = re.compile(r"\d{3}-\d+(-mask)?\.(wav|png)")
-CHARTED = ("si_sdr", "si_sdr_improvement", "sdr", "pesq_wb", "pesq_nb", "stoi", "estoi", "covl")
+_ASSET = re.compile(r"\d{3}-\d+(-mask)?\.(wav|png)")
+RANKED = ("si_sdr_improvement", "si_sdr", "dnsmos_ovrl", "loudness")
+CHARTED = (
+    *("si_sdr", "si_sdr_improvement", "sdr", "pesq_wb", "pesq_nb", "stoi", "estoi", "covl"),
+    *("dnsmos_ovrl", "dnsmos_p808", "loudness"),
+)
 
 
 def write(
     folder: Path,
     rows: Sequence[Mapping],
     content: Mapping,
-    tasks: Sequence[pairing.Task],
+    items: Sequence[pairing.Item],
     count: int,
     wanted: Sequence[str] = (),
     words: Sequence[Mapping] = (),
 ) -> Path:
-    """Write index.html and what it shows.
+    """Write index.html with its audio and pictures.
 
     Args:
         folder: of the report, with scores.csv and summary.json in it.
         rows: of :func:`specmask.evaluation.scoring.evaluate`.
         content: of :func:`specmask.evaluation.report.summary`.
-        tasks: of :func:`specmask.evaluation.pairing.tasks`, those that made the rows.
+        items: of :func:`specmask.evaluation.pairing.items`, those of the rows.
         count: of files to listen to: a third each of the worst, the middle and the best.
         wanted: names of files to listen to besides.
-        words: of :func:`specmask.evaluation.word_errors.recognise`, if a recogniser has heard
-            the files.
+        words: of :func:`specmask.evaluation.word_errors.recognise`, if a recogniser was used.
 
     Raises:
         UserError: if a wanted file is not among the rows.
     """
-    import jinja2  # only who makes a page pays for it
+    import jinja2  # slow, and only needed here
 
     assets = folder / ASSETS
     assets.mkdir(parents=True, exist_ok=True)
     for path in assets.iterdir():
-        if _OURS.fullmatch(path.name):  # of an earlier report; nothing else is touched
+        if _ASSET.fullmatch(path.name):  # of an earlier report; nothing else is touched
             path.unlink()
     main = _main_system(rows)
     chosen = choose([row for row in rows if row["system"] == main], count, wanted)
     shown = (
-        _file(number, name, why, rows, [t for t in tasks if t.name == name], assets, words)
+        _file(number, name, why, rows, [item for item in items if item.name == name], assets, words)
         for number, (name, why) in enumerate(chosen.items())
     )
     files = [file for file in shown if file]
@@ -76,18 +79,18 @@ def write(
 
 
 def choose(rows: Sequence[Mapping], count: int, wanted: Sequence[str] = ()) -> dict[str, str]:
-    """Choose files by the score of one system: the worst, those in the middle, and the best.
+    """Choose the worst, the median and the best files by the score of one system.
 
-    The score is the SI-SDR improvement, or the SI-SDR without noisy files.
+    The score is the first of :data:`RANKED` that the rows have.
 
     Returns:
-        why a file was chosen, by its name, from the worst to the best; files by hand are last.
+        reason by file name, from the worst to the best file; the wanted files are last.
     """
     names = {row["file"] for row in rows}
     for name in wanted:
         if name not in names:
             raise UserError(f"--listen {name}: not among the files, for example {min(names)}")
-    key = next((k for k in ("si_sdr_improvement", "si_sdr") if any(k in r for r in rows)), None)
+    key = next((k for k in RANKED if any(k in r for r in rows)), None)
     scored = sorted(
         (r for r in rows if key and not math.isnan(r.get(key, math.nan))), key=lambda r: r[key]
     )
@@ -109,33 +112,33 @@ def _file(
     name: str,
     why: str,
     rows: Sequence[Mapping],
-    tasks: Sequence[pairing.Task],
+    items: Sequence[pairing.Item],
     assets: Path,
     words: Sequence[Mapping],
 ) -> dict | None:
-    """Write the sounds and pictures of a file and return what the page's script must know."""
+    """Write the audio and pictures of a file and return what the page's script needs."""
     own = {row["system"]: row for row in rows if row["file"] == name}
-    heard, rate = _heard(tasks)
-    if not heard:
+    sounds, rate = _sounds(items)
+    if not sounds:
         return None
-    clean = heard["clean"]
-    mono = {key: audio_io.to_mono(x) for key, x in heard.items()}
+    mono = {key: to_mono(x) for key, x in sounds.items()}
     levels = {key: spectrogram.spectrogram(x, rate) for key, x in mono.items()}
-    loudest = max(levels[key].max() for key in ("noisy", "clean") if key in levels)
+    references = [levels[key] for key in ("noisy", "clean") if key in levels]
+    loudest = max(x.max() for x in references or levels.values())
     peak = max(1e-6, *(np.abs(x).max() for x in mono.values()))
-    signals = []
-    for key, x in heard.items():
+    signals: list[dict] = []
+    for key, x in sounds.items():
         stem = f"{number:03d}-{len(signals)}"
-        pcm = to_int16(np.clip(x, -1, 1 - 1 / FULL_SCALE))
-        audio_io.write_pcm16(assets / f"{stem}.wav", pcm, rate)
+        write_pcm16(assets / f"{stem}.wav", to_int16(np.clip(x, -1, 1 - 1 / FULL_SCALE)), rate)
         image = spectrogram.picture(
             levels[key], loudest - spectrogram.RANGE_DB, loudest, spectrogram.HEAT
         )
         (assets / f"{stem}.png").write_bytes(image)
         signal = {"name": key, "audio": f"{ASSETS}/{stem}.wav", "image": f"{ASSETS}/{stem}.png"}
-        if "noisy" in levels and key not in ("noisy", "clean"):
+        noisy = levels.get("noisy")
+        if noisy is not None and key not in ("noisy", "clean") and noisy.shape == levels[key].shape:
             gain = spectrogram.picture(
-                levels[key] - levels["noisy"], -spectrogram.MASK_RANGE_DB, 0, spectrogram.TEAL
+                levels[key] - noisy, -spectrogram.MASK_RANGE_DB, 0, spectrogram.TEAL
             )
             (assets / f"{stem}-mask.png").write_bytes(gain)
             signal["mask"] = f"{ASSETS}/{stem}-mask.png"
@@ -150,40 +153,42 @@ def _file(
         "label": "" if row["snr_db"] is None else f"{row['snr_db'] + 0.0:g} dB",
         "noise": row["noise_type"],
         "speaker": row["speaker"],
-        "seconds": len(clean) / rate,
+        "seconds": len(next(iter(sounds.values()))) / rate,
         "khz": rate / 2000,
         "signals": signals,
-        "words": _spoken(tasks, words),
+        "words": _words_of(items, words),
         "scores": {
             s: {m: report.finite(r.get(m, math.nan)) for m in metrics} for s, r in own.items()
         },
     }
 
 
-def _heard(tasks: Sequence[pairing.Task]) -> tuple[dict[str, np.ndarray], int]:
-    """Return the sounds of a file by what they are, clean last, and their rate in Hz."""
-    heard, clean, rate = {}, None, 0
-    for task in tasks:
+def _sounds(items: Sequence[pairing.Item]) -> tuple[dict[str, np.ndarray], int]:
+    """Return the audio of a file by system, from noisy to clean, and the rate in Hz."""
+    sounds: dict[str, np.ndarray] = {}
+    clean, rate = None, 0
+    for item in items:
         try:
-            found = scoring.signals(task)
+            audio = scoring.read_recordings(item)
         except scoring.Unusable:
             continue  # its row in scores.csv has the reason
-        rate = found.rate
+        rate = audio.rate
         cut = slice(SECONDS * rate)
-        if found.noisy is not None:
-            heard.setdefault("noisy", found.noisy[cut])
-        heard.setdefault(task.system, found.enhanced[cut])
-        clean = found.clean[cut]
-    return (heard | {"clean": clean} if heard else {}), rate
+        if audio.noisy is not None:
+            sounds.setdefault("noisy", audio.noisy[cut])
+        sounds.setdefault(item.system, audio.enhanced[cut])
+        if audio.clean is not None:
+            clean = audio.clean[cut]
+    return sounds | ({} if clean is None else {"clean": clean}), rate
 
 
-def _spoken(tasks: Sequence[pairing.Task], words: Sequence[Mapping]) -> dict | None:
-    """Return the words of a file: said, and heard in the file of every system."""
-    names = {"clean": tasks[0].clean_file} | {t.system: t.name for t in tasks}
+def _words_of(items: Sequence[pairing.Item], words: Sequence[Mapping]) -> dict | None:
+    """Return the words of a file: its transcript, and what was recognised for every system."""
+    names = {"clean": items[0].clean_file} | {item.system: item.name for item in items}
     own = [
         row
         for row in words
-        if row["clean_file"] == tasks[0].clean_file
+        if row["clean_file"] == items[0].clean_file
         and (row["system"] == "clean" or row["file"] == names.get(row["system"]))
     ]
     if not own:
@@ -197,7 +202,7 @@ def _spoken(tasks: Sequence[pairing.Task], words: Sequence[Mapping]) -> dict | N
 
 
 def _main_system(rows: Sequence[Mapping]) -> str:
-    systems = list(dict.fromkeys(row["system"] for row in rows))
+    systems = list(report.by_system(rows))
     return next((s for s in systems if s not in pairing.BUILT_IN), systems[0])
 
 
@@ -206,92 +211,92 @@ def _charted(rows: Sequence[Mapping]) -> list[str]:
 
 
 def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[dict]) -> dict:
-    """Return what the template shows."""
+    """Return the values of the template."""
     columns, charted = report.columns(rows), _charted(rows)
-    means, systems = content["systems"], list(content["systems"])
+    systems = content["systems"]
+    notes = report.notes(rows)
     return {
         "title": report.TITLE,
-        "counts": f"{means[main]['files']} files, {len(systems)} systems: "
-        + ", ".join(map(_words, systems)),
-        "columns": [COLUMNS[name] for name in columns],
-        "systems": _table(means, columns),
+        "counts": f"{systems[main]['files']} files, {len(systems)} systems: "
+        + ", ".join(map(_readable, systems)),
+        "columns": [METRICS[name] for name in columns],
+        "systems": _table(systems, columns),
         "comparisons": [_comparison(entry) for entry in content["comparisons"]],
         "test": content["test"],
-        "harm": content.get("harm"),
-        "harm_words": content.get("harm_words"),
+        "gate": content.get("harm"),
+        "gate_words": content.get("harm_words"),
         "words": _word_table(content.get("words") or {}),
         "normalised": word_errors.NORMALISED,
-        "warnings": [line for line in report.notes(rows) if line.startswith("warning: ")],
-        "notes": [line for line in report.notes(rows) if not line.startswith("warning: ")],
-        "facts": _facts(content),
-        "sources": max((len(f["signals"]) for f in files), default=0),
+        "warnings": [line for line in notes if line.startswith("warning: ")],
+        "notes": [line for line in notes if not line.startswith("warning: ")],
+        "provenance": _provenance(content),
+        "players": max((len(f["signals"]) for f in files), default=0),
         "data": {
             "main": main,
-            "systems": systems,
+            "systems": list(systems),
             "metrics": {
-                name: {"label": COLUMNS[name].label, "digits": COLUMNS[name].digits}
+                name: {"label": METRICS[name].label, "digits": METRICS[name].digits}
                 for name in charted
             },
-            "snrs": list(means[main].get("by_snr", {})),
-            "curves": {name: _curves(means, name) for name in charted},
+            "snrs": list(systems[main].get("by_snr", {})),
+            "curves": {name: _curves(systems, name) for name in charted},
             "boxes": {name: _boxes(rows, name) for name in charted},
             "files": files,
         },
     }
 
 
-def _table(means: Mapping, columns: Sequence[str]) -> list[dict]:
-    """Return the cells of the summary: mean, half an interval, files missing, and who is best."""
-    best = {}
+def _table(systems: Mapping, columns: Sequence[str]) -> list[dict]:
+    """Return the cells of the summary: mean, half the interval, files missing, and the best."""
+    best: dict[str, str] = {}
     for name in columns:
         values = {
             system: m["metrics"][name]["mean"]
-            for system, m in means.items()
+            for system, m in systems.items()
             if system not in oracles.ORACLES and m["metrics"].get(name, {}).get("mean") is not None
         }
         if len(values) > 1:
-            best[name] = (min if COLUMNS[name].less_is_better else max)(values, key=values.get)
+            choose_best = min if METRICS[name].less_is_better else max
+            best[name] = choose_best(values, key=values.__getitem__)
     return [
         {
-            "label": _words(system),
+            "label": _readable(system),
             "files": m["files"],
             "cells": [
-                _cell(m["metrics"].get(name), COLUMNS[name].digits)
+                _cell(m["metrics"].get(name), METRICS[name].digits)
                 | {"best": best.get(name) == system}
                 for name in columns
             ],
         }
-        for system, m in means.items()
+        for system, m in systems.items()
     ]
 
 
-def _cell(m: Mapping | None, digits: int) -> dict:
-    if m is None or m["mean"] is None:
-        return {"mean": "–", "half": "", "missing": m["missing"] if m else 0}
-    half = "" if m["low"] is None else f"{(m['high'] - m['low']) / 2:.{digits}f}"
-    return {"mean": f"{m['mean']:.{digits}f}", "half": half, "missing": m["missing"]}
+def _cell(mean: Mapping | None, digits: int) -> dict:
+    text, half, missing = report.cell_parts(mean, digits) if mean else ("", "", 0)
+    return {"mean": text or "–", "half": half, "missing": missing}
 
 
 def _comparison(entry: Mapping) -> dict:
-    column = COLUMNS[entry["metric"]]
-    ends = [f"{entry[k]:+.{column.digits}f}" for k in ("low", "high") if entry[k] is not None]
+    mean, interval, p = report.comparison_parts(entry)
     return {
-        "label": column.label,
-        "system": _words(entry["system"]),
-        "other": _words(entry["other"]),
+        "label": METRICS[entry["metric"]].label,
+        "system": _readable(entry["system"]),
+        "other": _readable(entry["other"]),
         "files": entry["files"],
-        "mean": f"{entry['mean']:+.{column.digits}f}",
-        "interval": " to ".join(ends) or "–",
-        "p": f"{entry['p_holm']:.2g}",
+        "mean": mean,
+        "interval": interval.replace(" - ", " – "),
+        "p": p,
     }
 
 
-def _curves(means: Mapping, name: str) -> dict[str, list[dict]]:
+def _curves(systems: Mapping, name: str) -> dict[str, list[dict]]:
     found = {}
-    for system, m in means.items():
-        groups = m.get("by_snr", {}).items()
+    for system, m in systems.items():
         points = [
-            {"label": label} | g["metrics"][name] for label, g in groups if name in g["metrics"]
+            {"label": label} | group["metrics"][name]
+            for label, group in m.get("by_snr", {}).items()
+            if name in group["metrics"]
         ]
         found[system] = [p for p in points if p["mean"] is not None]
     return found
@@ -306,11 +311,11 @@ def _boxes(rows: Sequence[Mapping], name: str) -> dict[str, list[float]]:
 
 
 def _word_table(found: Mapping[str, Mapping]) -> dict:
-    """Return the word errors in per cent: columns and a row a system."""
+    """Return the word errors in per cent: columns and a row per system."""
     labels = list(dict.fromkeys(k for e in found.values() for k in e.get("by_snr", {})))
     rows = [
         {
-            "label": _words(system),
+            "label": _readable(system),
             "files": e["files"],
             "words": e["words"],
             "failed": e["failed"],
@@ -326,18 +331,18 @@ def _rate(errors: Mapping | None) -> str:
     return f"{100 * errors['wer']:.1f}" if errors else "–"
 
 
-def _facts(content: Mapping) -> dict[str, str]:
+def _provenance(content: Mapping) -> dict[str, str]:
     checkpoints = {k: v for k, v in (content.get("checkpoints") or {}).items() if v}
     manifest = content.get("manifest")
-    facts = {
+    lines = {
         "command": content["command"],
-        "checkpoint": ", ".join(f"{_words(k)} {v}" for k, v in checkpoints.items()),
+        "checkpoint": ", ".join(f"{_readable(k)} {v}" for k, v in checkpoints.items()),
         "manifest": f"{manifest['name']} {manifest['digest']}" if manifest else "",
         "source revision": content.get("git") or "",
         "versions": ", ".join(f"{k} {v}" for k, v in (content.get("versions") or {}).items()),
     }
-    return {key: value for key, value in facts.items() if value}
+    return {key: value for key, value in lines.items() if value}
 
 
-def _words(system: str) -> str:
+def _readable(system: str) -> str:
     return system.replace("_", " ")

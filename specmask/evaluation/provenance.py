@@ -1,4 +1,4 @@
-"""What a summary was made from, so that somebody else can make it again.
+"""Provenance of a summary: all that somebody else needs to reproduce it.
 
 Conventions:
     Paths in a summary are relative to its folder where that is possible, so that a project can
@@ -19,12 +19,12 @@ from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, scoring
 from specmask.files import digest
 
-LOG = "enhanced.json"  # enhance.py writes it beside its files
+LOG = "enhanced.json"  # written by enhance.py beside its files
 PATH_KEYS = ("clean_dir", "noisy_dir", "by")
 INPUTS = (*PATH_KEYS, "systems", "baseline_names", "names", "ideal")
 
 
-def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
+def collect(settings: Config, inputs: Mapping, folder: Path) -> dict:
     """Return config, checkpoints, manifest, git revision, versions and inputs of an evaluation.
 
     Args:
@@ -33,7 +33,8 @@ def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
             of :func:`specmask.evaluation.scoring.evaluate`.
         folder: of the summary.
     """
-    manifest = inputs["by"] or pairing.manifest_beside(inputs["noisy_dir"] or inputs["clean_dir"])
+    source = inputs["noisy_dir"] or inputs["clean_dir"]
+    manifest = inputs["by"] or (source and pairing.manifest_beside(source))
     return {
         "inputs": dict(inputs)
         | {key: inputs[key] and _relative(inputs[key], folder) for key in PATH_KEYS}
@@ -48,10 +49,14 @@ def facts(settings: Config, inputs: Mapping, folder: Path) -> dict:
 
 
 def read(summary: Path) -> tuple[dict, dict]:
-    """Read a summary: its content, and the arguments that it was made with, paths resolved.
+    """Read a summary.
+
+    Returns:
+        its content, and the arguments of :func:`specmask.evaluation.scoring.evaluate` that made
+        it, with resolved paths.
 
     Raises:
-        UserError: if it is none, or an older one without its inputs.
+        UserError: if it is not a summary, or an older one without its inputs.
     """
     try:
         content = json.loads(summary.read_text(encoding="utf-8"))
@@ -60,7 +65,7 @@ def read(summary: Path) -> tuple[dict, dict]:
         for key in PATH_KEYS:
             inputs[key] = inputs[key] and (base / inputs[key]).resolve()
         inputs["systems"] = {n: (base / p).resolve() for n, p in inputs["systems"].items()}
-        ideal = inputs.get("ideal")  # a summary from before there were any has none
+        ideal = inputs.get("ideal")  # missing in summaries from before there were oracles
         inputs["ideal"] = ideal and oracles.Settings(**ideal)
         inputs = {key: inputs[key] for key in INPUTS}
     except FileNotFoundError:
@@ -74,7 +79,7 @@ def read(summary: Path) -> tuple[dict, dict]:
 
 
 def checkpoint(folder: Path) -> str | None:
-    """Return the digest of the weights that made the files of a folder, if enhance.py noted it."""
+    """Return the digest of the weights that made the files of a folder, if it was logged."""
     try:
         return json.loads((folder / LOG).read_text(encoding="utf-8")).get("model")
     except (OSError, ValueError, AttributeError):
@@ -87,21 +92,21 @@ def git_revision() -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here.parent), *arguments]
-        options = {"capture_output": True, "text": True, "timeout": 20, "check": True}
-        return subprocess.run(command, **options).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)  # or it is installed in a foreign repository
+        git("ls-files", "--error-unmatch", here.name)  # fails if installed in another repository
         return git("describe", "--always", "--dirty", "--abbrev=40") or None
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def differences(old: Mapping, new: Mapping, tolerance: float = 1e-6) -> list[str]:
-    """Return in words where two summaries of one evaluation differ; nothing if they agree.
+    """Return a line per difference between two summaries of one evaluation.
 
     Means and intervals may differ by the tolerance, counts may not. Other packages, another
-    revision or command are no difference as long as the figures stand.
+    revision or command are no difference as long as the figures are equal.
     """
     lines = []
     for key in ("manifest", "checkpoints", "systems", "comparisons"):

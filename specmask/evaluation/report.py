@@ -1,11 +1,15 @@
-"""What every figure of a report is: its heading, digits, definition and sense."""
+"""Aggregated scores and their intervals: the summary, and text tables made from it.
+
+Conventions:
+    The summary is what summary.json holds; None stands for NaN. Its means are computed once, and
+    tables, page and charts are made from it.
+"""
 
 import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,60 +17,17 @@ import numpy as np
 from specmask import files
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, score_table, scoring, statistics
+from specmask.evaluation.metrics.table import METRICS
 
-
-@dataclass(frozen=True)
-class Column:
-    """How a metric is shown.
-
-    Attributes:
-        label: heading.
-        digits: behind the point.
-        definition: what it is, without the package that computes it.
-        package: distribution whose version is part of the figure, or empty.
-        less_is_better: as with a distance.
-    """
-
-    label: str
-    digits: int
-    definition: str
-    package: str = ""
-    less_is_better: bool = False
-
-
-COLUMNS = {
-    "snr": Column("SNR dB", 2, "10 log10 of clean energy over energy of the difference"),
-    "si_sdr": Column("SI-SDR dB", 2, "Le Roux et al. 2019, zero mean"),
-    "si_sdr_improvement": Column("SI-SDRi dB", 2, "SI-SDR over that of the noisy file"),
-    "sdr": Column("SDR dB", 2, "BSS-eval, filter of 512 taps", "fast_bss_eval"),
-    "pesq_wb": Column("PESQ-WB", 3, "ITU-T P.862.2, in pieces of 16 s at most", "pesq"),
-    "pesq_nb": Column("PESQ-NB", 3, "ITU-T P.862 with P.862.1, in pieces of 16 s at most", "pesq"),
-    "stoi": Column("STOI", 4, "Taal et al. 2011", "pystoi"),
-    "estoi": Column("ESTOI", 4, "Jensen and Taal 2016", "pystoi"),
-    "snr_improvement": Column("SNRi dB", 2, "SNR over that of the noisy file; sees the level"),
-    "segmental_snr": Column("segSNR dB", 2, "frames of 30 ms every 10 ms, within -10 and 35 dB"),
-    "log_spectral_distance": Column(
-        "LSD dB", 2, "log-spectral distance; less is better", less_is_better=True
-    ),
-    "spectrogram_rmse": Column(
-        "RMSE", 5, "of magnitude spectra, full scale 1; less is better", less_is_better=True
-    ),
-    "csig": Column("CSIG", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
-    "cbak": Column("CBAK", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
-    "covl": Column("COVL", 3, "Hu and Loizou 2008, with the PESQ of this table", "pesq"),
-    "dnsmos_sig": Column("DNSMOS-SIG", 3, "DNSMOS P.835", "speechmos"),
-    "dnsmos_bak": Column("DNSMOS-BAK", 3, "DNSMOS P.835", "speechmos"),
-    "dnsmos_ovrl": Column("DNSMOS-OVRL", 3, "DNSMOS P.835", "speechmos"),
-}
-
-MOST_SNRS = 24  # more different ones are put together in steps of 5 dB
+MOST_SNRS = 24  # more different ones are grouped in steps of 5 dB
 SNR_STEP = 5
-COLUMNS_A_TABLE = 7  # more would not fit beside each other
+COLUMNS_PER_TABLE = 7  # more would not fit side by side
+SECTIONS = {"by_snr": "by SNR", "by_noise": "by noise type"}
 PAIRED_TEST = (
     "Wilcoxon signed-rank test on files, two-sided, corrected by Holm for all in the table"
 )
 TITLE = "Listening report"
-OPENINGS = {  # how our files begin
+OPENINGS = {  # beginnings of the files of a report
     "index.html": f"<title>{TITLE}</title>",
     "summary.json": '"command": ',
     "scores.csv": "system,file,",
@@ -74,45 +35,55 @@ OPENINGS = {  # how our files begin
 }
 COMPARED = ("si_sdr", "pesq_wb", "pesq_nb", "stoi", "estoi")
 
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean and what it is over.
-
-    Attributes:
-        mean: NaN if nothing could be scored.
-        scored: number of files in the mean.
-        missing: number of files that could not be scored.
-        low, high: ends of the 95 % interval, NaN for fewer than two files.
-    """
-
-    mean: float
-    scored: int
-    missing: int
-    low: float = math.nan
-    high: float = math.nan
+Row = Mapping
+Groups = dict[str, list[Row]]
 
 
-def columns(rows: Sequence[Mapping]) -> list[str]:
+def columns(rows: Sequence[Row]) -> list[str]:
     """Return the metrics that occur in the rows, in the order of the tables."""
-    return [name for name in COLUMNS if any(name in row for row in rows)]
+    return [name for name in METRICS if any(name in row for row in rows)]
 
 
-def mean(rows: Sequence[Mapping], name: str) -> Mean:
-    """Return the mean of a metric over the rows that have one; rows without the key are no part."""
+def mean(rows: Sequence[Row], name: str) -> dict:
+    """Return the mean of a metric over the rows of one system.
+
+    Rows without the key do not count; rows with NaN count as missing.
+
+    Returns:
+        mean (None if nothing was scored), low and high (ends of the 95 % interval, None for
+        fewer than two files), scored and missing (numbers of files).
+    """
     values = [row[name] for row in rows if name in row]
     scored = [v for v in values if not math.isnan(v)]
-    value = math.fsum(scored) / len(scored) if scored else math.nan
     trainings = score_table.by_seed(rows)
     if len(trainings) > 1:
         figures = score_table.figures(list(trainings.values()), name)
-        ends = statistics.interval(figures[:, np.isfinite(figures).all(axis=0)])
+        low, high = statistics.interval(figures[:, np.isfinite(figures).all(axis=0)])
     else:
-        ends = statistics.interval(scored)
-    return Mean(value, len(scored), len(values) - len(scored), *ends)
+        low, high = statistics.interval(scored)
+    return {
+        "mean": math.fsum(scored) / len(scored) if scored else None,
+        "low": finite(low),
+        "high": finite(high),
+        "scored": len(scored),
+        "missing": len(values) - len(scored),
+    }
 
 
-def groups(rows: Sequence[Mapping]) -> dict[str, dict[str, list[Mapping]]]:
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for NaN."""
+    return None if math.isnan(value) else value
+
+
+def by_system(rows: Sequence[Row]) -> Groups:
+    """Return the rows of every system, in the order in which the systems occur."""
+    found: Groups = {}
+    for row in rows:
+        found.setdefault(row["system"], []).append(row)
+    return found
+
+
+def groups(rows: Sequence[Row]) -> dict[str, Groups]:
     """Return the rows by SNR and by noise type, as far as they are known, each in order."""
     found = {}
     if any(row["snr_db"] is not None for row in rows):
@@ -122,18 +93,18 @@ def groups(rows: Sequence[Mapping]) -> dict[str, dict[str, list[Mapping]]]:
     return found
 
 
-def _grouped(rows: Sequence[Mapping], key: Callable[[Mapping], tuple]) -> dict[str, list[Mapping]]:
-    """Put rows together by the label that ends their sorting key."""
-    found: dict[str, list[Mapping]] = {}
+def _grouped(rows: Sequence[Row], key: Callable[[Row], tuple]) -> Groups:
+    """Group rows by the label that ends their sorting key."""
+    found: Groups = {}
     for row in sorted(rows, key=key):
         found.setdefault(key(row)[-1], []).append(row)
     return found
 
 
-def _snr_key(rows: Sequence[Mapping]) -> Callable[[Mapping], tuple]:
+def _snr_key(rows: Sequence[Row]) -> Callable[[Row], tuple]:
     many = len({row["snr_db"] for row in rows}) > MOST_SNRS
 
-    def key(row: Mapping) -> tuple:
+    def key(row: Row) -> tuple:
         snr = row["snr_db"]
         if snr is None or math.isnan(snr):
             return (math.inf, "unknown")
@@ -145,37 +116,45 @@ def _snr_key(rows: Sequence[Mapping]) -> Callable[[Mapping], tuple]:
     return key
 
 
-def table(rows: Sequence[Mapping]) -> str:
-    """Return the scores as text: overall, per SNR, per noise type, and what is missing.
+def summary(rows: Sequence[Row], command: str, provenance: Mapping) -> dict:
+    """Return the content of summary.json: means, counts, intervals and comparisons.
 
-    ``n`` is the number of files. A mean over fewer of them has their number behind it. ``±`` is
-    half the width of the 95 % interval.
+    Args:
+        rows: the scores.
+        command: that made them.
+        provenance: of :func:`specmask.evaluation.provenance.of`, and whatever else belongs into
+            the file.
     """
-    names = columns(rows)
-    shares = [names[i : i + COLUMNS_A_TABLE] for i in range(0, len(names), COLUMNS_A_TABLE)]
-    sections = {"overall": {"": list(rows)}} | groups(rows)
-    tables = [line for share in shares for line in (*_table(sections, share), "")]
-    return "\n".join([*tables, *_comparison_lines(rows), *notes(rows)])
+
+    def means(members: Sequence[Row]) -> dict:
+        return {
+            "files": len(members),
+            "metrics": {name: mean(members, name) for name in columns(members)},
+        }
+
+    systems = {}
+    for system, members in by_system(rows).items():
+        systems[system] = means(members) | {
+            section: {label: means(group) for label, group in labelled.items()}
+            for section, labelled in groups(members).items()
+        }
+        systems[system]["misaligned"] = sum(1 for row in members if row.get("lag"))
+    return {
+        "command": command,
+        **provenance,
+        "metrics": {
+            name: {"label": METRICS[name].label, "definition": METRICS[name].definition}
+            for name in columns(rows)
+        },
+        "intervals": f"{statistics.CONFIDENCE:.0%} percentile bootstrap, "
+        f"{statistics.RESAMPLES} resamples",
+        "test": PAIRED_TEST,
+        "comparisons": comparisons(rows),
+        "systems": systems,
+    }
 
 
-def headline(rows: Sequence[Mapping]) -> str:
-    """Return the overall scores alone as text, those of the first columns: to stand at the end."""
-    return "\n".join(_table({"overall": {"": list(rows)}}, columns(rows)[:COLUMNS_A_TABLE]))
-
-
-def _table(sections: Mapping[str, Mapping[str, list]], names: Sequence[str]) -> list[str]:
-    titles = {"overall": "overall", "by_snr": "by SNR", "by_noise": "by noise type"}
-    lines = [["", "system", "n", *(COLUMNS[name].label for name in names)]]
-    for section, labelled in sections.items():
-        lines.append([titles[section]])
-        for label, members in labelled.items():
-            for system, own in by_system(members).items():
-                cells = [cell(own, name) for name in names]
-                lines.append([f"  {label}".rstrip(), system, str(len(own)), *cells])
-    return aligned(lines)
-
-
-def comparisons(rows: Sequence[Mapping]) -> list[dict]:
+def comparisons(rows: Sequence[Row]) -> list[dict]:
     """Compare the first system that is no baseline with every other but oracles, file by file.
 
     Returns:
@@ -187,11 +166,12 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
     if not others or len(systems) < 2:
         return []
     ours = score_table.by_seed(systems.pop(others[0]))
-    found = []
-    for name in (n for n in COMPARED if n in columns(rows)):
+    found: list[dict] = []
+    compared = [n for n in COMPARED if n in columns(rows)] or columns(rows)
+    for name in compared:
         for other, members in systems.items():
             theirs = score_table.by_seed(members)
-            # the same seed draws the same examples; what is not trained is compared with all
+            # the same seed draws the same examples; a system without seeds is paired with all
             pairs = [(s, s) for s in ours if s in theirs] or [*itertools.product(ours, theirs)]
             both = score_table.figures([t for a, b in pairs for t in (ours[a], theirs[b])], name)
             result = statistics.compare(both[::2], both[1::2])
@@ -201,157 +181,104 @@ def comparisons(rows: Sequence[Mapping]) -> list[dict]:
                     | {key: finite(getattr(result, key)) for key in ("mean", "low", "high", "p")}
                     | {"files": result.files}
                 )
-    for entry, p in zip(found, statistics.holm([e["p"] for e in found]), strict=True):
-        entry["p_holm"] = p
-    return found
+    corrected = statistics.holm([e["p"] for e in found])
+    return [e | {"p_holm": p} for e, p in zip(found, corrected, strict=True)]
 
 
-def _comparison_lines(rows: Sequence[Mapping]) -> list[str]:
-    entries = comparisons(rows)
+# ---------------------------------------------------------------- text
+
+
+def table(content: Mapping) -> str:
+    """Return a summary as text: overall, per SNR, per noise type, and the paired tests.
+
+    ``n`` is the number of files. A mean over fewer of them is followed by their number. ``±`` is
+    half the width of the 95 % interval.
+    """
+    names = list(content["metrics"])
+    shares = [names[i : i + COLUMNS_PER_TABLE] for i in range(0, len(names), COLUMNS_PER_TABLE)]
+    lines = [line for share in shares for line in (*_table(content, share, SECTIONS), "")]
+    return "\n".join([*lines, *_comparison_lines(content["comparisons"])])
+
+
+def headline(content: Mapping) -> str:
+    """Return the overall means of the first metrics as text, to end the output with."""
+    return "\n".join(_table(content, list(content["metrics"])[:COLUMNS_PER_TABLE], {}))
+
+
+def _table(content: Mapping, names: Sequence[str], sections: Mapping[str, str]) -> list[str]:
+    systems = content["systems"]
+    lines = [["", "system", "n", *(METRICS[name].label for name in names)], ["overall"]]
+    lines += [_line("", system, m, names) for system, m in systems.items()]
+    for section, title in sections.items():
+        found = labels(content, section)
+        if found:
+            lines.append([title])
+        lines += [
+            _line(f"  {label}", system, m[section][label], names)
+            for label in found
+            for system, m in systems.items()
+            if label in m.get(section, {})
+        ]
+    return aligned(lines)
+
+
+def labels(content: Mapping, section: str) -> list[str]:
+    """Return the labels of all systems in a section of a summary, in order."""
+    found = {label for m in content["systems"].values() for label in m.get(section, {})}
+    return sorted(found, key=_snr_of_label if section == "by_snr" else None)
+
+
+def _snr_of_label(label: str) -> tuple[float, str]:
+    """Return the sorting key of "-5 dB", "0 to 5 dB", "inf dB" and, last, "unknown"."""
+    return (math.inf if label == "unknown" else float(label.split()[0]), label)
+
+
+def _line(label: str, system: str, m: Mapping, names: Sequence[str]) -> list[str]:
+    return [label, system, str(m["files"]), *(cell(m, name) for name in names)]
+
+
+def cell(m: Mapping, name: str) -> str:
+    """Return the mean of a metric with half the width of its interval, as text.
+
+    Args:
+        m: a part of a summary with ``files`` and ``metrics``.
+        name: of the metric.
+    """
+    if name not in m["metrics"]:
+        return "-"
+    mean_text, half, _ = cell_parts(m["metrics"][name], METRICS[name].digits)
+    text = f"{mean_text or 'nan'}±{half}" if half else mean_text or "nan"
+    scored = m["metrics"][name]["scored"]
+    return text if scored == m["files"] else f"{text} ({scored})"
+
+
+def cell_parts(mean: Mapping, digits: int) -> tuple[str, str, int]:
+    """Return a mean, half the width of its interval (both empty if unknown), and files missing."""
+    if mean["mean"] is None:
+        return "", "", mean["missing"]
+    half = "" if mean["low"] is None else f"{(mean['high'] - mean['low']) / 2:.{digits}f}"
+    return f"{mean['mean']:.{digits}f}", half, mean["missing"]
+
+
+def comparison_parts(entry: Mapping) -> tuple[str, str, str]:
+    """Return the mean, the interval and p of a comparison as text."""
+    digits = METRICS[entry["metric"]].digits
+    ends = [f"{entry[k]:+.{digits}f}" for k in ("low", "high") if entry[k] is not None]
+    return f"{entry['mean']:+.{digits}f}", " to ".join(ends) or "-", f"{entry['p_holm']:.2g}"
+
+
+def _comparison_lines(entries: Sequence[Mapping]) -> list[str]:
     if not entries:
         return []
     lines = [["", "over", "n", "difference", "95 % interval", "p (Holm)"]]
-    for metric in dict.fromkeys(e["metric"] for e in entries):
-        lines.append([f"{COLUMNS[metric].label} of {entries[0]['system']}"])
-        digits = COLUMNS[metric].digits
-        for e in (e for e in entries if e["metric"] == metric):
-            low, high = (
-                f"{e[k]:+.{digits}f}" if e[k] is not None else "-" for k in ("low", "high")
-            )
-            cells = [f"{e['mean']:+.{digits}f}", f"{low} to {high}", f"{e['p_holm']:.2g}"]
-            lines.append(["", e["other"], str(e["files"]), *cells])
+    for metric, group in itertools.groupby(entries, key=lambda e: e["metric"]):
+        lines.append([f"{METRICS[metric].label} of {entries[0]['system']}"])
+        lines += [["", e["other"], str(e["files"]), *comparison_parts(e)] for e in group]
     return [*aligned(lines), "", f"p: {PAIRED_TEST}"]
 
 
-def finite(value: float) -> float | None:
-    """Return a number as JSON can hold it: None for NaN."""
-    return None if math.isnan(value) else value
-
-
-def notes(rows: Sequence[Mapping]) -> list[str]:
-    """Return a line for each metric (definition, package, version) and each gap in the scores."""
-    lines = []
-    for name in columns(rows):
-        column = COLUMNS[name]
-        number = scoring.versions().get(column.package)
-        package = f", package {column.package} {number}" if column.package else ""
-        lines.append(f"{column.label}: {column.definition}{package}")
-    for system, own in by_system(rows).items():
-        failed = [row for row in own if row["reason"]]
-        if failed:
-            reason, count = Counter(row["reason"] for row in failed).most_common(1)[0]
-            example = next(row["file"] for row in failed if row["reason"] == reason)
-            lines.append(
-                f"{system}: {len(failed)} of {len(own)} files lack scores, {count} because "
-                f"({example}) {reason}"
-            )
-        late = [row for row in own if row.get("lag")]
-        if late:
-            worst = max(late, key=lambda row: abs(row["lag"]))
-            lines.append(
-                f"warning: {system}: {len(late)} of {len(own)} files do not lie on the clean ones, "
-                f"at most by {worst['lag']} samples ({worst['file']}); scores suffer from a delay"
-            )
-    return lines
-
-
-def summary(rows: Sequence[Mapping], command: str, facts: Mapping) -> dict:
-    """Return means, counts, intervals and comparisons as JSON can hold them (null for NaN).
-
-    Args:
-        rows: the scores.
-        command: that made them.
-        facts: of :func:`specmask.evaluation.provenance.facts`, and whatever else belongs into
-            the file.
-    """
-
-    def means(members: Sequence[Mapping]) -> dict:
-        found = {name: mean(members, name) for name in columns(members)}
-        return {
-            "files": len(members),
-            "metrics": {
-                name: {
-                    "mean": finite(m.mean),
-                    "low": finite(m.low),
-                    "high": finite(m.high),
-                    "scored": m.scored,
-                    "missing": m.missing,
-                }
-                for name, m in found.items()
-            },
-        }
-
-    systems = {}
-    for system, own in by_system(rows).items():
-        systems[system] = means(own) | {
-            section: {label: means(members) for label, members in labelled.items()}
-            for section, labelled in groups(own).items()
-        }
-        systems[system]["misaligned"] = sum(1 for row in own if row.get("lag"))
-    return {
-        "command": command,
-        **facts,
-        "metrics": {
-            name: {"label": COLUMNS[name].label, "definition": COLUMNS[name].definition}
-            for name in columns(rows)
-        },
-        "intervals": f"{statistics.CONFIDENCE:.0%} percentile bootstrap, "
-        f"{statistics.RESAMPLES} resamples",
-        "test": PAIRED_TEST,
-        "comparisons": comparisons(rows),
-        "systems": systems,
-    }
-
-
-def claim(folder: Path) -> None:
-    """See that a report folder holds no files of somebody else that a report would replace.
-
-    Raises:
-        UserError: if it does.
-    """
-    for name, opening in OPENINGS.items():
-        try:
-            with (folder / name).open(encoding="utf-8", errors="replace") as file:
-                start = file.read(1000)
-        except OSError:  # not there
-            continue
-        if start and opening not in start:
-            raise UserError(
-                f"{folder / name}: not of an evaluation, and the report would replace it; "
-                "name another folder with --out"
-            )
-
-
-def write(folder: Path, rows: Sequence[Mapping], content: Mapping) -> None:
-    """Write scores.csv, a row a file and system, and summary.json, each complete or not at all."""
-    score_table.write(folder, rows, columns(rows))
-    with files.replacing(folder / "summary.json") as path:
-        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-
-
-def by_system(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
-    """Return the rows of every system, in the order in which the systems come."""
-    found: dict[str, list[Mapping]] = {}
-    for row in rows:
-        found.setdefault(row["system"], []).append(row)
-    return found
-
-
-def cell(rows: Sequence[Mapping], name: str) -> str:
-    """Return the mean of a metric as it stands in a table, with half the width of its interval."""
-    m = mean(rows, name)
-    if not m.scored + m.missing:
-        return "-"
-    digits = COLUMNS[name].digits
-    text = f"{m.mean:.{digits}f}"
-    if not math.isnan(m.low):
-        text += f"±{(m.high - m.low) / 2:.{digits}f}"
-    return text if m.scored == len(rows) else f"{text} ({m.scored})"
-
-
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Put cells below each other: two columns of words to the left, figures to the right."""
+    """Align cells in columns: two columns of words to the left, numbers to the right."""
     full = [line for line in lines if len(line) > 1]
     widths = [max(len(line[i]) for line in full) for i in range(len(full[0]))]
     return [
@@ -361,3 +288,69 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Return a line per metric (definition, package, version) and per kind of missing score."""
+    lines = []
+    for name in columns(rows):
+        metric = METRICS[name]
+        number = scoring.package_version(metric.package) if metric.package else ""
+        package = f", package {metric.package} {number}" if number else ""
+        lines.append(f"{metric.label}: {metric.definition}{package}")
+    for system, members in by_system(rows).items():
+        failed = [row for row in members if row["reason"]]
+        if failed:
+            reason, count = Counter(row["reason"] for row in failed).most_common(1)[0]
+            example = next(row["file"] for row in failed if row["reason"] == reason)
+            lines.append(
+                f"{system}: {len(failed)} of {len(members)} files lack scores, {count} because "
+                f"({example}) {reason}"
+            )
+        cut = [row for row in members if row.get("extra_samples")]
+        if cut:
+            worst = max(cut, key=lambda row: abs(row["extra_samples"]))
+            lines.append(
+                f"{system}: {len(cut)} of {len(members)} files are longer or shorter than the "
+                f"clean ones, at most by {worst['extra_samples']:+d} samples ({worst['file']}); "
+                "both were cut"
+            )
+        late = [row for row in members if row.get("lag")]
+        if late:
+            worst = max(late, key=lambda row: abs(row["lag"]))
+            lines.append(
+                f"warning: {system}: {len(late)} of {len(members)} files are not aligned with the "
+                f"clean ones, the worst by {worst['lag']} samples ({worst['file']}); a delay "
+                "lowers the scores"
+            )
+    return lines
+
+
+# ---------------------------------------------------------------- files
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a report would not replace files of another origin in its folder.
+
+    Raises:
+        UserError: if it would.
+    """
+    for name, opening in OPENINGS.items():
+        try:
+            with (folder / name).open(encoding="utf-8", errors="replace") as file:
+                start = file.read(1000)
+        except OSError:  # does not exist
+            continue
+        if start and opening not in start:
+            raise UserError(
+                f"{folder / name}: not made by an evaluation, and the report would replace it; "
+                "name another folder with --out"
+            )
+
+
+def write(folder: Path, rows: Sequence[Row], content: Mapping) -> None:
+    """Write scores.csv and summary.json, each complete or not at all."""
+    score_table.write(folder, rows, columns(rows))
+    with files.replacing(folder / "summary.json") as path:
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

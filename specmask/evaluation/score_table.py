@@ -1,17 +1,21 @@
-"""scores.csv, a row a file and system: written, read back, and written on while scores are made.
+"""The table of scores: scores.csv, a row per file and system.
 
 Conventions:
-    A row is a dict: system, file, clean_file, snr_db (None if not known), noise_type, speaker, lag
-    (None if not known), a float a metric (NaN if it could not be measured; no key where the
-    metric does not apply), reason, digest; in the memory also a seed, where a system was trained
-    several times. While scoring, finished rows are appended to
-    ``scores.partial.jsonl``, so that an interrupted run loses at most one of them.
+    A row is a dict: system, file (name of the noisy file, or of the enhanced one where there is
+    none), clean_file, snr_db (None if not known), noise_type, speaker, lag (samples by which the
+    file lags behind the clean one; None if not known), a float per metric (NaN if it could not be
+    computed; no key where the metric does not apply), reason (empty if all metrics were computed),
+    and digest (changes with what the row was made from). Rows of files that were cut also have
+    extra_samples, by which the file was longer than the clean one. In memory a row may also have
+    a seed, where a system was trained several times.
+    While scoring, finished rows are appended to ``scores.partial.jsonl``, so that an interrupted
+    run loses at most one of them.
 """
 
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +27,8 @@ FILE = "scores.csv"
 PARTIAL = "scores.partial.jsonl"
 KEYS = ("system", "file", "clean_file", "snr_db", "noise_type", "speaker", "lag")
 LAST_KEYS = ("reason", "digest")
+EXTRA = "extra_samples"
+TEXT = (*KEYS, *LAST_KEYS)  # columns that are no metrics
 
 
 def by_seed(rows: Sequence[Mapping]) -> dict[int | None, dict[str, Mapping]]:
@@ -40,12 +46,13 @@ def figures(tables: Sequence[Mapping[str, Mapping]], name: str) -> np.ndarray:
 
 
 def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None:
-    """Write scores.csv, complete or not at all, and remove what was kept in between."""
+    """Write scores.csv, complete or not at all, and remove the partial file."""
     with (
         replacing(folder / FILE) as path,
         path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        fields = [*KEYS, *metrics, *LAST_KEYS]
+        cut = [EXTRA] if any(EXTRA in row for row in rows) else []
+        fields = [*KEYS, *cut, *metrics, *LAST_KEYS]
         writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -53,9 +60,9 @@ def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None
 
 
 def read(folder: Path) -> dict[str, dict]:
-    """Return the rows that a folder holds by their digest; those with gaps are left out.
+    """Return the rows in a folder by their digest, without those that lack a score.
 
-    A damaged file counts as none: its rows are made again.
+    A damaged file counts as missing: its rows are scored again.
     """
     found = {}
     for row in [*_finished(folder / FILE), *_partial(folder / PARTIAL)]:
@@ -65,8 +72,8 @@ def read(folder: Path) -> dict[str, dict]:
 
 
 @contextmanager
-def appending(folder: Path | None) -> Iterator:
-    """Give a function that keeps a row at once; without a folder it does nothing."""
+def appending(folder: Path | None) -> Iterator[Callable[[Mapping], None]]:
+    """Yield a function that appends a row to the partial file; without a folder, does nothing."""
     if folder is None:
         yield lambda row: None
         return
@@ -84,21 +91,17 @@ def _finished(path: Path) -> Iterator[dict]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             for cells in csv.DictReader(file):
-                yield {key: _value(key, text) for key, text in cells.items() if _kept(key, text)}
-    except (OSError, ValueError, AttributeError, csv.Error):
+                yield {k: _value(k, text) for k, text in cells.items() if k in TEXT or text}
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error):
         return
 
 
-def _kept(key: str | None, text: str | None) -> bool:
-    return key in (*KEYS, *LAST_KEYS) or text not in ("", None)
-
-
 def _value(key: str, text: str) -> object:
-    if key == "lag":
+    if key in ("lag", EXTRA):
         return int(text) if text else None
     if key == "snr_db":
         return float(text) if text else None
-    return text if key in (*KEYS, *LAST_KEYS) else float(text)
+    return text if key in TEXT else float(text)
 
 
 def _partial(path: Path) -> Iterator[dict]:

@@ -1,9 +1,9 @@
-"""The scores of every file of every system, in parallel, and what they depend on.
+"""Scores of every file of every system, computed in parallel and kept between runs.
 
 Conventions:
     Channels are scored one by one, and the mean over them is the score of the file.
     A file that cannot be scored keeps its row, with NaN and the reason.
-    Which file belongs to which is told by :mod:`specmask.evaluation.pairing`.
+    Files are paired by :mod:`specmask.evaluation.pairing`.
 """
 
 import hashlib
@@ -18,18 +18,19 @@ import numpy as np
 import scipy.fft
 
 from specmask import parallel
-from specmask.audio import io as audio_io
+from specmask.audio.io import AudioError, read, to_mono
 from specmask.evaluation import baselines, oracles, pairing, score_table
 from specmask.evaluation.metrics import table
-from specmask.evaluation.pairing import Task
+from specmask.evaluation.pairing import Item
 
-FILES_A_TASK = 4  # a file takes about 0.3 s, most of it for PESQ and STOI
-LAG_SECONDS = 1.0  # delays are looked for up to this long,
+FILES_PER_TASK = 4  # a file takes about 0.3 s, most of it for PESQ and STOI
+LENGTH_SECONDS = 0.05  # files may be shorter or longer by this; the rest is cut
+LAG_SECONDS = 1.0  # longest delay that is looked for,
 ALIGNED_SECONDS = 30  # in the first part of a file,
-LEAST_CORRELATION = 0.1  # and not where the two signals have nothing in common
+LEAST_CORRELATION = 0.1  # unless the two signals have less than this in common
 
-# what scores depend on
-# Of the code that makes scores; scores of another version are made anew. Any new text will do.
+# Version of the code that computes scores. Change it (to any new text) when figures change: rows
+# of another version are scored again.
 VERSION = "186c5e95eca5c3edcffe03a9"
 PACKAGES = (
     *("specmask", "numpy", "scipy", "soundfile", "soxr"),
@@ -38,62 +39,71 @@ PACKAGES = (
 
 
 class Unusable(Exception):
-    """A pair of files that cannot be compared; the text is the reason.
+    """Files that cannot be compared; the text is the reason.
 
     Attributes:
-        rate: of the clean file in Hz, 0 if not even that is known.
+        rate: of the clean file in Hz, 0 if it is not known.
     """
 
     rate = 0
 
 
 def evaluate(
-    clean_dir: Path,
+    clean_dir: Path | None,
     systems: Mapping[str, Path],
     noisy_dir: Path | None = None,
     baseline_names: Sequence[str] = (),
     by: Path | None = None,
     ideal: oracles.Settings | None = None,
     workers: int = 0,
-    names: Sequence[str] = table.METRICS,
+    names: Sequence[str] = table.DEFAULT,
     folder: Path | None = None,
 ) -> list[dict]:
     """Score every file of every system.
 
     Args:
         clean_dir, systems, noisy_dir, baseline_names, by, ideal: of
-            :func:`specmask.evaluation.pairing.tasks`. Without noisy files there are no
+            :func:`specmask.evaluation.pairing.items`. Without noisy files there are no
             improvements.
-        workers: number of processes; 0: one a core.
+        workers: number of processes; 0: one per core.
         names: of the metrics.
-        folder: where rows of an earlier run are kept. What has been scored there already, of
-            the same files with the same packages, is not scored again; new rows are added.
+        folder: of the report. Rows of an earlier run in it are used again if their files and
+            the packages are the same; new rows are added.
 
     Returns:
-        rows: system, file, clean_file, snr_db (None if not known), noise_type, speaker, lag (by
-        how many samples the file lags behind the clean one, None if that cannot be told), a
-        column a metric (``pesq`` becomes ``pesq_wb`` or ``pesq_nb``), reason (empty if all is
-        well), and a digest of what the row was made from.
-        A row has no key ``pesq_nb`` where wideband is measured, and the other way round.
+        rows, see :mod:`specmask.evaluation.score_table`. A row has no key ``pesq_nb`` where
+        wideband PESQ is computed, and the other way round.
 
     Raises:
-        UserError: if files have no counterpart, or a name is unknown or taken.
+        UserError: if files have no counterpart, or a name is unknown or used twice.
     """
-    if noisy_dir is None:
+    items = pairing.items(clean_dir, systems, noisy_dir, baseline_names, by, ideal)
+    return score_items(items, names, workers, folder)
+
+
+def score_items(
+    items: Sequence[Item],
+    names: Sequence[str] = table.DEFAULT,
+    workers: int = 0,
+    folder: Path | None = None,
+) -> list[dict]:
+    """Score items that are paired already; else as :func:`evaluate`."""
+    if not any(item.noisy for item in items):
         names = [n for n in names if n not in table.NEED_NOISY]
-    all_tasks = pairing.tasks(clean_dir, systems, noisy_dir, baseline_names, by, ideal)
-    digests = [digest(task, names) for task in all_tasks]
+    if not any(item.clean for item in items):
+        names = [n for n in names if n not in table.NEED_CLEAN]
+    digests = [digest(item, names) for item in items]
     known = score_table.read(folder) if folder else {}
-    todo = [t for t, made_from in zip(all_tasks, digests, strict=True) if made_from not in known]
-    function = partial(score_files, names=tuple(names))
+    todo = [item for item, made_from in zip(items, digests, strict=True) if made_from not in known]
+    function = partial(score_item, names=tuple(names))
     with score_table.appending(folder) as keep:
-        for row in parallel.map_chunks(function, todo, workers, "score", FILES_A_TASK):
+        for row in parallel.map_chunks(function, todo, workers, "score", FILES_PER_TASK):
             keep(row)
             known[row["digest"]] = row
     rows = [
-        known[made_from] | _about(task) for task, made_from in zip(all_tasks, digests, strict=True)
+        known[made_from] | _identity(item) for item, made_from in zip(items, digests, strict=True)
     ]
-    # A file of unknown rate counts as one that is missing in every column of PESQ.
+    # A file of unknown rate counts as missing in every column of PESQ.
     seen = {key: None for row in rows for key in row if key.startswith("pesq_")} or ["pesq_wb"]
     for row in rows:
         if "pesq" in row:
@@ -101,22 +111,27 @@ def evaluate(
     return rows
 
 
-def digest(task: Task, names: Sequence[str]) -> str:
-    """Return what a row depends on, as a short text: files, their size and time, metrics, packages.
+def digest(item: Item, names: Sequence[str]) -> str:
+    """Return a short text that changes with everything that a row depends on.
 
-    A file that is written again has another time, and is scored again.
+    These are the files (their size and time), the metrics with their revisions, the packages and
+    :data:`VERSION`.
     """
-    facts: list = [task.system, task.name, task.baseline, task.ideal, *names]
-    for path in (task.clean, task.noisy, task.enhanced):
-        facts.append((str(path), path and _state(path)))
-    facts += [versions(), VERSION]
-    return hashlib.blake2b(repr(facts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
+    parts: list = [item.system, item.name, item.baseline, item.ideal, *names]
+    for path in (item.clean, item.noisy, item.enhanced):
+        parts.append((str(path), path and _size_and_time(path)))
+    parts += [versions(), VERSION]
+    metrics = {name: table.METRICS[name] for name in names if name in table.METRICS}
+    parts += [(name, m.revision) for name, m in metrics.items() if m.revision]
+    packages = {m.package for m in metrics.values() if m.package}
+    parts += [(package, package_version(package)) for package in sorted(packages - {*PACKAGES})]
+    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _size_and_time(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except OSError:  # a broken link: its row will tell
+    except OSError:  # a broken link: its row has the reason
         return None
     return status.st_size, status.st_mtime_ns
 
@@ -124,107 +139,140 @@ def _state(path: Path) -> tuple[int, int] | None:
 @cache
 def versions() -> dict[str, str]:
     """Return the version of every package that scores depend on."""
-    return {package: _version(package) for package in PACKAGES}
+    return {package: package_version(package) for package in PACKAGES}
 
 
-def _version(package: str) -> str:
+@cache
+def package_version(package: str) -> str:
+    """Return the version of an installed package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
 
 
-def _about(task: Task) -> dict:
+def _identity(item: Item) -> dict:
+    """Return the columns of a row that say which file it is about."""
     return {
-        "system": task.system,
-        "file": task.name,
-        "clean_file": task.clean_file,
-        "snr_db": task.condition.snr_db,
-        "noise_type": task.condition.noise_type,
-        "speaker": task.condition.speaker,
+        "system": item.system,
+        "file": item.name,
+        "clean_file": item.clean_file,
+        "snr_db": item.condition.snr_db,
+        "noise_type": item.condition.noise_type,
+        "speaker": item.condition.speaker,
     }
 
 
-def score_files(task: Task, names: Sequence[str] = table.METRICS) -> dict:
-    """Make one row of the table; see :func:`evaluate`."""
-    values, reasons, rate, lag = dict.fromkeys(names, math.nan), {}, 0, None
+def score_item(item: Item, names: Sequence[str] = table.DEFAULT) -> dict:
+    """Return the row of one item; see :func:`evaluate`."""
+    values = dict.fromkeys(names, math.nan)
+    reasons: dict[str, str] = {}
+    rate, lag, extra = 0, None, 0
     try:
-        heard = signals(task)
-        rate = heard.rate
-        lag = best_lag(audio_io.to_mono(heard.clean), audio_io.to_mono(heard.enhanced), rate)
-        values, reasons = _mean_score(heard.clean, heard.noisy, heard.enhanced, rate, names)
-        if heard.noisy_reason:
-            reasons |= {n: heard.noisy_reason for n in names if n in table.NEED_NOISY}
+        audio = read_recordings(item)
+        rate = audio.rate
+        if audio.clean is not None:
+            lag = best_lag(to_mono(audio.clean), to_mono(audio.enhanced), rate)
+        extra = audio.extra_samples
+        values, reasons = _mean_scores(audio, names)
+        if audio.noisy_reason:
+            reasons |= {n: audio.noisy_reason for n in names if n in table.NEED_NOISY}
     except Unusable as error:
         reasons = dict.fromkeys(names, str(error))
         rate = error.rate
-    columns = {name: _column(name, rate) for name in names}
-    row = _about(task) | {"lag": lag} | {columns[name]: values[name] for name in names}
+    columns = {name: table.column(name, rate) if rate else name for name in names}
+    row = _identity(item) | {"lag": lag} | {columns[name]: values[name] for name in names}
+    if extra:
+        row["extra_samples"] = extra
     row["reason"] = _join({columns[name]: reason for name, reason in reasons.items()}, len(names))
-    row["digest"] = digest(task, names)
+    row["digest"] = digest(item, names)
     return row
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The audio of a task: float32 [frames, channels] at a rate in Hz.
+class Recordings:
+    """Audio of an item: float32 [frames, channels] at a rate in Hz, all of one length.
 
     Attributes:
-        noisy: None where there is none, or where it cannot be used: noisy_reason tells why.
+        clean: None where there is no reference.
+        noisy: None where there is none, or where it cannot be used: noisy_reason says why.
+        extra_samples: by which the enhanced file was longer than the clean one before both were
+            cut to the shorter one.
     """
 
-    clean: np.ndarray
+    clean: np.ndarray | None
     noisy: np.ndarray | None
     enhanced: np.ndarray
     rate: int
     noisy_reason: str = ""
+    extra_samples: int = 0
 
 
-def signals(task: Task) -> Heard:
-    """Read the files of a task and apply its baseline, if it has one."""
-    clean, rate = _read(task.clean, "clean")
+def read_recordings(item: Item) -> Recordings:
+    """Read the files of an item and apply its baseline, if it has one.
+
+    Raises:
+        Unusable: if the clean or the enhanced file cannot be used.
+    """
+    if item.clean is None:
+        enhanced, rate = _read(item.enhanced, "enhanced")
+        if item.baseline:
+            enhanced = _run_baseline(item, enhanced, enhanced, rate)
+        return Recordings(None, None, enhanced, rate)
+    clean, rate = _read(item.clean, "clean")
     noisy, noisy_reason = None, ""
     try:
-        if task.noisy:
+        if item.noisy:
             try:
-                noisy = _read_like(task.noisy, "noisy", clean, rate)
+                noisy = _read_like(item.noisy, "noisy", clean, rate)
             except Unusable as error:
                 noisy_reason = str(error)
-        if task.enhanced != task.noisy:
-            enhanced = _read_like(task.enhanced, "enhanced", clean, rate)
+        if item.enhanced != item.noisy:
+            enhanced = _read_like(item.enhanced, "enhanced", clean, rate)
         elif noisy is None:
             raise Unusable(noisy_reason)
-        elif task.baseline:
-            channels = zip(noisy.T, clean.T, strict=True)
-            enhanced = np.stack([_processed(task, n, c, rate) for n, c in channels], axis=1)
         else:
             enhanced = noisy
     except Unusable as error:
         error.rate = rate
         raise
-    return Heard(clean, noisy, enhanced, rate, noisy_reason)
+    extra = len(enhanced) - len(clean)
+    frames = min(len(x) for x in (clean, noisy, enhanced) if x is not None)
+    clean, enhanced = clean[:frames], enhanced[:frames]
+    noisy = None if noisy is None else noisy[:frames]
+    if item.baseline:
+        enhanced = _run_baseline(item, enhanced, clean, rate)
+    return Recordings(clean, noisy, enhanced, rate, noisy_reason, extra)
 
 
-def _processed(task: Task, noisy: np.ndarray, clean: np.ndarray, rate: int) -> np.ndarray:
-    """Apply the baseline or the oracle of a task to a channel [samples]."""
-    if task.baseline in oracles.ORACLES:
-        return oracles.apply(task.baseline, noisy, clean, rate, task.ideal)
-    return baselines.BASELINES[task.baseline](noisy, rate)
+def _run_baseline(item: Item, noisy: np.ndarray, clean: np.ndarray, rate: int) -> np.ndarray:
+    """Apply the baseline or the oracle of an item to every channel [frames, channels]."""
+    channels = [
+        oracles.apply(item.baseline, n, c, rate, item.ideal)
+        if item.ideal
+        else baselines.BASELINES[item.baseline](n, rate)
+        for n, c in zip(noisy.T, clean.T, strict=True)
+    ]
+    return np.stack(channels, axis=1)
 
 
 def best_lag(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> int | None:
     """Return by how many samples the enhanced signal lags behind the clean one.
 
-    It is where their cross-correlation is largest in magnitude (a changed sign is no delay),
-    within ±1 s, in the first 30 s; 0 where it is no larger than without a lag.
+    The lag maximises the magnitude of their cross-correlation (an inverted sign is no delay)
+    within ±1 s, in the first 30 s; it is 0 if no other lag exceeds the value at 0.
 
     Args:
         clean, enhanced: [samples].
         rate: in Hz.
 
     Returns:
-        samples, negative if the enhanced signal comes first; None if one of the two is silent,
-        or they have too little in common to tell (a correlation below 0.1).
+        samples, negative if the enhanced signal comes first; None if one of the two is silent
+        or their correlation is below 0.1.
+
+    >>> x = np.random.default_rng(0).standard_normal(1000)
+    >>> best_lag(x, np.roll(x, 80), 1000)
+    80
     """
     s, e = (np.asarray(x[: ALIGNED_SECONDS * rate], np.float64) for x in (clean, enhanced))
     furthest = min(len(s) - 1, round(LAG_SECONDS * rate))
@@ -243,8 +291,8 @@ def best_lag(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> int | None:
 
 def _read(path: Path, what: str) -> tuple[np.ndarray, int]:
     try:
-        samples, rate = audio_io.read(path)
-    except audio_io.AudioError as error:
+        samples, rate = read(path)
+    except AudioError as error:
         raise Unusable(f"{what}: {error}") from None
     if not np.isfinite(samples).all():
         raise Unusable(f"{what}: holds NaN or infinite samples")
@@ -252,32 +300,31 @@ def _read(path: Path, what: str) -> tuple[np.ndarray, int]:
 
 
 def _read_like(path: Path, what: str, clean: np.ndarray, clean_rate: int) -> np.ndarray:
-    """Read a file that must have the rate, channels and length of the clean one."""
+    """Read a file that must have the rate, the channels and about the length of the clean one."""
     samples, rate = _read(path, what)
-    for found, expected, unit in (
-        (rate, clean_rate, "Hz"),
-        (samples.shape[1], clean.shape[1], "channels"),
-        (len(samples), len(clean), "samples"),
+    tolerance = math.floor(LENGTH_SECONDS * rate)
+    for found, expected, unit, largest in (
+        (rate, clean_rate, "Hz", 0),
+        (samples.shape[1], clean.shape[1], "channels", 0),
+        (len(samples), len(clean), "samples", tolerance),
     ):
-        if found != expected:
+        if abs(found - expected) > largest:
             raise Unusable(f"{what}: {found} {unit}, expected {expected} as the clean file has")
     return samples
 
 
-def _mean_score(
-    clean: np.ndarray,
-    noisy: np.ndarray | None,
-    enhanced: np.ndarray,
-    rate: int,
-    names: Sequence[str],
+def _mean_scores(
+    audio: Recordings, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Score [frames, channels] channel by channel; NaN where one of the channels has no score."""
-    channels = clean.shape[1]
+    """Score channel by channel; NaN where one of the channels has no score."""
+    channels = audio.enhanced.shape[1]
     scores: dict[str, list[float]] = {name: [] for name in names}
     reasons: dict[str, str] = {}
     for channel in range(channels):
-        heard = None if noisy is None else noisy[:, channel]
-        values, failed = table.score(clean[:, channel], heard, enhanced[:, channel], rate, names)
+        clean = None if audio.clean is None else audio.clean[:, channel]
+        noisy = None if audio.noisy is None else audio.noisy[:, channel]
+        enhanced = audio.enhanced[:, channel]
+        values, failed = table.score(clean, noisy, enhanced, audio.rate, names)
         for name in names:
             scores[name].append(values[name])
         where = f"channel {channel + 1}: " if channels > 1 else ""
@@ -285,15 +332,8 @@ def _mean_score(
     return {name: float(np.mean(values)) for name, values in scores.items()}, reasons
 
 
-def _column(name: str, rate: int) -> str:
-    """Name of a metric's column; PESQ of different bandwidths must not get into one mean."""
-    if name != "pesq" or not rate:
-        return name
-    return f"pesq_{'wb' if rate >= 16000 else 'nb'}"
-
-
 def _join(reasons: Mapping[str, str], count: int) -> str:
-    """Put reasons by metric into one text, once where all metrics have the same."""
+    """Join reasons by metric to one text; a reason that all metrics share is given once."""
     if len(reasons) == count and len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -1,9 +1,9 @@
-"""How sure a mean is, and whether two systems differ: bootstrap intervals and paired tests.
+"""Confidence intervals and paired tests.
 
 Conventions:
-    A value is a figure of one file, values are float ``[files]``, or ``[trainings, files]`` where
-    a network was trained several times. Files and trainings are taken as independent.
-    Draws are seeded: the same values give the same interval on every run.
+    Values are scores of files, float ``[files]``, or ``[trainings, files]`` where a network was
+    trained several times. Files and trainings are taken as independent.
+    Resampling is seeded: the same values give the same interval on every run.
 
 References:
     [1] Efron, Tibshirani: An introduction to the bootstrap, chapters 13 and 16. 1993.
@@ -16,19 +16,18 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
-DRAWS_AT_A_TIME = 1_000_000
+VALUES_PER_BLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What one system has over another on the same files.
+    """Difference between two systems on the same files.
 
     Attributes:
         mean: of the differences.
@@ -47,28 +46,26 @@ class Difference:
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean at 95 %, 1000 resamples, §13.3 of [1].
 
-    With several trainings, trainings and files are both drawn again, each independently of the
-    other [4]: the interval holds for another training on other files. Few trainings make it too
-    narrow: their share of the variance comes out at (n - 1) / n of its size.
+    With several trainings, trainings and files are both resampled, each independently of the
+    other [4]: the interval holds for another training on other files. With few (n) trainings it is
+    too narrow: their share of the variance is estimated at (n - 1) / n of its size.
 
     Args:
         values: finite, [files] or [trainings, files].
 
     Returns:
-        its ends; NaN for fewer than two files.
+        ends of the interval; NaN for fewer than two files.
+
+    >>> interval([3.0, 3.0, 3.0])
+    (3.0, 3.0)
     """
-    table = np.atleast_2d(np.asarray(values, np.float64))
-    if table.shape[1] < 2:
-        return math.nan, math.nan
-    return _interval(table.tobytes(), len(table))
-
-
-@lru_cache(1024)  # tables, the summary and the page ask for the same ones
-def _interval(data: bytes, trainings: int) -> tuple[float, float]:
-    x = np.frombuffer(data, np.float64).reshape(trainings, -1)
+    x = np.ascontiguousarray(np.atleast_2d(np.asarray(values, np.float64)))
     count, files = x.shape
+    if files < 2:
+        return math.nan, math.nan
     of_files, of_trainings = np.random.default_rng(SEED), np.random.default_rng(SEED + 1)
-    means, block = [], max(1, DRAWS_AT_A_TIME // x.size)
+    means: list[float] = []
+    block = max(1, VALUES_PER_BLOCK // x.size)
     while len(means) < RESAMPLES:
         size = min(block, RESAMPLES - len(means))
         columns = of_files.integers(files, size=(size, 1, files))
@@ -85,8 +82,8 @@ def compare(ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.nda
     With several trainings the interval is over both; the test is on the means over trainings.
 
     Args:
-        ours, theirs: [files] or [trainings, files], NaN where a file has no figure; only pairs
-            count, and with several trainings only files that have all of them.
+        ours, theirs: [files] or [trainings, files], NaN where a file has no score; only files
+            that have a score in all of them count.
     """
     both = np.atleast_2d(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
     both = both[:, np.isfinite(both).all(axis=0)]
@@ -94,7 +91,7 @@ def compare(ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.nda
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
     by_file = both.mean(axis=0)
     if np.any(by_file):
-        from scipy.stats import wilcoxon  # 0.5 s of imports: only who compares pays
+        from scipy.stats import wilcoxon  # takes 0.5 s to import
 
         p = float(wilcoxon(by_file).pvalue)
     else:
@@ -103,7 +100,11 @@ def compare(ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.nda
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Correct p values for their number by Holm's procedure [3]; NaN stays NaN."""
+    """Correct p values for their number by Holm's procedure [3]; NaN stays NaN.
+
+    >>> holm([0.04, 0.01])
+    [0.04, 0.02]
+    """
     order = sorted((p, i) for i, p in enumerate(ps) if not math.isnan(p))
     corrected, largest = list(ps), 0.0
     for rank, (p, i) in enumerate(order):

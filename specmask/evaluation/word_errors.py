@@ -1,22 +1,23 @@
-"""Word errors of a speech recogniser: what enhancement does to words, not to waveforms.
+"""Word errors of a speech recogniser before and after enhancement.
 
 Conventions:
-    A recogniser is any function (samples [samples] float32, rate in Hz) -> text. One that fails
-    on a file is taken to have heard nothing, so that all words of the file count as deleted, and
-    the failure is counted. Rates are over all words of all files, not means over files.
+    A recogniser is any function (samples [samples] float32, rate in Hz) -> text. Where it fails
+    on a file, its output counts as empty: all words of the file are deleted, and the failure is
+    counted. Rates are over all words of all files, not means over files.
     Text is normalised before it is compared: upper case, everything but letters, digits and
     apostrophes becomes a space, one space between words.
 
 Rates (of substitutions S, deletions D, insertions I and hits H), by package jiwer:
     wer: (S + D + I) / (H + S + D), may exceed 1.
     mer: (S + D + I) / (H + S + D + I) [1].
-    wil: 1 - H² / (words said · words heard), word information lost [1].
+    wil: 1 - H² / (words of the transcripts · words recognised), word information lost [1].
 
 References:
     [1] Morris, Maier, Green: From WER and RIL to MER and WIL. Interspeech 2004.
 """
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,10 +27,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from specmask import parallel
-from specmask.audio import io as audio_io
 from specmask.audio import levels
+from specmask.audio.io import AudioError, read, resample, to_mono
 from specmask.errors import UserError
-from specmask.evaluation import pairing, report, scoring
+from specmask.evaluation import file_lists, pairing, report, scoring
 from specmask.files import replacing
 
 Recogniser = Callable[[np.ndarray, int], str]
@@ -37,8 +38,8 @@ Recogniser = Callable[[np.ndarray, int], str]
 FILE = "words.csv"
 RATE = 16000  # of the acoustic model of pocketsphinx
 NORMALISED = "upper case, letters, digits and apostrophes only, single spaces"
-# What another word costs. Without it, a loop of short words puts letters into every pause: 32 %
-# errors on 19 clean an4 files where 0.001 makes 27 %.
+# Probability of another word. Without it, a loop of short words inserts letters into every pause:
+# 32 % errors on 19 clean an4 files, against 27 % with 0.001.
 WORD_PENALTY = 1e-3
 
 
@@ -48,9 +49,9 @@ class Errors:
 
     Attributes:
         wer, mer, wil: see above; NaN without any words.
-        words: said in all files.
+        words: number of words in the transcripts.
         files: number of files.
-        failed: number of files that the recogniser could not do.
+        failed: number of files on which the recogniser failed.
     """
 
     wer: float
@@ -62,7 +63,11 @@ class Errors:
 
 
 def normalise(text: str) -> str:
-    """Return text as it is compared, see above."""
+    """Return text in the form that is compared.
+
+    >>> normalise(" It's  five-o'clock,\\tnow!")
+    "IT'S FIVE O'CLOCK NOW"
+    """
     return " ".join(re.sub(r"[^\w']|_", " ", text.upper()).split())
 
 
@@ -76,7 +81,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as text ({error}); expected transcripts") from None
-    found = {}
+    found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         name, tab, words = line.partition("\t")
         if line.strip() and not (tab and name and normalise(words)):
@@ -84,18 +89,18 @@ def read_transcripts(path: Path) -> dict[str, str]:
                 f"{path}, line {number}: expected FILE, a tab, and its words; found {line[:40]!r}"
             )
         if line.strip():
-            text = found.setdefault(_key(name), normalise(words))
+            text = found.setdefault(_name(name), normalise(words))
             if text != normalise(words):
                 raise UserError(
-                    f"{path}, line {number}: other words for {name} than before; keep one"
+                    f"{path}, line {number}: {name} has other words in a line above; keep one"
                 )
     if not found:
         raise UserError(f"{path}: no transcripts; expected lines of FILE, a tab, and its words")
     return found
 
 
-def _key(name: str) -> str:
-    return pairing.without_suffix(PurePosixPath(name.replace("\\", "/")).as_posix())
+def _name(name: str) -> str:
+    return file_lists.without_suffix(PurePosixPath(name.replace("\\", "/")).as_posix())
 
 
 def grammar(vocabulary: Iterable[str]) -> str:
@@ -107,21 +112,21 @@ def grammar(vocabulary: Iterable[str]) -> str:
 def sphinx(transcripts: Iterable[str]) -> Recogniser:
     """Return pocketsphinx with a grammar over the words of these transcripts.
 
-    With its general language model it errs on most words even of clean recordings; with a small
-    vocabulary its errors tell something. A word that its dictionary does not have is put together
-    of two that it has (RUBOUT: RUB and OUT).
+    With its general language model most words are wrong even for clean recordings; with a small
+    vocabulary its errors are informative. A word that is not in its dictionary is composed of two
+    that are (RUBOUT: RUB and OUT).
 
     Raises:
         UserError: if pocketsphinx is not installed, or a word cannot be pronounced.
     """
     try:
-        import jiwer  # noqa: F401  said now, not after an hour of listening
+        import jiwer  # noqa: F401  fails now, not after an hour of recognition
         from pocketsphinx import Decoder
     except ImportError:
         raise UserError(
             "--transcripts: word errors need two packages; pip install pocketsphinx jiwer"
         ) from None
-    # Without the second pass over the lattice: what it finds depends on the files heard before.
+    # Without the second pass over the lattice, whose result depends on the files before.
     decoder = Decoder(lm=None, loglevel="FATAL", wip=WORD_PENALTY, cmn="batch", bestpath=False)
     vocabulary = {word for text in transcripts for word in normalise(text).split()}
     for word in sorted(vocabulary):
@@ -131,9 +136,9 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
     decoder.activate_search("words")
 
     def recognise(samples: np.ndarray, rate: int) -> str:
-        x = audio_io.resample(np.asarray(samples, np.float32), rate, RATE)
+        x = resample(np.asarray(samples, np.float32), rate, RATE)
         pcm = levels.to_int16(np.clip(x, -1, 1 - 1 / levels.FULL_SCALE))
-        decoder.reinit_feat()  # or its estimate of the noise is that of the file heard before
+        decoder.reinit_feat()  # resets its noise estimate
         decoder.start_utt()
         decoder.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
         decoder.end_utt()
@@ -145,17 +150,18 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
 
 def _pronounce(word: str, look_up: Callable[[str], str | None]) -> str:
     for cut in range(len(word) - 1, 0, -1):
-        parts = [look_up(word[:cut]), look_up(word[cut:])]
-        if all(parts):
-            return " ".join(parts)
+        first, second = look_up(word[:cut]), look_up(word[cut:])
+        if first and second:
+            return f"{first} {second}"
     raise UserError(f"--transcripts: the recogniser cannot pronounce {word!r}; leave its file out")
 
 
 def errors(said: Sequence[str], heard: Sequence[str | None]) -> Errors:
-    """Count word errors; None is a file that the recogniser could not do.
+    """Count word errors.
 
     Args:
-        said, heard: texts [files], normalised here.
+        said: transcripts [files], normalised here.
+        heard: recognised texts [files], normalised here; None where the recogniser failed.
     """
     import jiwer
 
@@ -163,40 +169,40 @@ def errors(said: Sequence[str], heard: Sequence[str | None]) -> Errors:
     pairs = [(normalise(s), normalise(h or "")) for s, h in zip(said, heard, strict=True)]
     pairs = [(s, h) for s, h in pairs if s]
     if not pairs:
-        return Errors(np.nan, np.nan, np.nan, 0, len(said), failed)
-    found = jiwer.process_words(*map(list, zip(*pairs, strict=True)))
-    words = sum(len(s.split()) for s, _ in pairs)
+        return Errors(math.nan, math.nan, math.nan, 0, len(said), failed)
+    found = jiwer.process_words([s for s, _ in pairs], [h for _, h in pairs])
+    words = found.hits + found.substitutions + found.deletions
     return Errors(found.wer, found.mer, found.wil, words, len(said), failed)
 
 
-def hear(
+def recognise_file(
     path: Path,
     recogniser: Recogniser,
     enhance: Callable[[np.ndarray, int], np.ndarray] = lambda samples, rate: samples,
 ) -> str | None:
-    """Let a recogniser hear a file, after an enhancer ([samples, channels] -> the same shape).
+    """Return the text of a file, after an enhancer ([samples, channels] -> the same shape).
 
     Returns:
-        what it heard; None if the file could not be read, or the recogniser failed.
+        normalised text; None if the file could not be read, or the recogniser failed.
     """
     try:
-        samples, rate = audio_io.read(path)
-    except audio_io.AudioError:
+        samples, rate = read(path)
+    except AudioError:
         return None
-    return _heard(recogniser, enhance(samples, rate), rate)
+    return _recognise(recogniser, enhance(samples, rate), rate)
 
 
-def _heard(recogniser: Recogniser, samples: np.ndarray, rate: int) -> str | None:
+def _recognise(recogniser: Recogniser, samples: np.ndarray, rate: int) -> str | None:
     try:
-        return normalise(recogniser(audio_io.to_mono(samples), rate))
-    except Exception:  # whatever a recogniser stumbles over: reported as a failure
+        return normalise(recogniser(to_mono(samples), rate))
+    except Exception:  # any failure of a recogniser is counted, and ends nothing
         return None
 
 
 def finder(transcripts: Mapping[str, str]) -> Callable[[str], str | None]:
     """Return a function from a clean file's name to its words, or None if they are not known.
 
-    The name is looked for with its folders, and without them where that is unambiguous.
+    The name is looked up with its folders, and without them where that is unambiguous.
     """
     stems = Counter(map(pairing.stem, transcripts))
     by_stem = {
@@ -204,18 +210,18 @@ def finder(transcripts: Mapping[str, str]) -> Callable[[str], str | None]:
     }
 
     def find(name: str) -> str | None:
-        return transcripts.get(_key(name), by_stem.get(pairing.stem(_key(name))))
+        return transcripts.get(_name(name), by_stem.get(pairing.stem(_name(name))))
 
     return find
 
 
 def recognise(
-    tasks: Sequence[pairing.Task], transcripts: Mapping[str, str], recogniser: Recogniser
+    items: Sequence[pairing.Item], transcripts: Mapping[str, str], recogniser: Recogniser
 ) -> list[dict]:
-    """Let a recogniser hear the clean files, and every file of every system.
+    """Recognise the clean files, and every file of every system.
 
     Args:
-        tasks: of :func:`specmask.evaluation.pairing.tasks`.
+        items: of :func:`specmask.evaluation.pairing.items`.
         transcripts: words by the name of the clean file, with or without its folders.
         recogniser: see above.
 
@@ -226,48 +232,48 @@ def recognise(
     Raises:
         UserError: if no file has a transcript.
     """
-    todo, seen = [], set()
-    said_in = finder(transcripts)
-    for task in tasks:
-        name, said = _key(task.clean_file), said_in(task.clean_file)
+    todo: dict[tuple[str, str], tuple[str, pairing.Item]] = {}
+    words_of = finder(transcripts)
+    for item in items:
+        said = words_of(item.clean_file)
         if said is not None:
-            if name not in seen:
-                seen.add(name)
-                todo.append(("clean", name, said, task))
-            todo.append((task.system, task.name, said, task))
+            todo.setdefault(("clean", _name(item.clean_file)), (said, item))
+            todo[item.system, item.name] = (said, item)
     if not todo:
         raise UserError(
-            f"--transcripts: none for {tasks[0].clean_file} or another clean file; expected lines "
+            f"--transcripts: none for {items[0].clean_file} or another clean file; expected lines "
             "of the name of a clean file, a tab, and its words"
         )
 
-    def listen(item: tuple) -> dict:
-        system, name, said, task = item
-        condition = task.condition
-        row = {"system": system, "file": name, "clean_file": task.clean_file}
-        row |= {"snr_db": condition.snr_db, "noise_type": condition.noise_type, "said": said}
-        if system == "clean":
-            heard = hear(task.clean, recogniser)
+    def row(entry: tuple) -> dict:
+        (system, name), (said, item) = entry
+        if system == "clean" and item.clean:
+            heard = recognise_file(item.clean, recogniser)
         else:
             try:
-                sound = scoring.signals(task)
-                heard = _heard(recogniser, sound.enhanced, sound.rate)
+                audio = scoring.read_recordings(item)
+                heard = _recognise(recogniser, audio.enhanced, audio.rate)
             except scoring.Unusable:
                 heard = None
-        return row | {
+        return {
+            "system": system,
+            "file": name,
+            "clean_file": item.clean_file,
+            "snr_db": item.condition.snr_db,
+            "noise_type": item.condition.noise_type,
+            "said": said,
             "heard": heard,
             "errors": round(errors([said], [heard]).wer * len(said.split())),
         }
 
-    # in this process: a decoder cannot be handed to another one
-    return list(parallel.map_chunks(listen, todo, 1, "recognise"))
+    # in this process: a decoder cannot be pickled
+    return list(parallel.map_chunks(row, list(todo.items()), 1, "recognise"))
 
 
 def summary(rows: Sequence[Mapping]) -> dict:
-    """Return the errors of every system, overall and by SNR as the scores are grouped."""
+    """Return the errors of every system, overall and by SNR."""
     found: dict[str, dict] = {}
-    for system in dict.fromkeys(row["system"] for row in rows):
-        own = [row for row in rows if row["system"] == system]
+    for system, own in report.by_system(rows).items():
         found[system] = asdict(_errors(own))
         groups = report.groups(own).get("by_snr", {}) if system != "clean" else {}
         if groups:
@@ -292,7 +298,7 @@ def table(found: Mapping[str, Mapping]) -> str:
 
 
 def write(folder: Path, rows: Sequence[Mapping]) -> None:
-    """Write words.csv, a row a file and system, complete or not at all."""
+    """Write words.csv, a row per file and system, complete or not at all."""
     with (
         replacing(folder / FILE) as path,
         path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,

@@ -15,8 +15,7 @@ import scipy.stats
 from helpers import PROJECT_INI, ScriptResult, assert_error_line, call_script, make_project
 
 from specmask.cli import console
-from specmask.cli.compare import recipes as recipes_module
-from specmask.cli.compare import runner
+from specmask.cli.compare import recipes, runner
 from specmask.cli.compare.recipes import Budget
 from specmask.config import ini
 from specmask.errors import UserError
@@ -78,15 +77,15 @@ def stopped(home) -> tuple[Scripts, dict[str, int]]:
     """A comparison stopped in its second training: its commands so far, and its files."""
     from specmask.training import trainer
 
-    note = trainer.Trainer._note
+    record = trainer.Trainer._record
 
     def stop(self, result, batch):
-        note(self, result, batch)
+        record(self, result, batch)
         if (self.folder.name, self.progress.total_steps) == ("b_seed0", 3):
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_note", stop)
+        patch.setattr(trainer.Trainer, "_record", stop)
         scripts = Scripts(patch)
         assert compare(home, *ARGUMENTS, "made").returncode == console.EXIT_TERMINATED
     return scripts, state(home / "made")
@@ -123,7 +122,7 @@ def state(out: Path) -> dict[str, int]:
     }
 
 
-# ---------------------------------------------------------------- what it comes to
+# ---------------------------------------------------------------- the report
 
 
 def test_means_and_tests_are_those_of_the_rows(made):
@@ -150,9 +149,9 @@ def test_means_and_tests_are_those_of_the_rows(made):
     assert entry["mean"] == pytest.approx(over_noisy.mean())
 
 
-def test_what_is_told_of_a_recipe(made):
-    recipes = json.loads((made / "summary.json").read_text())["recipes"]
-    for label, found in recipes.items():
+def test_costs_of_a_recipe(made):
+    summary = json.loads((made / "summary.json").read_text())
+    for label, found in summary["recipes"].items():
         assert [t["seed"] for t in found["trainings"]] == [0, 1]
         for training in found["trainings"]:
             run = made / "cp" / f"{label}_seed{training['seed']}"
@@ -183,7 +182,7 @@ def test_all_parts_have_the_same_data(made):
     assert {f["n_fft"] for f in facts} == {256, 300}
 
 
-def test_what_is_finished_is_not_done_again(made, home, scripts):
+def test_finished_work_is_not_repeated(made, home, scripts):
     before, rows = state(made), rows_of(made)
     result = compare(home, *ARGUMENTS, "made")
     assert result.returncode == 0, result.stderr
@@ -194,7 +193,7 @@ def test_what_is_finished_is_not_done_again(made, home, scripts):
 # ---------------------------------------------------------------- stopped, failed, changed
 
 
-def test_a_stopped_training_is_gone_on_with(made, stopped, resumed):
+def test_a_stopped_training_is_resumed(made, stopped, resumed):
     scripts, files = stopped
     assert scripts.commands == ["a_seed0", "b_seed0"]
     assert "stopped and saved at epoch 3" in scripts.said
@@ -242,8 +241,8 @@ def test_a_failed_training_is_left_out_and_another_rate_has_the_same_recordings(
 def test_another_rate_may_need_another_transform(home):
     """At 16 kHz the window has 400 samples, more than the first recipe's n_fft of 256."""
     names = ["a.ini", "twice.ini", "twice.ini@stft.n_fft=600"]
-    recipes = recipes_module.recipes([str(home / name) for name in names])
-    found = runner.Comparison(home / "never", recipes, 1, Budget.parse("1 step"))
+    parsed = recipes.parse([str(home / name) for name in names])
+    found = runner.Comparison(home / "never", parsed, 1, Budget.parse("1 step"))
     made = list(found.settings.values())
     assert [(c.data.sample_rate, c.stft.n_fft) for c in made] == [
         (8000, 256), (16000, 512), (16000, 600)
@@ -258,15 +257,15 @@ def test_a_budget_in_time_becomes_steps(home, scripts, monkeypatch):
     monkeypatch.setattr(step_time, "SECONDS", 0)
     monkeypatch.setattr(step_time, "LEAST", 1)
     out = home / "timed"
-    whole = runner.Comparison(out, recipes_module.recipes([str(home / "a.ini")]), 1, Budget(0, 9))
+    whole = runner.Comparison(out, recipes.parse([str(home / "a.ini")]), 1, Budget(0, 9))
     (made,) = whole.recipes
     measured = whole.plan.setdefault("seconds_a_step", {})
-    whole._prepare()
-    assert whole._pace(made) == whole._pace(made) > 0 and scripts.commands == ["a"]
+    whole._make_data()
+    assert whole._step_seconds(made) == whole._step_seconds(made) > 0 and scripts.commands == ["a"]
     assert json.loads((out / "plan.json").read_text())["seconds_a_step"] == measured
     assert not (out / "cp").exists()
     measured["a"] = 0.25  # 36 steps: six epochs of six leave none over, five of seven would
-    train = whole._part(made, 3).config.train
+    train = whole._training(made, 3).config.train
     assert (train.epochs, train.epoch_steps, train.seed) == (6, 6, 3)
 
 
@@ -301,15 +300,15 @@ def test_wrong_input_is_one_line(home, scripts, arguments, words):
 
 def test_recipes_and_their_options(home):
     path = str(home / "a.ini")
-    one, two = recipes_module.recipes([f"{path}@model.dropout=0.5"], ["model.recurrent_units=3, 4"])
+    one, two = recipes.parse([f"{path}@model.dropout=0.5"], ["model.recurrent_units=3, 4"])
     assert one.options == ("model.dropout=0.5", "model.recurrent_units=3")
     assert two.label == "a dropout=0.5 recurrent_units=4"
     assert two.slug == "a-dropout-0.5-recurrent-units-4"
     many = "@train.learning_rate=0.001@train.schedule=cosine@train.batch_size=6@train.ema=0.99"
     many += "@train.warmup_steps=100@model.dropout=0."
-    long = recipes_module.recipes([f"{home / 'a.ini'}{many}{n}" for n in (1, 2)])
+    long = recipes.parse([f"{home / 'a.ini'}{many}{n}" for n in (1, 2)])
     assert len({r.slug for r in long}) == 2 and {len(r.slug) for r in long} == {80}
-    found = recipes_module.recipes([path], ["model.band_channels=3,4;5", "model.levels=1,2"])
+    found = recipes.parse([path], ["model.band_channels=3,4;5", "model.levels=1,2"])
     assert [r.options for r in found][1:3] == [
         ("model.band_channels=3,4", "model.levels=2"),
         ("model.band_channels=5", "model.levels=1"),
@@ -332,7 +331,7 @@ def test_budgets(text, steps, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "20", "steps", "-3 s", "3 days", "1e3 s", "inf s", "nan h"])
-def test_what_is_no_budget(text):
+def test_wrong_budgets(text):
     with pytest.raises(UserError, match="--budget"):
         Budget.parse(text)
 

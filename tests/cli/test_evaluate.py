@@ -41,6 +41,25 @@ def test_script_on_two_folders(data, capsys):
     assert (data / "out" / "scores.csv").is_file()
 
 
+def test_script_on_one_folder(data, capsys):
+    options = ["--config", str(data / "config.ini"), "--out", str(data / "out")]
+    (data / "enhanced" / "broken.wav").write_text("no audio")
+    assert script.main([str(data / "enhanced"), *options]) == 0
+    out = capsys.readouterr().out
+    assert "LUFS" in out and "SI-SDR" not in out
+    assert "DNSMOS-OVRL" in out or "note: without DNSMOS" in out
+    assert "enhanced: 1 of 4 files lack scores, 1 because (broken) enhanced: not readable" in out
+    page = (data / "out" / "index.html").read_text()
+    assert "1-mask.png" not in page and '"loudness"' in page
+    summary = json.loads((data / "out" / "summary.json").read_text())
+    assert summary["inputs"]["clean_dir"] is None
+    check = [*options[:2], "--check", str(data / "out" / "summary.json")]
+    assert script.main(check) == 0
+    more = ["--noisy", str(data / "NoisySpeech_testing"), "--metric", "snr"]
+    assert script.main([str(data / "enhanced"), *options, *more]) == 0
+    assert "noisy" in capsys.readouterr().out
+
+
 def test_oracles_of_all_targets_without_a_model(data, capsys):
     for folder in ("CleanSpeech_testing", "NoisySpeech_testing", "enhanced"):
         for path in (data / folder).iterdir():
@@ -74,9 +93,11 @@ def test_oracles_of_all_targets_without_a_model(data, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{}/CleanSpeech_testing"], "expected two: CLEAN ENHANCED"),
+        (["{}/enhanced", "--gate"], "--gate needs two: CLEAN ENHANCED"),
+        (["{}/enhanced", "--baseline", "oracle_ratio"], "oracle_ratio: needs the clean files"),
+        (["--metric", "mos"], "--metric mos: unknown; known are snr, si_sdr"),
         (["{}/nowhere", "{}/enhanced"], "nowhere: no such folder"),
-        (["--oracle", "{}/CleanSpeech_testing"], "expected two: CLEAN NOISY"),
+        (["--oracle", "{}/CleanSpeech_testing"], "--oracle needs two: CLEAN NOISY"),
         (["--oracle", "--gate"], "--oracle: goes without --noisy and --gate"),
         (["--baseline", "oracle_irm"], "oracle_irm: unknown; known are wiener"),
         (["--system", "x"], "--system x: expected NAME=DIR"),

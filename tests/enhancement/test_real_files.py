@@ -84,7 +84,7 @@ def figures(text: str) -> tuple:
 
 def printed(rows) -> tuple:
     """Return the same figures as they stand in our table."""
-    lines = report.table(rows).splitlines()
+    lines = report.table(report.summary(rows, "", {})).splitlines()
     cells = dict(zip(re.split(r"\s{2,}", lines[0].strip()), lines[2].split(), strict=True))
     band = next(key for key in cells if key.startswith("PESQ"))
     found = [cells[k].split("±")[0] for k in ("n", band, "STOI", "ESTOI", "SI-SDR dB")]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from specmask.evaluation.metrics import composite, distortion, perceptual, table
+from specmask.evaluation.metrics import composite, perceptual, table
 from specmask.evaluation.metrics.checks import MetricError
 
 RATE = 16000
@@ -223,14 +223,14 @@ def test_composite_of_a_perfect_copy():
     assert_allclose([found["csig"], found["cbak"], found["covl"]], expected)
 
 
-def test_score_puts_in_the_pesq_of_the_table(monkeypatch):
+def test_composite_uses_the_pesq_of_the_table(monkeypatch):
     calls = []
 
     def pesq(*_):
         calls.append(1)
         return 2.5
 
-    monkeypatch.setattr(distortion, "pesq", pesq)
+    monkeypatch.setattr(perceptual, "pesq", pesq)
     x, e = noise(RATE), noise(RATE, 1)
     values, reasons = table.score(x, None, e, RATE, ["pesq", "csig", "cbak", "covl"])
     assert not reasons and len(calls) == 1
@@ -280,6 +280,33 @@ def test_dnsmos_is_that_of_its_package():
     expected = dnsmos.run(x, RATE)
     found = perceptual.dnsmos(x, RATE)
     assert_allclose([found[k] for k in found], [expected[f"{k}_mos"] for k in found], atol=1e-4)
+
+
+def test_p808_is_that_of_the_package():
+    needs_dnsmos()
+    pytest.importorskip("librosa", reason="package speechmos needs librosa, which is not installed")
+    from speechmos import dnsmos
+
+    x = np.clip(0.1 * noise(round(10.5 * RATE)), -1, 1).astype(np.float32)
+    assert_allclose(perceptual.dnsmos_p808(x, RATE), dnsmos.run(x, RATE)["p808_mos"], atol=1e-3)
+
+
+def test_mel_features():
+    """A tone is in the band of its frequency; the loudest value is 1, the range 80 dB."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    found = perceptual.mel_features(tone)
+    assert found.shape == (100, 120) and found.max() == 1 and found.min() == -1
+    assert np.argmax(found[50]) == 39  # bands count from 0; 15 of 45.2 mel in steps of 45.2 / 121
+
+
+def test_visqol():
+    visqol = pytest.importorskip("visqol", reason="visqol-python is not installed")
+    x = noise(2 * RATE) * np.repeat(np.arange(8) % 2, RATE // 4)
+    e = x + 0.03 * noise(2 * RATE, 1)
+    api = visqol.VisqolApi()
+    api.create(mode="speech", use_lattice_model=False)
+    assert perceptual.visqol(x, e, RATE) == api.measure_from_arrays(x, e, RATE).moslqo
+    assert perceptual.visqol(x, x, RATE) > 4.9 > perceptual.visqol(x, e, RATE)
 
 
 def test_dnsmos_of_nothing_to_hear():

@@ -1,7 +1,6 @@
-"""The do-no-harm check on enhancers whose harm is known, and the gate of evaluate.py."""
+"""The gate on enhancers with known faults, alone and in evaluate.py."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +10,10 @@ from helpers import PROJECT_RATE, voice, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
-import specmask.enhancement
 from specmask.cli import console
 from specmask.config.inference import Evaluate
 from specmask.config.schema import Config
+from specmask.enhancement import array, enhancer
 from specmask.evaluation import gate
 
 RATE = 8000
@@ -37,25 +36,25 @@ def noisy_by(level: float):
 
 
 def test_an_enhancer_that_does_nothing(speech):
-    rows = gate.check(lambda x, rate: x, speech, [], RATE)
+    rows = gate.measure(lambda x, rate: x, speech, [], RATE)
     found = gate.means(rows)
     assert [(m["files"], m["left_out"]) for m in found.values()] == [(2, 1), (1, 0), (2, 0)]
     assert found[gate.SPEECH]["si_sdr"] == 100 and found[gate.MUSIC]["level_change"] == 0
     assert_allclose(found[gate.SILENCE]["highest_level"], gate.FAINT_DBFS, atol=0.1)
     assert min(row["level"] for row in rows if not row["reason"]) == gate.LOWEST_DB
-    assert gate.broken(rows, 3.0, Config()) == []
+    assert gate.violations(rows, 3.0, Config()) == []
     assert "clean speech     2     100.00      0.00          0.00" in gate.table(rows)
     assert "left out: 2.wav: not readable as audio" in gate.table(rows)
 
 
-def test_harm_is_measured(speech):
-    rows = gate.check(lambda x, rate: 0.5 * x, speech, speech[:1], RATE)
+def test_faults_are_measured(speech):
+    rows = gate.measure(lambda x, rate: 0.5 * x, speech, speech[:1], RATE)
     found = gate.means(rows)
     assert_allclose([found[k]["level_change"] for k in (gate.SPEECH, gate.MUSIC)], -6.02, atol=0.01)
     assert found[gate.SPEECH]["si_sdr"] == 100
-    loud = gate.means(gate.check(noisy_by(0.01), speech, [], RATE))
+    loud = gate.means(gate.measure(noisy_by(0.01), speech, [], RATE))
     assert_allclose(loud[gate.SILENCE]["highest_level"], -40, atol=0.1)
-    quiet = gate.means(gate.check(lambda x, rate: 0 * x, speech, [], RATE))
+    quiet = gate.means(gate.measure(lambda x, rate: 0 * x, speech, [], RATE))
     assert quiet[gate.SPEECH]["si_sdr"] is None
 
 
@@ -66,46 +65,48 @@ def test_harm_is_measured(speech):
         (noisy_by(0.1), 1.0, "SI-SDR of clean speech: "),
         (noisy_by(0.001), 1.0, "level of silence: -59.9"),
         (lambda x, rate: 1.2 * x, 1.0, "gain of music: 1.58 dB, expected at most 1"),
-        (lambda x, rate: 0 * x, 1.0, "clean speech: nothing comes out for 2 files"),
+        (lambda x, rate: 0 * x, 1.0, "clean speech: the output is silent for 2 files"),
         (lambda x, rate: x, -0.5, "SI-SDR improvement: -0.50 dB, expected at least 0"),
     ],
 )
-def test_broken_bounds_are_named(speech, enhance, improvement, words):
-    rows = gate.check(enhance, speech, [], RATE)
-    assert any(line.startswith(words) for line in gate.broken(rows, improvement, Config()))
+def test_violated_bounds_are_named(speech, enhance, improvement, words):
+    rows = gate.measure(enhance, speech, [], RATE)
+    assert any(line.startswith(words) for line in gate.violations(rows, improvement, Config()))
 
 
 def test_gains_that_cancel_out_are_a_level_change(speech):
     gains = iter([2, 0.5, 2, 0.5])
-    rows = gate.check(lambda x, rate: next(gains, 1) * x, speech[:2], speech[:2], RATE)
+    rows = gate.measure(lambda x, rate: next(gains, 1) * x, speech[:2], speech[:2], RATE)
     found = gate.means(rows)
     for kind in (gate.SPEECH, gate.MUSIC):
         assert_allclose(found[kind]["level_change"], 0, atol=1e-4)
         assert_allclose([found[kind]["level_error"], found[kind]["highest_gain"]], 6.02, atol=0.01)
-    lines = gate.broken(rows, 1.0, Config())
+    lines = gate.violations(rows, 1.0, Config())
     assert [line.split(":")[0] for line in lines] == [
         "level change of clean speech",
         "gain of music",
     ]
 
 
-def test_one_muted_file_among_many_is_told(speech):
+def test_one_muted_file_among_many_is_reported(speech):
     levels = iter([1, 0])
-    rows = gate.check(lambda x, rate: next(levels, 1) * x, speech[:2], [], RATE)
-    assert "clean speech: nothing comes out for 1 files" in gate.broken(rows, 1.0, Config())
+    rows = gate.measure(lambda x, rate: next(levels, 1) * x, speech[:2], [], RATE)
+    assert "clean speech: the output is silent for 1 files" in gate.violations(rows, 1.0, Config())
 
 
-def test_nothing_to_measure_is_no_success(speech):
-    rows = gate.check(lambda x, rate: x, speech[2:], speech[2:], RATE)
-    lines = gate.broken(rows, 1.0, Config())
+def test_nothing_to_measure_is_a_violation(speech):
+    rows = gate.measure(lambda x, rate: x, speech[2:], speech[2:], RATE)
+    lines = gate.violations(rows, 1.0, Config())
     assert lines == ["clean speech: no usable file", "music: no usable file"]
-    assert gate.broken(gate.check(lambda x, rate: x, [], [], RATE), 1.0, Config()) == lines[:1]
+    assert (
+        gate.violations(gate.measure(lambda x, rate: x, [], [], RATE), 1.0, Config()) == lines[:1]
+    )
 
 
 def test_a_silent_channel_costs_no_score(tmp_path):
     x = voice(np.random.default_rng(0), 1)
     write_audio(tmp_path / "s.wav", np.stack([x, 0 * x], axis=1), PROJECT_RATE)
-    row = gate.check(noisy_by(0.01), [tmp_path / "s.wav"], [], RATE)[0]
+    row = gate.measure(noisy_by(0.01), [tmp_path / "s.wav"], [], RATE)[0]
     assert 10 < row["si_sdr"] < 40
 
 
@@ -118,18 +119,18 @@ def test_long_music_is_heard_in_pieces(tmp_path):
         heard.append(samples)
         return samples
 
-    rows = gate.check(enhance, [], [tmp_path / "long.wav"], RATE)
+    rows = gate.measure(enhance, [], [tmp_path / "long.wav"], RATE)
     names = [row["file"] for row in rows if row["kind"] == gate.MUSIC]
     assert names == ["long.wav", "long.wav from 10 s", "long.wav from 20 s"]
     read = sf.read(tmp_path / "long.wav", dtype="float32")[0]
     assert np.array_equal(heard[2][:, 0], read[20 * RATE : 30 * RATE])
-    few = gate.check(enhance, [], [tmp_path / "long.wav"], RATE, count=2)
+    few = gate.measure(enhance, [], [tmp_path / "long.wav"], RATE, count=2)
     assert [r["file"] for r in few][:2] == ["long.wav", "long.wav from 20 s"]
 
 
-def test_files_are_spread_over_all():
-    assert gate.spread("abcde", 3) == ["a", "c", "e"]
-    assert gate.spread("abc", 5) == ["a", "b", "c"] and gate.spread("abc", 1) == ["a"]
+def test_chosen_files_are_evenly_spaced():
+    assert gate.evenly_spaced("abcde", 3) == ["a", "c", "e"]
+    assert gate.evenly_spaced("abc", 5) == ["a", "b", "c"] and gate.evenly_spaced("abc", 1) == ["a"]
 
 
 def test_words_before_and_after(speech):
@@ -146,29 +147,25 @@ def test_words_before_and_after(speech):
     assert heard["before"].failed == heard["after"].failed == 1
     heard = gate.words(lambda x, rate: 0.5 * x, known[:1], recogniser)
     assert (heard["before"].wer, heard["after"].wer) == (0, 1 / 2)
-    rows = gate.check(lambda x, rate: x, speech, [], RATE)
+    rows = gate.measure(lambda x, rate: x, speech, [], RATE)
     line = "rise of word errors on clean speech: 50.00 points, expected at most 10"
-    assert gate.broken(rows, 1.0, Config(), heard) == [line]
+    assert gate.violations(rows, 1.0, Config(), heard) == [line]
     assert "0.0 % before, 50.0 % after (2 words in 1 files)" in gate.table(rows, heard)
     assert gate.words(lambda x, rate: x, [], recogniser) is None
 
 
 def test_bounds_come_from_the_config(speech):
-    rows = gate.check(lambda x, rate: 0.5 * x, speech, [], RATE)
+    rows = gate.measure(lambda x, rate: 0.5 * x, speech, [], RATE)
     bounds = Config(evaluate=Evaluate(gate_speech_level=7))
-    assert gate.broken(rows, None, bounds) == []
+    assert gate.violations(rows, None, bounds) == []
 
 
 @pytest.fixture
 def model(monkeypatch):
-    """Put an enhancer that halves the level in the place of the one with TensorFlow."""
-    stub = SimpleNamespace(
-        find=lambda config: config.train.checkpoint_path,
-        load=lambda run, channels: SimpleNamespace(rate=RATE),
-        enhance=lambda x, rate, model: 0.5 * x,
-    )
-    monkeypatch.setitem(sys.modules, "specmask.enhancement.enhancer", stub)
-    monkeypatch.setattr(specmask.enhancement, "enhancer", stub, raising=False)
+    """Replace the enhancer by one that halves the level."""
+    monkeypatch.setattr(enhancer, "find", lambda config: config.train.checkpoint_path)
+    monkeypatch.setattr(enhancer, "load", lambda run, channels: SimpleNamespace(rate=RATE))
+    monkeypatch.setattr(array, "enhance", lambda x, rate, model: 0.5 * x)
     monkeypatch.setattr(console, "import_tensorflow", lambda: None)
 
 
@@ -192,7 +189,7 @@ def test_the_gate(tmp_path, speech, model, capsys):
     assert "gate: all bounds hold" in capsys.readouterr().out
     folders = [str(tmp_path / "CleanSpeech_testing"), str(tmp_path / "enhanced")]
     assert script.main([*folders, *arguments]) == 1
-    assert "no SI-SDR improvement to hold" in capsys.readouterr().out
+    assert "no SI-SDR improvement to check" in capsys.readouterr().out
     assert script.main(arguments[:2]) == 0  # without --gate nothing is held
     empty = [*arguments, "--set", f"evaluate.music_path={tmp_path / 'none'}"]
     assert script.main(empty) == 2

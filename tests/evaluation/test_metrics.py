@@ -257,7 +257,7 @@ DEFINED = {
 
 
 @pytest.mark.parametrize(
-    ("case", "name"), [(c, n) for c in BAD for n in table.METRICS if (c, n) not in DEFINED]
+    ("case", "name"), [(c, n) for c in BAD for n in table.DEFAULT if (c, n) not in DEFINED]
 )
 def test_what_cannot_be_measured_is_nan_with_a_reason(case, name):
     clean, enhanced, reason = BAD[case]
@@ -270,9 +270,9 @@ def test_what_cannot_be_measured_is_nan_with_a_reason(case, name):
 
 def test_score_gives_all_metrics_and_no_reason_when_all_is_well():
     noisy, enhanced = with_noise(GOOD, 5), with_noise(GOOD, 12, seed=2)
-    values, reasons = table.score(GOOD, noisy, enhanced, RATE, (*table.METRICS, "snr"))
+    values, reasons = table.score(GOOD, noisy, enhanced, RATE, (*table.DEFAULT, "snr"))
     assert reasons == {}
-    assert tuple(values) == (*table.METRICS, "snr")
+    assert tuple(values) == (*table.DEFAULT, "snr")
     assert all(type(v) is float and math.isfinite(v) for v in values.values())
     assert_allclose([values["si_sdr"], values["si_sdr_improvement"]], [12, 7], atol=1e-2)
 
@@ -299,7 +299,7 @@ def test_a_failing_package_is_a_reason(monkeypatch):
     assert all(math.isnan(v) for v in values.values())
     assert reasons == {
         "pesq": "package pesq failed: OutOfMemoryError: Unable to allocate memory",
-        "stoi": "package pystoi gave nan",
+        "stoi": "package pystoi returned nan",
         "sdr": "package fast_bss_eval is not installed",
     }
 

@@ -74,7 +74,7 @@ def test_a_tone_lies_where_it_should():
 
 def test_long_files_are_put_together():
     powers = np.arange(2000.0)[:, None] * np.ones((1, 3))
-    found = spectrogram._columns(powers)
+    found = spectrogram._average(powers)
     assert len(found) == 667 and found[0, 0] == 1 and found[-1, 0] == (1998 + 1999) / 2
 
 
@@ -154,14 +154,14 @@ def test_nothing_of_others_is_removed_or_replaced(data, capsys):
     for name in ("index.html", "summary.json", "scores.csv", "words.csv"):
         (data / name).write_text("mine, all mine")
         assert script.main([*arguments, "--out", str(data)]) == 2
-        assert f"{name}: not of an evaluation" in capsys.readouterr().err
+        assert f"{name}: not made by an evaluation" in capsys.readouterr().err
         assert (data / name).read_text() == "mine, all mine"
         (data / name).unlink()
 
 
 def test_words_on_the_page(data):
     pytest.importorskip("jiwer", reason="extra asr is not installed")
-    tasks = pairing.tasks(
+    items = pairing.items(
         data / "CleanSpeech_testing", {"enhanced": data / "enhanced"}, data / "NoisySpeech_testing"
     )
     rows = scoring.evaluate(
@@ -177,10 +177,10 @@ def test_words_on_the_page(data):
         text = next(answers)
         return text.upper() if text else text  # None has no upper case: a failure
 
-    spoken = word_errors.recognise(tasks, {"clnsp2": "ONE TWO"}, recogniser)
+    spoken = word_errors.recognise(items, {"clnsp2": "ONE TWO"}, recogniser)
     content = report.summary(rows, "", {"words": word_errors.summary(spoken)})
     name = "noisy2_SNRdb_0.00_clnsp2"
-    path = page.write(data / "r", rows, content, tasks, 3, words=spoken)
+    path = page.write(data / "r", rows, content, items, 3, words=spoken)
     files = {f["name"]: f for f in embedded(data / "r")["files"]}
     assert files[name]["words"] == {
         "said": "ONE TWO",

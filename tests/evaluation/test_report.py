@@ -14,15 +14,21 @@ from specmask.evaluation import report, scoring, statistics
 def test_means_say_what_they_are_over():
     for name, expected in (("si_sdr", (4.0, 3, 0)), ("stoi", (0.625, 2, 1))):
         m = report.mean(SCORE_ROWS[:3], name)
-        assert (m.mean, m.scored, m.missing) == expected
-        assert m.low < m.mean < m.high
+        assert (m["mean"], m["scored"], m["missing"]) == expected
+        assert m["low"] < m["mean"] < m["high"]
     empty = report.mean(SCORE_ROWS[1:2], "stoi")
-    assert math.isnan(empty.mean) and (empty.scored, empty.missing) == (0, 1)
+    assert empty == dict.fromkeys(["mean", "low", "high"]) | {"scored": 0, "missing": 1}
+
+
+def text_of(rows: list[dict]) -> str:
+    return report.table(report.summary(rows, "", {}))
 
 
 def test_table():
-    lines = [line.split() for line in report.table(SCORE_ROWS).splitlines()]
-    short = [line.split() for line in report.headline(SCORE_ROWS).splitlines()]
+    lines = [line.split() for line in text_of(SCORE_ROWS).splitlines()]
+    short = [
+        line.split() for line in report.headline(report.summary(SCORE_ROWS, "", {})).splitlines()
+    ]
     assert short == lines[: len(short)] and lines[len(short)] == ["by", "SNR"]
     assert lines[0] == ["system", "n", "SI-SDR", "dB", "STOI"]
     assert lines[1:4] == [
@@ -33,13 +39,13 @@ def test_table():
     assert ["0", "dB", "s", "2", "4.50±3.50", "0.6250±0.1250"] in lines
     assert ["6", "dB", "s", "1", "3.00", "nan", "(0)"] in lines
     assert ["dogs", "s", "1", "8.00", "0.7500"] in lines
-    text = report.table(SCORE_ROWS)
+    text = "\n".join(report.notes(SCORE_ROWS))
     assert "s: 1 of 3 files lack scores, 1 because (b) stoi: too short" in text
     assert re.search(r"STOI: Taal et al\. 2011, package pystoi \d+\.\d+", text)
 
 
 def test_table_without_conditions_has_one_section():
-    text = report.table([make_row(snr=None, noise="", si_sdr=1.0)])
+    text = text_of([make_row(snr=None, noise="", si_sdr=1.0)])
     assert "overall" in text and "by SNR" not in text and "by noise" not in text
 
 
@@ -88,7 +94,7 @@ def test_comparisons_are_paired_by_file():
     assert (entry["system"], entry["other"], entry["files"]) == ("new", "old", 8)
     assert (entry["mean"], entry["low"], entry["high"]) == (2, 2, 2)
     assert entry["p"] == entry["p_holm"] == 2 / 2**8  # all eight signs alike, two-sided
-    text = report.table(ours + theirs)
+    text = text_of(ours + theirs)
     assert "SI-SDR dB of new" in text and "+2.00 to +2.00" in text
 
 
@@ -112,12 +118,12 @@ def test_means_over_trainings_have_intervals_over_both():
     table = [[1.0, 2.0, 4.0], [2.0, 3.0, 5.0]]
     rows = seeded("new", table)
     m = report.mean(rows, "si_sdr")
-    assert (m.mean, m.scored) == (17 / 6, 6)
-    assert (m.low, m.high) == statistics.interval(table)
+    assert (m["mean"], m["scored"]) == (17 / 6, 6)
+    assert (m["low"], m["high"]) == statistics.interval(table)
     rows[1]["si_sdr"] = math.nan  # f1 is left out of the interval, as one training lacks it
     m = report.mean(rows, "si_sdr")
-    assert (m.mean, m.scored, m.missing) == (3, 5, 1)
-    assert (m.low, m.high) == statistics.interval([[1.0, 4.0], [2.0, 5.0]])
+    assert (m["mean"], m["scored"], m["missing"]) == (3, 5, 1)
+    assert (m["low"], m["high"]) == statistics.interval([[1.0, 4.0], [2.0, 5.0]])
 
 
 def test_trainings_are_compared_seed_by_seed():

@@ -16,11 +16,12 @@ import evaluate as script
 from specmask.errors import UserError
 from specmask.evaluation import baselines, pairing, report, score_table, scoring
 from specmask.evaluation.metrics import distortion
-from specmask.evaluation.metrics.table import METRICS, NEED_NOISY, score
+from specmask.evaluation.metrics.loudness import loudness
+from specmask.evaluation.metrics.table import DEFAULT, NEED_NOISY, score
 
 
 def test_rows_of_all_systems(data):
-    rows = run_evaluation(data, baseline_names=["wiener"], names=METRICS)
+    rows = run_evaluation(data, baseline_names=["wiener"], names=DEFAULT)
     assert [r["system"] for r in rows] == ["noisy"] * 3 + ["wiener"] * 3 + ["enhanced"] * 3
     first = rows[6]
     assert first["file"] == "noisy1_SNRdb_-3.00_clnsp1"
@@ -52,7 +53,7 @@ def test_two_workers_make_the_same_rows(data):
 
 
 def test_without_noisy_files_there_are_no_improvements(data):
-    rows = run_evaluation(data, noisy_dir=None, names=METRICS)
+    rows = run_evaluation(data, noisy_dir=None, names=DEFAULT)
     assert len(rows) == 3
     assert not NEED_NOISY & rows[0].keys()
     assert rows[0]["noise_type"] == "rain"  # the manifest lies beside the clean files too
@@ -91,7 +92,7 @@ def test_channels_are_averaged(tmp_path):
         ("empty", "enhanced: empty file"),
         ("rate", "enhanced: 8000 Hz, expected 16000 as the clean file has"),
         ("stereo", "enhanced: 2 channels, expected 1"),
-        ("short", "enhanced: 15993 samples, expected 16000"),
+        ("too short", "enhanced: 15199 samples, expected 16000"),
         ("silent", "enhanced is silent"),
         ("NaN", "enhanced: holds NaN or infinite samples"),
     ],
@@ -109,12 +110,12 @@ def test_a_bad_enhanced_file_keeps_its_row(data, how, reason):
 
 
 def test_a_bad_noisy_file_costs_improvements_only(data):
-    damage(data / "NoisySpeech_testing" / "noisy2_SNRdb_0.00_clnsp2.wav", "short")
+    damage(data / "NoisySpeech_testing" / "noisy2_SNRdb_0.00_clnsp2.wav", "too short")
     rows = run_evaluation(data, baseline_names=["wiener"])
     for row in (rows[1], rows[4]):  # noisy and wiener have nothing to score
-        assert math.isnan(row["si_sdr"]) and row["reason"].startswith("noisy: 15993")
+        assert math.isnan(row["si_sdr"]) and row["reason"].startswith("noisy: 15199")
     assert math.isfinite(rows[7]["si_sdr"]) and math.isnan(rows[7]["si_sdr_improvement"])
-    assert rows[7]["reason"].startswith("si_sdr_improvement: noisy: 15993 samples")
+    assert rows[7]["reason"].startswith("si_sdr_improvement: noisy: 15199 samples")
 
 
 def test_a_bad_clean_file_costs_all_systems_a_score(data):
@@ -139,7 +140,7 @@ def test_bandwidths_of_pesq_do_not_mix(tmp_path):
     assert math.isnan(lost["pesq_wb"]) and math.isnan(lost["pesq_nb"])
     for name, value in (("pesq_wb", wide["pesq_wb"]), ("pesq_nb", narrow["pesq_nb"])):
         m = report.mean(rows, name)
-        assert (m.mean, m.scored, m.missing) == (value, 1, 1)
+        assert (m["mean"], m["scored"], m["missing"]) == (value, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_bandwidths_of_pesq_do_not_mix(tmp_path):
             "magic: unknown; known are wiener, spectral",
         ),
         ({"baseline_names": ["wiener"], "noisy_dir": None}, "no noisy files to run it on"),
-        ({"systems": {"noisy": Path("x")}}, "--system noisy=...: this name is taken"),
+        ({"systems": {"noisy": Path("x")}}, "--system noisy=...: this name is used already"),
     ],
 )
 def test_options_that_cannot_be_met(data, options, message):
@@ -163,13 +164,13 @@ def test_options_that_cannot_be_met(data, options, message):
 
 def count_scored(monkeypatch) -> list:
     """Return a list that grows with every file that is really scored."""
-    scored, real = [], scoring.score_files
+    scored, real = [], scoring.score_item
 
-    def counting(task, names):
-        scored.append((task.system, task.name))
-        return real(task, names)
+    def counting(item, names):
+        scored.append((item.system, item.name))
+        return real(item, names)
 
-    monkeypatch.setattr(scoring, "score_files", counting)
+    monkeypatch.setattr(scoring, "score_item", counting)
     return scored
 
 
@@ -190,12 +191,12 @@ def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
 
 
 def test_other_code_or_packages_score_again(data, monkeypatch):
-    (task, *_) = pairing.tasks(data / "CleanSpeech_testing", {"e": data / "enhanced"})
-    digests = {scoring.digest(task, ["si_sdr"]), scoring.digest(task, ["stoi"])}
+    (item, *_) = pairing.items(data / "CleanSpeech_testing", {"e": data / "enhanced"})
+    digests = {scoring.digest(item, ["si_sdr"]), scoring.digest(item, ["stoi"])}
     monkeypatch.setattr(scoring, "VERSION", "changed")
-    digests.add(scoring.digest(task, ["si_sdr"]))
+    digests.add(scoring.digest(item, ["si_sdr"]))
     monkeypatch.setattr(scoring, "versions", lambda: {"pesq": "0.0.5"})
-    digests.add(scoring.digest(task, ["si_sdr"]))
+    digests.add(scoring.digest(item, ["si_sdr"]))
     assert len(digests) == 4
 
 
@@ -209,16 +210,16 @@ def test_rows_with_gaps_are_made_again(data, monkeypatch):
 
 
 def test_a_killed_run_goes_on(data, monkeypatch):
-    real = scoring.score_files
+    real = scoring.score_item
 
-    def killed(task, names):
-        if task.name.startswith("noisy3"):
+    def killed(item, names):
+        if item.name.startswith("noisy3"):
             raise KeyboardInterrupt
-        return real(task, names)
+        return real(item, names)
 
-    monkeypatch.setattr(scoring, "FILES_A_TASK", 1)
+    monkeypatch.setattr(scoring, "FILES_PER_TASK", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "score_files", killed)
+        patch.setattr(scoring, "score_item", killed)
         with pytest.raises(KeyboardInterrupt):
             run_evaluation(data, folder=data / "r")
     partial = data / "r" / "scores.partial.jsonl"
@@ -275,12 +276,53 @@ def test_a_broken_link_keeps_its_row(data):
     assert rows[4]["reason"].startswith("enhanced: not readable") and len(rows) == 6
 
 
-def test_a_late_file_is_told(data):
+def test_a_late_file_is_reported(data):
     path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
     x = sf.read(path)[0]
     write_audio(path, np.r_[np.zeros(80), x[:-80]])
     rows = run_evaluation(data)
     assert [row["lag"] for row in rows] == [0, 0, 0, 0, 80, 0]
-    text = report.table(rows)
-    assert "warning: enhanced: 1 of 3 files do not lie on the clean ones, at most by 80" in text
+    text = "\n".join(report.notes(rows))
+    assert (
+        "warning: enhanced: 1 of 3 files are not aligned with the clean ones, the worst by 80"
+        in text
+    )
     assert report.summary(rows, "", {})["systems"]["enhanced"]["misaligned"] == 1
+
+
+# ---------------------------------------------------------------- lengths, and no reference
+
+
+@pytest.mark.parametrize("samples", [-800, 800])
+def test_a_little_shorter_or_longer_is_cut(data, samples):
+    """As tools do that work in whole frames: 63,744 samples for 64,000."""
+    path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
+    x = sf.read(path)[0]
+    write_audio(path, x[:samples] if samples < 0 else np.r_[x, np.zeros(samples)])
+    rows = run_evaluation(data, folder=data / "r")
+    assert [row.get("extra_samples", 0) for row in rows] == [0, 0, 0, 0, samples, 0]
+    assert rows[4]["reason"] == "" and rows[4]["si_sdr_improvement"] > 3
+    note = (
+        f"enhanced: 1 of 3 files are longer or shorter than the clean ones, at most by {samples:+d}"
+    )
+    assert any(line.startswith(note) for line in report.notes(rows))
+    score_table.write(data / "r", rows, report.columns(rows))
+    assert run_evaluation(data, folder=data / "r") == rows
+
+
+def test_files_without_reference(data):
+    names = ["si_sdr", "si_sdr_improvement", "loudness"]
+    rows = run_evaluation(data, clean_dir=None, names=names, baseline_names=["wiener"])
+    assert [r["system"] for r in rows] == ["noisy"] * 3 + ["wiener"] * 3 + ["enhanced"] * 3
+    assert rows[0]["file"] == rows[6]["file"] and rows[6]["noise_type"] == "rain"
+    for row in rows:
+        assert not {"si_sdr", "si_sdr_improvement"} & row.keys()
+        assert row["lag"] is None and -70 < row["loudness"] < 0 and row["clean_file"] == ""
+    x, rate = sf.read(data / "enhanced" / f"{rows[6]['file']}.wav")
+    assert rows[6]["loudness"] == pytest.approx(loudness(x, rate))
+    assert rows[3]["loudness"] < rows[0]["loudness"]
+    entry = report.comparisons(rows)[0]
+    assert (entry["system"], entry["other"], entry["metric"]) == ("enhanced", "noisy", "loudness")
+    (data / "enhanced" / "x.wav").write_text("no audio")
+    rows = run_evaluation(data, clean_dir=None, noisy_dir=None, names=names)
+    assert len(rows) == 4 and rows[3]["reason"].startswith("enhanced: not readable as audio")

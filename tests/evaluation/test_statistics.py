@@ -47,8 +47,7 @@ def test_interval_moves_with_its_values(values, shift):
 def test_interval_in_blocks(monkeypatch):
     x = np.random.default_rng(3).normal(size=30)
     whole = statistics.interval(x)
-    statistics._interval.cache_clear()
-    monkeypatch.setattr(statistics, "DRAWS_AT_A_TIME", 70)
+    monkeypatch.setattr(statistics, "VALUES_PER_BLOCK", 70)
     assert statistics.interval(x) == whole
 
 

@@ -67,7 +67,7 @@ def test_names_in_transcripts(tmp_path):
     assert [say("x/v1.2.flac"), say("v1.2.wav"), say("an4/y/b.flac")] == ["ONE", "ONE", "TWO"]
     assert say("b.wav") is None  # two files have this name
     path.write_text("a.wav\tone\na.flac\ttwo\n")
-    with pytest.raises(UserError, match=r"line 2: other words for a\.flac"):
+    with pytest.raises(UserError, match=r"line 2: a\.flac has other words"):
         word_errors.read_transcripts(path)
 
 
@@ -103,7 +103,7 @@ def test_any_function_is_a_recogniser(data):
             raise RuntimeError("out of ideas")
         return "one" if len(calls) < 4 else "two"
 
-    tasks = pairing.tasks(data / "CleanSpeech_testing", {"e": data / "enhanced"})
+    tasks = pairing.items(data / "CleanSpeech_testing", {"e": data / "enhanced"})
     rows = word_errors.recognise(tasks, {"clnsp1": "ONE", "x/clnsp3": "ONE"}, recogniser)
     assert [(r["system"], r["heard"]) for r in rows] == [
         ("clean", "ONE"),

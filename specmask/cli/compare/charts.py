@@ -1,8 +1,6 @@
-"""Pictures as PNG: spectrograms before and after, charts of means (matplotlib, extra ``plots``)."""
+"""Charts of a comparison as PNG (matplotlib, extra ``plots``)."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,70 +8,98 @@ import numpy as np
 
 from specmask import files
 from specmask.audio.spectrogram import import_matplotlib
+from specmask.evaluation import report
+from specmask.evaluation.metrics.table import METRICS
 
 MARKERS = "osD^vP*X<>"
+DRAWN = ("si_sdr_improvement", "pesq_wb", "pesq_nb", "stoi")
+SECTIONS = {"by_snr": "SNR of the noisy file", "by_noise": "noise"}
+COSTS = {
+    "latency_ms": ("latency in ms", 1),
+    "multiply_adds_a_second": ("M multiply-adds/s", 1e6),
+}
 
 
-@dataclass(frozen=True)
-class Point:
-    """A mean with its interval, whose ends are NaN if there is none, at a number or a name."""
+def scores(content: Mapping, picture: Path) -> None:
+    """Draw a summary by SNR and by noise type, a line of charts per metric."""
+    systems = content["systems"]
+    sections = {s: title for s, title in SECTIONS.items() if report.labels(content, s)}
 
-    x: str | float
-    mean: float
-    low: float = math.nan
-    high: float = math.nan
+    def draw(axes: Any, name: str, section: str) -> None:
+        labels = report.labels(content, section)
+        for number, (system, m) in enumerate(systems.items()):
+            groups = {k: g for k, g in m.get(section, {}).items() if name in g["metrics"]}
+            shift = 0.5 * (number + 0.5) / len(systems) - 0.25  # side by side
+            positions = [labels.index(label) + shift for label in groups]
+            means = [group["metrics"][name] for group in groups.values()]
+            _plot(axes, number, system, positions, means, joined=section == "by_snr")
+        axes.set_xticks(range(len(labels)), labels, **_turned(labels))
+        axes.set_xlabel(sections[section])
+
+    _sheet(content, sections, draw, picture)
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Series of points; numbers lie on a logarithmic axis, names side by side in their order."""
+def tradeoff(content: Mapping, picture: Path) -> None:
+    """Draw the means of recipes against latency and multiply-adds, a line of charts per metric."""
+    recipes = content["recipes"]
 
-    x_label: str
-    y_label: str
-    series: Mapping[str, Sequence[Point]]
-    joined: bool = False
+    def draw(axes: Any, name: str, cost: str) -> None:
+        title, unit = COSTS[cost]
+        values = [recipe[cost] / unit for recipe in recipes.values()]
+        for number, (label, x) in enumerate(zip(recipes, values, strict=True)):
+            metrics = content["systems"][label]["metrics"]
+            _plot(axes, number, label, [x], [metrics[name]] if name in metrics else [])
+        axes.set_xscale("log")
+        axes.set_xticks(values, [f"{x:.4g}" for x in values], **_turned(values))
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel(title)
+
+    _sheet(content, COSTS, draw, picture)
 
 
-def charts(lines: Sequence[Sequence[Chart]], picture: Path) -> None:
-    """Draw lines of charts above each other, with one legend; nothing if there are none."""
-    if not any(lines):
-        return
-    width, height = max(map(len, lines)), len(lines)
-    sheet = import_matplotlib("figures").Figure(
-        figsize=(6.5 * width, 3.2 * height + 1), layout="constrained"
+def _plot(
+    axes: Any,
+    number: int,
+    label: str,
+    positions: Sequence[float],
+    means: Sequence[Mapping],
+    joined: bool = False,
+) -> None:
+    """Plot means with the ends of their intervals."""
+    mean, low, high = (
+        np.array([np.nan if m[key] is None else m[key] for m in means])
+        for key in ("mean", "low", "high")
     )
-    grid = sheet.subplots(height, width, squeeze=False)
-    for line, places in zip(lines, grid, strict=True):
-        for chart, axes in zip(line, places, strict=False):
-            _chart(chart, axes)
+    axes.errorbar(
+        positions[: len(means)],
+        mean,
+        np.maximum(0, np.nan_to_num([mean - low, high - mean])),
+        label=label,
+        marker=MARKERS[number % len(MARKERS)],
+        linestyle="-" if joined else "",
+        capsize=3,
+    )
+
+
+def _turned(labels: Sequence) -> dict[str, Any]:
+    return {"rotation": 45, "ha": "right"} if len(labels) > 5 else {}
+
+
+def _sheet(content: Mapping, columns: Mapping, draw: Any, picture: Path) -> None:
+    """Draw a chart per metric (rows) and column, with one legend; nothing if there are none."""
+    names = [name for name in DRAWN if name in content["metrics"]]
+    if not (names and columns):
+        return
+    sheet = import_matplotlib("figures").Figure(
+        figsize=(6.5 * len(columns), 3.2 * len(names) + 1), layout="constrained"
+    )
+    grid = sheet.subplots(len(names), len(columns), squeeze=False)
+    for name, line in zip(names, grid, strict=True):
+        for column, axes in zip(columns, line, strict=True):
+            draw(axes, name, column)
+            axes.set_ylabel(METRICS[name].label)
+            axes.grid(alpha=0.3)
     handles, labels = grid[0][0].get_legend_handles_labels()
     sheet.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
     with files.replacing(picture) as temporary:
         sheet.savefig(temporary, format="png", dpi=100)
-
-
-def _chart(chart: Chart, axes: Any) -> None:
-    names = list(dict.fromkeys(p.x for s in chart.series.values() for p in s))
-    named = all(isinstance(x, str) for x in names)
-    for number, (label, points) in enumerate(chart.series.items()):
-        shift = 0.5 * (number + 0.5) / len(chart.series) - 0.25 if named else 0
-        at = [names.index(p.x) + shift if named else p.x for p in points]
-        ends = [[p.mean - p.low for p in points], [p.high - p.mean for p in points]]
-        axes.errorbar(
-            at,
-            [p.mean for p in points],
-            np.maximum(0, np.nan_to_num(ends)),
-            label=label,
-            marker=MARKERS[number % len(MARKERS)],
-            linestyle="-" if chart.joined else "",
-            capsize=3,
-        )
-    turned = {"rotation": 45, "ha": "right"} if len(names) > 5 else {}
-    if named:
-        axes.set_xticks(range(len(names)), names, **turned)
-    else:  # ticks where there are points
-        axes.set_xscale("log")
-        axes.set_xticks(names, [f"{x:.4g}" for x in names], **turned)
-        axes.set_xticks([], minor=True)
-    axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
-    axes.grid(alpha=0.3)

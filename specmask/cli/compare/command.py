@@ -3,12 +3,12 @@
 Trains each RECIPE (an INI file) with several seeds, each training in a process of its own, and
 writes tables, scores and figures into the output folder: mean and 95 % interval over files and
 seeds, by SNR and by noise type, with a paired test, and quality against latency and multiply-adds.
-Stopped or killed, the same command goes on where it was; what is finished is not done again.
+After a stop or a kill, run the same command to resume; finished work is not repeated.
 
 All recipes share [data], [augment] and [audio] of the first one, or of --config; a recipe of
 another sampling rate or file length gets its own data set from the same recordings.
 
-A training that does not come to its end is left out of the tables, and the exit code is 2.
+A training that fails is left out of the tables, and the exit code is 2.
 
 examples:
   python compare.py recipes/bench.ini recipes/default.ini --seeds 3 --budget "20 minutes"
@@ -29,28 +29,26 @@ def compare(args: Namespace) -> None:
     from specmask.cli.compare import recipes, report, runner
     from specmask.errors import UserError
 
-    spectrogram.import_matplotlib("compare.py")  # before the work, not after it
+    spectrogram.import_matplotlib("compare.py")  # fails now, not after the work
     if args.by and not args.test:
-        raise UserError(
-            f"--by {args.by}: belongs to --test; the data's own test set has a manifest"
-        )
-    whole = runner.Comparison(
+        raise UserError(f"--by {args.by}: needs --test; the data's own test set has a manifest")
+    comparison = runner.Comparison(
         args.out,
-        recipes.recipes(args.recipes, args.vary),
+        recipes.parse(args.recipes, args.vary),
         args.seeds,
         recipes.Budget.parse(args.budget),
         args.set,
         args.config,
-        args.test and runner.TestSet(*args.test, args.by),
+        runner.TestSet(args.test[0], args.test[1], args.by) if args.test else None,
     )
-    rows = whole.run()
-    print(report.write(whole, rows, args.command))
-    print(f"\ntables, scores, figures -> {whole.out}")
-    if whole.failed:
-        names = ", ".join(part.name for part in whole.failed)
+    rows = comparison.run()
+    print(report.write(comparison, rows, args.command))
+    print(f"\ntables, scores, figures -> {comparison.out}")
+    if comparison.failed:
+        names = ", ".join(training.name for training in comparison.failed)
         raise UserError(
-            f"{len(whole.failed)} of {len(whole.parts)} trainings failed ({names}) for the reasons "
-            "above; the same command goes on with them"
+            f"{len(comparison.failed)} of {len(comparison.trainings)} trainings failed ({names}) "
+            "for the reasons above; run the same command to resume them"
         )
 
 

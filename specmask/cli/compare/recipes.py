@@ -1,4 +1,4 @@
-"""What is to be compared: recipes, options over them, and the budget of a training."""
+"""Recipes, options over them, and the budget of a training."""
 
 import hashlib
 import itertools
@@ -11,7 +11,7 @@ from specmask.errors import UserError
 
 SHARED_DATA = ("data", "augment", "audio")  # sections that are the same for all recipes,
 OWN_DATA = ("sample_rate", "file_length")  # but for these options of [data]
-GIVEN = ("epochs", "epoch_steps", "patience", "seed", "run_name", "checkpoint_path", "log_path")
+SET_HERE = ("epochs", "epoch_steps", "patience", "seed", "run_name", "checkpoint_path", "log_path")
 UNITS = {"step": 0, "s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 SLUG_LENGTH = 80  # paths are limited
 OPTION = r"@(?=\w+\.\w+=)"  # begins an option in the name of a recipe
@@ -19,7 +19,7 @@ OPTION = r"@(?=\w+\.\w+=)"  # begins an option in the name of a recipe
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may take: a number of steps, or seconds of them."""
+    """Limit of a training: a number of steps, or seconds of them."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -51,28 +51,28 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """What tables call it: the file's name and the options without their sections."""
+        """Name in tables: that of the file, and the options without their sections."""
         return " ".join([self.path.stem, *(o.partition(".")[2] for o in self.options)])
 
     @property
     def slug(self) -> str:
-        """The same as the name of a folder."""
+        """The label in a form for folder names."""
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", self.label).strip("-.")
-        if len(slug) > SLUG_LENGTH:  # many options may differ in the last ones alone
+        if len(slug) > SLUG_LENGTH:  # many options may differ only in the last ones
             digest = hashlib.blake2b(slug.encode(), digest_size=4).hexdigest()
             slug = f"{slug[: SLUG_LENGTH - 9]}-{digest}"
         return slug
 
 
-def recipes(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:
+def parse(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:
     """Return the recipes of a command line, each with every combination of the varied options.
 
     Args:
         texts: ``FILE`` or ``FILE@section.key=value@section.key=value``.
-        varied: ``section.key=value,value``; values with commas in them are parted by semicolons.
+        varied: ``section.key=value,value``; values that contain commas are separated by semicolons.
 
     Raises:
-        UserError: if one is not there or wrong, or two cannot be told apart.
+        UserError: if one does not exist or is wrong, or two have the same name.
     """
     found = [
         Recipe(Path(path), (*options, *more))
@@ -90,9 +90,9 @@ def recipes(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:
             raise UserError(f"{recipe.path}: expected a letter or digit in its name; rename it")
         if seen.setdefault(recipe.slug, recipe) is not recipe:
             raise UserError(
-                f"{recipe.label}: named twice, or like another one; leave out or rename it"
+                f"{recipe.label}: named twice, or like another one; rename it, or leave it out"
             )
-        check(recipe.options)
+        check_options(recipe.options)
     return found
 
 
@@ -104,15 +104,15 @@ def _values(text: str) -> list[str]:
     return [f"{name}={value}" for value in found]
 
 
-def check(options: Sequence[str], for_all: bool = False) -> None:
-    """Refuse options that the comparison itself decides on, or that must be the same for all.
+def check_options(options: Sequence[str], for_all: bool = False) -> None:
+    """Check that no option is set by the comparison itself, or must be the same for all.
 
     Raises:
-        UserError: if there is one.
+        UserError: if one is.
     """
     for option in options:
         section, _, key = option.partition("=")[0].strip().lower().partition(".")
-        if section == "train" and key in GIVEN:
+        if section == "train" and key in SET_HERE:
             raise UserError(f"{option}: is set by the comparison itself; see --budget and --seeds")
         if section in SHARED_DATA and key not in OWN_DATA and not for_all:
             raise UserError(f"{option}: the data are the same for all; use --set")

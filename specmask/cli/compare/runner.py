@@ -1,4 +1,4 @@
-"""A training that is a part of a comparison: settings, state, and its process."""
+"""The trainings of a comparison: settings, plan, processes, and scores of their enhanced files."""
 
 import dataclasses
 import hashlib
@@ -15,27 +15,35 @@ from typing import Any
 
 from specmask import files, parallel
 from specmask.cli import console
-from specmask.cli.compare.recipes import OWN_DATA, SHARED_DATA, Budget, Recipe, check
-from specmask.config import ini as configuration
-from specmask.config.ini import value_text
+from specmask.cli.compare.recipes import (
+    OWN_DATA,
+    SHARED_DATA,
+    Budget,
+    Recipe,
+    check_options,
+)
+from specmask.config import ini
 from specmask.config.model import STFT
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
 from specmask.data import prepare
 from specmask.data.mixtures import manifest
 from specmask.errors import UserError
-from specmask.evaluation import pairing, provenance
+from specmask.evaluation import pairing, provenance, scoring
 from specmask.evaluation.metrics import table
 from specmask.training import runs, state
 from specmask.training.state import Progress
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPARED = ("data", "augment", "audio", "stft", "model", "train", "enhance")
+PLAN = "plan.json"
+VALIDATIONS = (5, 8)  # fewest and most of a training
+TRANSFORM = ("window_type", "window_length", "hop_size", "n_fft")
 
 
 @dataclass(frozen=True)
-class Part:
-    """A recipe trained with one seed, and the INI that train.py gets."""
+class Training:
+    """A recipe trained with one seed, and the INI of its train.py."""
 
     recipe: Recipe
     config: Config
@@ -48,53 +56,37 @@ class Part:
 
     @property
     def run(self) -> Path:
-        """Folder of the training."""
+        """Folder of the run."""
         return self.config.train.checkpoint_path / self.name
 
     @property
     def command(self) -> list[str]:
-        """What trains it, and goes on where it was."""
+        """Command that starts or resumes it."""
         return train_command(self.ini)
 
     @property
     def progress(self) -> Progress:
-        """Where its training stands, as far as its newest checkpoint can be read."""
+        """Progress in its newest checkpoint, as far as that can be read."""
         try:
             return state.read(runs.newest_first(self.run)[0])
-        except (IndexError, UserError):  # none, or damaged: the trainer goes back to another
+        except (IndexError, UserError):  # none, or damaged: the trainer uses an older one
             return Progress()
 
     @property
-    def trained(self) -> bool:
-        """Whether its training has come to its end."""
+    def finished(self) -> bool:
+        """Whether the training is complete."""
         p = self.progress
         best = self.run / "best.npz"
         return p.finished(self.config.train) and not p.pending and best.is_file()
 
-    def settle(self) -> None:
-        """Write the INI, unless the training was begun with other settings.
 
-        Raises:
-            UserError: if it was.
-        """
-        if self.ini.is_file():
-            before = configuration.load(self.ini)
-            changed = [c.values for c in runs.differences(before, self.config, COMPARED)]
-            if changed:
-                raise UserError(
-                    f"{self.ini}: this training was begun with other settings "
-                    f"({'; '.join(changed)}); set them back, or name another folder with --out"
-                )
-        runs.write_config(self.ini, self.config)
-
-
-def train_command(ini: Path, *options: str) -> list[str]:
-    """Return the command line of train.py."""
-    return [sys.executable, "-m", "specmask", "train", "--config", str(ini), *options]
+def train_command(path: Path, *options: str) -> list[str]:
+    """Return the command line of train.py with an INI."""
+    return [sys.executable, "-m", "specmask", "train", "--config", str(path), *options]
 
 
 def execute(command: Sequence[str], capture: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own; stopped, it may still save what it has.
+    """Run a command in its own process; when stopped, wait until it has saved its state.
 
     Raises:
         KeyboardInterrupt: if it, or this process, was stopped by Ctrl-C or SIGTERM.
@@ -117,47 +109,47 @@ def execute(command: Sequence[str], capture: bool = False) -> subprocess.Complet
     return subprocess.CompletedProcess(command, process.returncode, out)
 
 
-PLAN = "plan.json"
-VALIDATIONS = (5, 8)  # in a training, least and most
-TRANSFORM = ("window_type", "window_length", "hop_size", "n_fft")
-
-
 @dataclass(frozen=True)
 class TestSet:
-    """The files that all are scored on; ``by`` tells their SNR and noise if no manifest does."""
+    """Folders of the files that all are scored on; ``by`` is a manifest, if none is beside them."""
 
     clean: Path
     noisy: Path
     by: Path | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """Return where they lie, and a digest of their names and sizes.
+    def describe(self) -> dict[str, Any]:
+        """Return paths, number of files, and a digest of their names and sizes.
 
         Raises:
-            UserError: if they do not fit together.
+            UserError: if clean and noisy files cannot be paired.
         """
-        tasks = pairing.tasks(self.clean, {}, self.noisy, by=self.by)
-        sizes = [(t.name, t.clean.stat().st_size, t.enhanced.stat().st_size) for t in tasks]
-        places = {k: v and str(v.resolve()) for k, v in vars(self).items()}
-        return places | {"files": len(tasks), "digest": _digest(sizes)}
+        items = pairing.items(self.clean, {}, self.noisy, by=self.by)
+        sizes = [
+            (i.name, *(p.stat().st_size for p in (i.clean, i.enhanced) if p is not None))
+            for i in items
+        ]
+        paths = {k: v and str(v.resolve()) for k, v in vars(self).items()}
+        text = repr(sizes).encode(errors="surrogateescape")
+        digest = hashlib.blake2b(text, digest_size=12).hexdigest()
+        return paths | {"files": len(items), "digest": digest}
 
 
 class Comparison:
-    """A comparison in its folder; what is wrong with its settings is told before any work.
+    """A comparison in its folder; wrong settings are reported before any work.
 
     Args:
         out: the folder.
-        recipes: what is compared.
+        recipes: recipes to compare.
         seeds: number of trainings of each; the seeds are 0, 1, ...
         budget: of each training.
         options: ``section.key=value`` for the data and all recipes.
         data: INI files whose [data], [augment] and [audio] hold for all; none: the first recipe.
-        test: the files to score on; None: the test set of the data.
+        test: files to score on; None: the test set of the data.
 
     Attributes:
-        parts: all trainings, once they are known.
-        failed: those that did not come to their end.
-        plan: what plan.json holds.
+        trainings: all trainings, once they are known.
+        failed: those that are not complete.
+        plan: content of plan.json.
     """
 
     def __init__(
@@ -172,52 +164,52 @@ class Comparison:
     ):
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: expected 1 or more")
-        check(options, for_all=True)
+        check_options(options, for_all=True)
+        for recipe in recipes:
+            if recipe.label in pairing.BUILT_IN:
+                raise UserError(
+                    f"{recipe.label}.ini: the tables use this name already; rename the recipe"
+                )
         self.out, self.recipes, self.seeds, self.budget = out.resolve(), recipes, seeds, budget
         self.options, self.data_inis = list(options), list(data) or [recipes[0].path]
         self.data_name = ", ".join(map(str, self.data_inis))
         no_test = ["data.total_testing_files=0"] if test else []
-        self.shared = configuration.load(self.data_inis, [*self.options, *no_test])
-        if not test and not self.shared.data.total_testing_files:
+        self.shared = ini.load(self.data_inis, [*self.options, *no_test])
+        if test:
+            test.describe()
+        elif not self.shared.data.total_testing_files:
             raise UserError(
                 f"{self.data_name}: [data] total_testing_files = 0, so there are no files to score "
                 "on; raise it, or name some with --test CLEAN NOISY"
             )
         folder = self.shared.stft.folder
-        taken = [r.label for r in recipes if r.label in pairing.BUILT_IN]
-        if taken:
-            raise UserError(f"{taken[0]}.ini: this name is taken in the tables; rename the recipe")
         self.test = test or TestSet(*(folder(k, "testing") for k in ("CleanSpeech", "NoisySpeech")))
-        if test:
-            test.facts()
         self.settings = {recipe: self._settings(recipe) for recipe in recipes}
-        self.plan = _plan(self.out)
-        self.parts: list[Part] = []
-        self.failed: list[Part] = []
+        self.plan = _read_plan(self.out)
+        self.trainings: list[Training] = []
+        self.failed: list[Training] = []
 
     # ------------------------------------------------------------ settings
 
+    def _own(self, recipe: Recipe) -> Config:
+        return ini.load(recipe.path, [*self.options, *recipe.options])
+
     def _settings(self, recipe: Recipe) -> Config:
-        """Return the configuration of a recipe on the data of all, before budget and seed."""
-        own = configuration.load(recipe.path, [*self.options, *recipe.options])
+        """Return the configuration of a recipe on the shared data, before budget and seed."""
+        own = self._own(recipe)
         data = self._data_for(own)
         stft = {k: getattr(own.stft, k) for k in TRANSFORM}
         if data is not self.shared or stft != {k: getattr(data.stft, k) for k in TRANSFORM}:
-            names = map(value_text, [*_rate_and_length(own), *stft.values()])
+            names = map(ini.value_text, [*_rate_and_length(own), *stft.values()])
             folder = self.out / "stft" / "_".join(names)
             stft |= {f"{s}_stft_dir": folder / s for s in SPLITS}
+        paths = {"checkpoint_path": self.out / "cp", "log_path": self.out / "logs"}
         changes = {
             "data": data.data.model_copy(update={"total_testing_files": 0}),
             "augment": data.augment,
             "audio": data.audio,
             "stft": data.stft.model_copy(update=stft),
-            "train": own.train.model_copy(
-                update={
-                    "patience": 0,
-                    "checkpoint_path": self.out / "cp",
-                    "log_path": self.out / "logs",
-                }
-            ),
+            "train": own.train.model_copy(update={"patience": 0, **paths}),
         }
         return own.model_copy(update=changes)
 
@@ -225,59 +217,78 @@ class Comparison:
         """Return the configuration of the data at a recipe's sampling rate and length."""
         if _rate_and_length(own) == _rate_and_length(self.shared):
             return self.shared
-        folder = self.out / "data" / "_".join(map(value_text, _rate_and_length(own)))
+        folder = self.out / "data" / "_".join(map(ini.value_text, _rate_and_length(own)))
         options = [f"data.{k}={v}" for k, v in zip(OWN_DATA, _rate_and_length(own), strict=True)]
         options += [f"data.data_path={folder}", "data.total_testing_files=0"]
         options += [f"stft.{k}=" for k in STFT.model_fields if k.endswith("_dir")]
         options += [f"stft.{k}={getattr(own.stft, k)}" for k in TRANSFORM]
-        return configuration.load(self.data_inis, [*self.options, *options])
+        return ini.load(self.data_inis, [*self.options, *options])
 
     def data_notes(self) -> list[str]:
-        """Return a line for each recipe: the data, and what it would have had otherwise itself."""
+        """Return a line per recipe: the shared data, and the recipe's own settings it replaces."""
         lines = []
         for recipe, used in self.settings.items():
-            own = configuration.load(recipe.path, [*self.options, *recipe.options])
-            found = runs.differences(own, used, SHARED_DATA)
-            changed = [c.values for c in found if "total_testing" not in c.key]
+            found = runs.differences(self._own(recipe), used, SHARED_DATA)
+            changed = [c.values for c in found if c.key != "total_testing_files"]
             rate, seconds = _rate_and_length(used)
-            line = f"{recipe.label}: data of {self.data_name} at {rate} Hz, {seconds:g} s a file"
+            line = f"{recipe.label}: data of {self.data_name} at {rate} Hz, {seconds:g} s per file"
             lines.append(line + (f"; its own: {'; '.join(changed)}" if changed else ""))
         return lines
 
     # ------------------------------------------------------------ the work
 
     def run(self) -> list[dict]:
-        """Do what is not done yet and return the rows of scores; a system is a part.
+        """Train, enhance and score what is missing; return the rows, with trainings as systems.
 
         Raises:
-            UserError: if settings have changed since the comparison was begun, or nothing could
-                be trained.
+            UserError: if settings have changed since the comparison was started, or no training
+                is complete.
         """
         print("\n".join(self.data_notes()), flush=True)
         with files.held(self.out):
-            self._agree("budget", dataclasses.asdict(self.budget), "--budget")
-            self._prepare()
-            self._agree("test", self.test.facts(), "the test files")
+            self._keep("budget", dataclasses.asdict(self.budget), "--budget")
+            self._make_data()
+            self._keep("test", self.test.describe(), "the test files")
             order = [(recipe, seed) for seed in range(self.seeds) for recipe in self.recipes]
-            self.parts = [self._part(recipe, seed) for recipe, seed in order]
-            for part in self.parts:
-                part.settle()
-            self._train()
-            self._enhance()
-            return self._score()
+            self.trainings = [self._training(recipe, seed) for recipe, seed in order]
+            for training in self.trainings:
+                _write_ini(training)
+            self.failed = [t for n, t in enumerate(self.trainings, 1) if not self._train(n, t)]
+            if not self.complete:
+                raise UserError(
+                    f"{self.out}: no training is complete; correct the errors above, and run the "
+                    "same command again"
+                )
+            for training in self.complete:
+                self._enhance(training)
+            dnsmos = table.DNSMOS if self.shared.evaluate.dnsmos else ()
+            return scoring.evaluate(
+                self.test.clean,
+                {t.name: self.out / "enhanced" / t.name for t in self.complete},
+                self.test.noisy,
+                by=self.test.by,
+                workers=self.shared.compute.workers,
+                names=[*table.DEFAULT, *dnsmos],
+                folder=self.out,
+            )
 
-    def _agree(self, key: str, value: Any, what: str) -> None:
-        """Note what all parts share, or see that it is what it was."""
+    @property
+    def complete(self) -> list[Training]:
+        """The complete trainings."""
+        return [t for t in self.trainings if t not in self.failed]
+
+    def _keep(self, key: str, value: Any, what: str) -> None:
+        """Store a setting that all trainings share in the plan, or check that it is unchanged."""
         if self.plan.setdefault(key, value) != value:
             raise UserError(
-                f"{self.out}: {what} changed since the comparison was begun (was "
+                f"{self.out}: {what} changed since the comparison was started (was "
                 f"{json.dumps(self.plan[key])}, is {json.dumps(value)}); set it back, or name "
                 "another folder with --out"
             )
         _write_json(self.out / PLAN, self.plan)
 
-    def _prepare(self) -> None:
-        """Make the data sets and the caches that are missing."""
+    def _make_data(self) -> None:
+        """Make the missing data sets and caches."""
         data = {self.shared.data.data_path: self.shared}
         caches = {}
         for config in self.settings.values():
@@ -287,122 +298,110 @@ class Comparison:
             with parallel.engine(config.compute):
                 prepare.make(config)
             path = manifest.path_of(config, "training")
-            self._agree(str(path), files.digest(path), str(path))
+            self._keep(str(path), files.digest(path), str(path))
         for config in caches.values():
             prepare.transform(config)
 
-    def _part(self, recipe: Recipe, seed: int) -> Part:
+    def _training(self, recipe: Recipe, seed: int) -> Training:
         config, name = self.settings[recipe], f"{recipe.slug}_seed{seed}"
-        steps = self.budget.steps or max(1, int(self.budget.seconds / self._pace(recipe)))
+        steps = self.budget.steps or max(1, int(self.budget.seconds / self._step_seconds(recipe)))
         counts = range(min(VALIDATIONS[0], steps), min(VALIDATIONS[1], steps) + 1)
-        epochs = max(counts, key=lambda n: (steps // n * n, -n))  # as few steps over as possible
+        epochs = max(counts, key=lambda n: (steps // n * n, -n))  # fewest steps left over
         own = {"epochs": epochs, "epoch_steps": steps // epochs, "seed": seed, "run_name": name}
         train = config.train.model_copy(update=own)
         config = config.model_copy(update={"train": train})
-        return Part(recipe, config, self.out / "settings" / f"{name}.ini")
+        return Training(recipe, config, self.out / "settings" / f"{name}.ini")
 
-    def _pace(self, recipe: Recipe) -> float:
-        """Return the seconds a step of a recipe, measured once and kept."""
-        paces = self.plan.setdefault("seconds_a_step", {})
-        if recipe.slug not in paces:
-            ini = self.out / "settings" / f"{recipe.slug}.ini"
-            runs.write_config(ini, self.settings[recipe])
-            done = execute(train_command(ini, "--pace"), capture=True)
-            if done.returncode:
+    def _step_seconds(self, recipe: Recipe) -> float:
+        """Return the seconds per step of a recipe, measured once."""
+        measured = self.plan.setdefault("seconds_a_step", {})
+        if recipe.slug not in measured:
+            path = self.out / "settings" / f"{recipe.slug}.ini"
+            runs.write_config(path, self.settings[recipe])
+            done = execute(train_command(path, "--pace"), capture=True)
+            found = re.search(r"(\S+) s (?:a|per) step", done.stdout or "")
+            if done.returncode or not found:
                 raise UserError(
-                    f"{recipe.label}: train.py --pace failed; correct what it says "
-                    "above, and run the same command again"
+                    f"{recipe.label}: train.py --pace failed; correct the error above, and run the "
+                    "same command again"
                 )
-            paces[recipe.slug] = float(re.search(r"(\S+) s a step", done.stdout)[1])
-            print(f"{recipe.label}: {paces[recipe.slug]} s a step", flush=True)
+            measured[recipe.slug] = float(found[1])
+            print(f"{recipe.label}: {found[1]} s per step", flush=True)
             _write_json(self.out / PLAN, self.plan)
-        return paces[recipe.slug]
+        return measured[recipe.slug]
 
-    def _train(self) -> None:
-        """Train what is not trained; a training that fails does not stop the others."""
-        for number, part in enumerate(self.parts, 1):
-            state = "trained already" if part.trained else "$ " + shlex.join(part.command)
-            print(f"[{number}/{len(self.parts)}] {part.name}: {state}", flush=True)
-            if part.trained:
-                continue
-            code = execute(part.command).returncode
-            if not part.trained:
-                self.failed.append(part)
-                print(f"warning: {part.name}: train.py ended with code {code}; left out")
-        if not self.done:
-            raise UserError(
-                f"{self.out}: none of the trainings came to its end; correct what "
-                "they say above, and run the same command again"
-            )
+    def _train(self, number: int, training: Training) -> bool:
+        """Start or resume a training; return whether it is complete."""
+        finished = training.finished
+        what = "trained already" if finished else "$ " + shlex.join(training.command)
+        print(f"[{number}/{len(self.trainings)}] {training.name}: {what}", flush=True)
+        if finished:
+            return True
+        code = execute(training.command).returncode
+        if not training.finished:
+            print(f"warning: {training.name}: train.py ended with code {code}; left out")
+        return training.finished
 
-    @property
-    def done(self) -> list[Part]:
-        """The parts that came to their end."""
-        return [part for part in self.parts if part not in self.failed]
-
-    def _enhance(self) -> None:
-        """Enhance the test files by each part, and note what its network costs."""
-        todo = [part for part in self.done if not self._enhanced(part)]
-        if not todo:
+    def _enhance(self, training: Training) -> None:
+        """Enhance the test files with a training, and store the costs of its network."""
+        path = self._costs_path(training)
+        if path.is_file() and self.costs(training)["weights"] == files.digest(
+            training.run / "best.npz"
+        ):
             return
-        console.import_tensorflow()  # only now: a GPU was the trainings' own
+        console.import_tensorflow()  # only now: until here a GPU belonged to the trainings
+        from specmask import models
         from specmask.enhancement import enhancer
         from specmask.enhancement.folder import enhance_folder, find_recordings
         from specmask.enhancement.postprocess import Knobs
         from specmask.models import complexity
 
-        for part in todo:
-            c, target = part.config.enhance, self.out / "enhanced" / part.name
-            model = enhancer.load(
-                part.run, c.channels, c.highband, Knobs.from_config(part.config), "tensorflow"
+        config, target = training.config, path.with_suffix("")
+        c = config.enhance
+        knobs = Knobs.from_config(config)
+        model = enhancer.load(training.run, c.channels, c.highband, knobs, "tensorflow")
+        stale = provenance.checkpoint(target) not in (None, model.digest)
+        recordings = find_recordings([self.test.noisy], target)
+        done = enhance_folder(recordings, target, model, c.block_seconds, overwrite=stale)
+        for rejected in done.rejected:
+            print(f"warning: {training.name}: {rejected.path}: {rejected.reason}; left out")
+        network = models.build(config).model
+        costs = {
+            "weights": model.digest,
+            "parameters": complexity.parameters(network),
+            "multiply_adds_a_second": complexity.multiply_adds(network, config),
+            "latency_ms": 1000 * model.latency_seconds,
+            "causal": model.causal,
+        }
+        _write_json(path, costs)
+        print(f"{training.name}: {done.done} files enhanced -> {target}", flush=True)
+
+    def _costs_path(self, training: Training) -> Path:
+        return self.out / "enhanced" / f"{training.name}.json"
+
+    def costs(self, training: Training) -> Mapping[str, Any]:
+        """Return the costs of the network of a training whose files are enhanced."""
+        return json.loads(self._costs_path(training).read_text(encoding="utf-8"))
+
+
+def _write_ini(training: Training) -> None:
+    """Write the INI of a training, unless it was started with other settings."""
+    if training.ini.is_file():
+        before = ini.load(training.ini)
+        changed = [c.values for c in runs.differences(before, training.config, COMPARED)]
+        if changed:
+            raise UserError(
+                f"{training.ini}: this training was started with other settings "
+                f"({'; '.join(changed)}); set them back, or name another folder with --out"
             )
-            stale = provenance.checkpoint(target) not in (None, model.digest)
-            recordings = find_recordings([self.test.noisy], target)
-            done = enhance_folder(recordings, target, model, c.block_seconds, overwrite=stale)
-            for rejected in done.rejected:
-                print(f"warning: {part.name}: {rejected.path}: {rejected.reason}; set aside")
-            network = model.runtime.network.model
-            costs = {
-                "weights": model.digest,
-                "parameters": complexity.parameters(network),
-                "multiply_adds_a_second": complexity.multiply_adds(network, part.config),
-                "latency_ms": 1000 * model.latency_seconds,
-                "causal": model.causal,
-            }
-            _write_json(self._costs(part), costs)
-            print(f"{part.name}: {done.done} files enhanced -> {target}", flush=True)
-
-    def _enhanced(self, part: Part) -> bool:
-        weights = files.digest(part.run / "best.npz")
-        return self._costs(part).is_file() and self.costs(part)["weights"] == weights
-
-    def _costs(self, part: Part) -> Path:
-        return self.out / "enhanced" / f"{part.name}.json"
-
-    def costs(self, part: Part) -> Mapping[str, Any]:
-        """Return what the network of an enhanced part costs."""
-        return json.loads(self._costs(part).read_text(encoding="utf-8"))
-
-    def _score(self) -> list[dict]:
-        from specmask.evaluation import scoring
-
-        dnsmos = table.DNSMOS if self.shared.evaluate.dnsmos else ()
-        return scoring.evaluate(
-            self.test.clean,
-            {part.name: self.out / "enhanced" / part.name for part in self.done},
-            self.test.noisy,
-            by=self.test.by,
-            workers=self.shared.compute.workers,
-            names=[*table.METRICS, *dnsmos],
-            folder=self.out,
-        )
+    runs.write_config(training.ini, training.config)
 
 
 def _rate_and_length(config: Config) -> tuple[int, float]:
     return config.data.sample_rate, config.data.file_length
 
 
-def _plan(out: Path) -> dict[str, Any]:
+def _read_plan(out: Path) -> dict[str, Any]:
     """Return the plan of a folder, empty if it is new."""
     try:
         return json.loads((out / PLAN).read_text(encoding="utf-8"))
@@ -414,11 +413,6 @@ def _plan(out: Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise UserError(f"{out / PLAN}: damaged ({error}); name another folder by --out") from None
-
-
-def _digest(value: object) -> str:
-    text = repr(value).encode(errors="surrogateescape")
-    return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

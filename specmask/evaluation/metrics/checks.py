@@ -1,7 +1,4 @@
-"""What all metrics share: the check of their signals, silence, energies, decibels, packages.
-
-What cannot be measured raises :class:`MetricError` with the reason, in words for a table.
-"""
+"""Checks and helpers that all metrics share: valid signals, silence, energies, other packages."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +11,18 @@ SILENCE = 1e-8  # peak to peak: below the last bit of 24-bit audio
 
 
 class MetricError(ValueError):
-    """A figure that does not exist for these signals; the text is the reason."""
+    """A metric that is not defined for these signals; the text is the reason, for a table."""
 
 
 def checked(
     clean: np.ndarray, enhanced: np.ndarray, audible: bool = False, name: str = "enhanced"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return both signals as float64 [samples], or say what is wrong with them.
+    """Return both signals as float64 [samples].
 
-    With ``audible`` the second signal must not be silent either; ``name`` is what to call it.
+    Args:
+        clean, enhanced: the signals.
+        audible: the second signal must not be silent either.
+        name: of the second signal, for the message.
 
     Raises:
         MetricError: if they are not two finite signals of one length, or clean is silent.
@@ -54,7 +54,7 @@ def long_enough(samples: int, rate: int, seconds: float, what: str) -> None:
 
 
 def is_silent(x: np.ndarray) -> bool:
-    """Tell whether a signal holds nothing but a constant."""
+    """Return whether a signal is constant."""
     return bool(np.ptp(x) < SILENCE)
 
 
@@ -73,8 +73,8 @@ def decibel(signal: float, error: float) -> float:
     return 10 * math.log10(signal / error)
 
 
-def foreign(package: str, compute: Callable[[], Any]) -> float:
-    """Call into another package; whatever goes wrong in it is the reason for a missing figure."""
+def by_package(package: str, compute: Callable[[], Any]) -> float:
+    """Call another package; any failure in it becomes a MetricError."""
     try:
         value = float(compute())
     except MetricError:
@@ -86,5 +86,5 @@ def foreign(package: str, compute: Callable[[], Any]) -> float:
         text = text.decode() if isinstance(text, bytes) else text
         raise MetricError(f"package {package} failed: {type(error).__name__}: {text}") from error
     if not math.isfinite(value):
-        raise MetricError(f"package {package} gave {value}")
+        raise MetricError(f"package {package} returned {value}")
     return value

@@ -1,4 +1,4 @@
-"""Distances between short frames, and the composite ratings that are made of them.
+"""Frame-wise distances and the composite ratings of Hu and Loizou.
 
 Conventions:
     ``f(clean, enhanced, rate)``: the reference comes first, ``[samples]``, full scale 1, rate in
@@ -82,14 +82,14 @@ def segmental_snr(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
 
 def _segmental_snr(s: np.ndarray, e: np.ndarray, rate: int, hop_seconds: float) -> float:
     tiny, (low, high) = np.finfo(float).tiny, SEGMENTAL_LIMITS_DB
-    found = []
+    blocks = []
     for a, b in zip(_blocks(s, rate, hop_seconds), _blocks(s - e, rate, hop_seconds), strict=True):
         signal, error = (np.sum(np.square(x), axis=1) for x in (a, b))
         some = signal + error > 0
         ratio_db = 10 * (np.log10(signal[some] + tiny) - np.log10(error[some] + tiny))
-        found.append(np.clip(ratio_db, low, high))
-    found = np.concatenate(found)
-    return float(found.mean()) if found.size else high
+        blocks.append(np.clip(ratio_db, low, high))
+    ratios = np.concatenate(blocks)
+    return float(ratios.mean()) if ratios.size else high
 
 
 def log_spectral_distance(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
@@ -324,10 +324,10 @@ def _critical_bands(rate: int) -> np.ndarray:
     """Gaussian filters of the critical bands, float64 [25, bins below half the rate]."""
     length = round(FRAME_SECONDS * rate)
     bins = 1 << (2 * length - 1).bit_length() - 1  # half of the FFT, twice a frame or more
-    hz_a_bin = rate / 2 / bins
-    offset = np.arange(bins) - np.floor(CENTRES_HZ / hz_a_bin)[:, None]
+    hz_per_bin = rate / 2 / bins
+    offset = np.arange(bins) - np.floor(CENTRES_HZ / hz_per_bin)[:, None]
     level = np.log(WIDTHS_HZ[0] / WIDTHS_HZ)[:, None]  # wider bands are as much lower
-    filters = np.exp(-11 * np.square(offset * hz_a_bin / WIDTHS_HZ[:, None]) + level)
+    filters = np.exp(-11 * np.square(offset * hz_per_bin / WIDTHS_HZ[:, None]) + level)
     return np.where(filters > BAND_FLOOR, filters, 0)
 
 

@@ -1,28 +1,23 @@
-"""How close an enhanced signal is to the clean one: energy ratios, and all metrics by name.
+"""Energy ratios between clean and enhanced signals: SNR, SI-SDR, SDR.
 
 Conventions:
     ``f(clean, enhanced)``: the reference comes first. Signals are real ``[samples]`` of one
-    length, computed with in float64. A result is a float, and more is better, except for the
-    log-spectral distance and the RMSE.
-    Figures in dB are held within ±100 dB: a perfect copy has no finite ratio, and a single
-    infinite value would make the mean over a thousand files infinite.
-    What cannot be measured raises :class:`MetricError` with the reason. :func:`score` turns
-    that into NaN with the reason, so that a table can say how many files its means are over.
-    Silence counts as not measurable, since the ratios are 0/0 then. The exception is the SNR,
-    by which a silent output for speech has 0 dB.
+    length, computed with in float64. A result is a float in dB; more is better.
+    Results are limited to ±100 dB: a perfect copy has no finite ratio, and a single infinite
+    value would make the mean over a thousand files infinite.
+    A figure that is not defined raises :class:`MetricError` with the reason;
+    :func:`specmask.evaluation.metrics.table.score` turns that into NaN with the reason.
+    For silence the ratios are 0/0, so they are not defined. The exception is the SNR: a silent
+    output for speech has 0 dB.
 
 Metrics:
     snr: 10 log10 of the energy of the clean signal over that of the difference.
     snr_improvement: SNR of the enhanced minus that of the noisy signal, as the reference project
-        reports it. It rewards the right level, which the next ones do not look at.
+        reports it. It rewards the right level, which the next ones ignore.
     si_sdr: scale-invariant SDR of signals without their means [1].
     si_sdr_improvement: SI-SDR of the enhanced minus that of the noisy signal.
-    sdr: SDR in the BSS-eval sense: what a filter of 512 taps can make of the clean signal counts
+    sdr: SDR in the BSS-eval sense: the clean signal passed through any filter of 512 taps counts
         as target [2]; computed by package fast_bss_eval [3].
-    segmental_snr, log_spectral_distance, spectrogram_rmse, csig, cbak, covl: see
-        :mod:`specmask.evaluation.metrics.composite`.
-    pesq, stoi, estoi, dnsmos_sig, dnsmos_bak, dnsmos_ovrl: see
-        :mod:`specmask.evaluation.metrics.perceptual`.
 
 References:
     [1] Le Roux, Wisdom, Erdogan, Hershey: SDR - half-baked or well done? ICASSP 2019.
@@ -38,10 +33,10 @@ import numpy as np
 from specmask.evaluation.metrics.checks import (
     CAP_DB,
     MetricError,
+    by_package,
     checked,
     decibel,
     energy,
-    foreign,
 )
 
 SDR_TAPS = 512
@@ -56,6 +51,9 @@ def snr(clean: np.ndarray, enhanced: np.ndarray) -> float:
 
     Raises:
         MetricError: if it is not defined.
+
+    >>> round(snr(np.array([1.0, -1.0]), np.array([0.9, -0.9])), 6)
+    20.0
     """
     s, e = checked(clean, enhanced)
     return decibel(energy(s), energy(s - e))
@@ -82,6 +80,10 @@ def si_sdr(clean: np.ndarray, enhanced: np.ndarray) -> float:
 
     Raises:
         MetricError: if it is not defined.
+
+    >>> clean = np.array([1.0, -1, 1, -1])
+    >>> round(si_sdr(clean, 3 * clean + [0.3, 0.3, -0.3, -0.3]), 6)  # the level does not matter
+    20.0
     """
     s, e = checked(clean, enhanced, audible=True)
     s, e = s - s.mean(), e - e.mean()
@@ -121,7 +123,7 @@ def sdr(clean: np.ndarray, enhanced: np.ndarray) -> float:
 
         return bss_eval_sdr(s[None], e[None], filter_length=SDR_TAPS, clamp_db=CAP_DB)[0]
 
-    return foreign("fast_bss_eval", compute)
+    return by_package("fast_bss_eval", compute)
 
 
 def _improvement(
