@@ -9,6 +9,7 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from specmask.cli import console
@@ -38,7 +39,8 @@ def config(args: argparse.Namespace) -> None:
     print(f"every option, explained -> {args.out}")
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__, config_help="INI file to take values from; later ones win")
     parser.set_defaults(config=[])
     parser.add_argument(

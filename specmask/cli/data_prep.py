@@ -15,9 +15,14 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specmask.cli import console
+
+if TYPE_CHECKING:
+    from specmask.config.schema import Config
 
 MAX_LINES = 20  # of a list on the screen; all are in its file
 
@@ -39,7 +44,7 @@ def prepare(args: argparse.Namespace) -> int:
     return console.EXIT_OK
 
 
-def check(cfg) -> int:
+def check(cfg: "Config") -> int:
     from specmask.data.corpus import doctor
 
     report = doctor.check(cfg)
@@ -52,7 +57,7 @@ def check(cfg) -> int:
     return console.EXIT_BROKEN_BOUND if report.stops else console.EXIT_OK
 
 
-def verify(cfg) -> int:
+def verify(cfg: "Config") -> int:
     from specmask.data.mixtures import verify as verification
 
     verdicts = verification.verify(cfg)
@@ -69,7 +74,7 @@ def verify(cfg) -> int:
     return console.EXIT_BROKEN_BOUND if path else console.EXIT_OK
 
 
-def render(cfg, args) -> int:
+def render(cfg: "Config", args: argparse.Namespace) -> int:
     from specmask.data.mixtures import verify as verification
 
     split, index = args.render[0], int(args.render[1])
@@ -92,7 +97,8 @@ class _Item(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     broken = "--check found what must be solved first, or --verify or --render a difference"
     parser = console.parser(__doc__, broken)
     parser.add_argument("--overwrite", action="store_true", help="make existing files again")

@@ -16,11 +16,11 @@ examples:
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specmask.cli import console
-from specmask.progress import duration
 
 if TYPE_CHECKING:
     from specmask.enhancement.enhancer import Enhancer
@@ -102,6 +102,8 @@ def report(done: "Summary", target: Path, is_folder: bool) -> None:
 
 def summary(done: "Summary", target: Path) -> str:
     """Return the totals of a run in one line."""
+    from specmask.progress import duration
+
     words = f"Enhanced {done.done} {'file' if done.done == 1 else 'files'}"
     if done.audio_seconds:
         seconds = done.audio_seconds
@@ -146,7 +148,8 @@ def model_path(text: str) -> Path:
     return enhancer.default_model()
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__)
     parser.add_argument(
         "paths",

@@ -16,6 +16,7 @@ examples:
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def export(args: argparse.Namespace) -> int:
     return console.EXIT_BROKEN_BOUND if differing else console.EXIT_OK
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__, broken="a float export differs from the Keras model")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"

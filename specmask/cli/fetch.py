@@ -7,6 +7,7 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from specmask.cli import console
@@ -31,7 +32,8 @@ def fetch(args: argparse.Namespace) -> None:
     download.fetch(corpus, args.to or Path("data") / "corpora" / args.name)
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__, ini=False)
     parser.add_argument("name", nargs="?", help="corpus to download; none: list all")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: data/corpora/NAME")

@@ -9,6 +9,7 @@ examples:
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from specmask.cli import console
 
@@ -42,7 +43,8 @@ def device(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__)
     parser.add_argument("--devices", action="store_true", help="list the audio devices")
     parser.add_argument("--input", type=device, help="number or name (default: the system's)")

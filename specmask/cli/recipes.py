@@ -10,6 +10,7 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 
 from specmask.cli import console
 
@@ -25,5 +26,6 @@ def recipes(args: argparse.Namespace) -> None:
     print(f"\n--config recipes/NAME.ini, in {RECIPES}")
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     return console.run(recipes, console.parser(__doc__, ini=False).parse_args(argv))

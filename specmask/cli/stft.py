@@ -9,6 +9,7 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 
 from specmask.cli import console
 
@@ -20,5 +21,6 @@ def transform(args: argparse.Namespace) -> None:
     prepare.transform(ini.load(args.config, args.set))
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     return console.run(transform, console.parser(__doc__).parse_args(argv))

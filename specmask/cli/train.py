@@ -10,6 +10,7 @@ examples:
 """
 
 import argparse
+from collections.abc import Sequence
 
 from specmask.cli import console
 
@@ -42,7 +43,8 @@ def train(args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = console.parser(__doc__)
     parser.add_argument("--fresh", action="store_true", help="start a new run beside the others")
     parser.add_argument(
