@@ -228,10 +228,11 @@ except SystemExit as end:
 """
 
 
-def test_enhance_with_onnx_runtime(exported, tmp_path):
+@pytest.mark.parametrize("runtime", ["onnx", "auto"])
+def test_exports_of_a_run_are_used_without_tensorflow(exported, tmp_path, runtime):
     ini, _ = exported
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / "enhance.py", "--config", ini]
-    command += [ini.parent / "noisy", tmp_path / "onnx", "--runtime", "onnx"]
+    command += [ini.parent / "noisy", tmp_path / runtime, "--runtime", runtime]
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == "0 []\n", done.stderr
     assert "Enhanced 2 files" in done.stdout
@@ -247,7 +248,7 @@ def test_enhance_with_onnx_runtime(exported, tmp_path):
     )
     assert again.returncode == 0
     for name in ("a.wav", "b.wav"):
-        a, b = sf.read(tmp_path / "onnx" / name)[0], sf.read(tmp_path / "tf" / name)[0]
+        a, b = sf.read(tmp_path / runtime / name)[0], sf.read(tmp_path / "tf" / name)[0]
         assert error_db(a, b) < -70
 
 
