@@ -20,7 +20,8 @@ WAV_BYTES = 4_000_000_000  # a WAV file holds less than 4 GiB; RF64 is the same 
 AS_INPUT = "as input"
 # Suffix of an output file -> its format.
 FORMATS = {f".{name}": name for name in ("wav", "flac", "mp3", "ogg", "aiff", "w64", "caf", "au")}
-FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".aif": "aiff"}
+FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".snd": "au"}
+FORMATS |= {".aif": "aiff", ".aifc": "aiff"}
 TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
 TAGS += ["tracknumber", "genre"]
 FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS")  # subtypes that hold more than full scale
@@ -182,7 +183,7 @@ class Writer:
                 f"({reason}); convert it, or ask for format = wav"
             )
         if format == AS_INPUT and subtype != layout.subtype:
-            self.lost.append(f"{layout.subtype} in {kind}, {subtype} instead")
+            self.lost.append(f"{layout.subtype} ({subtype} in {kind} instead)")
         for tag, text in layout.tags.items():
             setattr(self.file, tag, text)
         self.bounded = subtype not in FLOATS
@@ -204,6 +205,8 @@ class Writer:
 def _encodings(format: str, layout: Layout) -> list[tuple[str, str]]:
     """Return containers and subtypes to try: the input's, then the nearest, then the usual one."""
     kind = layout.format if format == AS_INPUT else format.upper()
+    if format == AS_INPUT and kind not in sf.available_formats():
+        kind = "WAV"
     if kind == "OPUS":
         return [("OGG", "OPUS")]
     if kind == "WAV" and layout.format in ("WAVEX", "RF64"):

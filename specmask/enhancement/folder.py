@@ -336,15 +336,25 @@ def _audio_files(source: Path, glob: str) -> tuple[Path, list[Path]]:
 
 
 def _result_names(names: Sequence[Path], format: str) -> list[Path]:
-    """Return the names of the results: another suffix for another format, no two the same."""
-    if format == AS_INPUT:
-        return list(names)
-    new = [name.with_suffix(f".{format}") for name in names]
+    """Return the names of the results: another suffix for another format, no two the same.
+
+    What cannot be written in its own format becomes WAV.
+    """
+    suffixes = [_result_suffix(name.suffix, format) for name in names]
+    new = [name.with_suffix(suffix) for name, suffix in zip(names, suffixes, strict=True)]
     counts = Counter(new)
-    return [
-        name.with_name(f"{name.name}.{format}") if counts[result] > 1 else result
-        for name, result in zip(names, new, strict=True)
-    ]
+    results = []
+    for name, suffix, result in zip(names, suffixes, new, strict=True):
+        is_kept = format == AS_INPUT and result == name
+        long = name.with_name(name.name + suffix)
+        results.append(long if counts[result] > 1 and not is_kept else result)
+    return results
+
+
+def _result_suffix(suffix: str, format: str) -> str:
+    if format != AS_INPUT:
+        return f".{format}"
+    return suffix if suffix.lower() in FORMATS else ".wav"
 
 
 def _log_settings(

@@ -183,7 +183,7 @@ def test_encodings_that_cannot_be_written_become_the_usual_ones(identity, tmp_pa
     source.write_bytes(b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks)
     assert sf.info(source).subtype == "MPEG_LAYER_III"
     done = enhance_file(source, tmp_path / "out.wav", identity, 1.0)
-    assert done.lost == ("MPEG_LAYER_III in WAV, PCM_16 instead",)
+    assert done.lost == ("MPEG_LAYER_III (PCM_16 in WAV instead)",)
     assert sf.info(tmp_path / "out.wav").subtype == "PCM_16"
 
 
@@ -329,6 +329,13 @@ def test_two_files_never_have_one_name(causal, tmp_path):
     assert {p.name for p in (tmp_path / "out").glob("*.flac")} == {
         "a.wav.flac", "a.flac.flac", "b.flac"
     }  # fmt: skip
+
+
+def test_formats_that_cannot_be_written_become_wav():
+    names = [Path(name) for name in ("a.wav", "a.m4a", "deep/b.WEBM", "c.aifc")]
+    assert folder._result_names(names, AS_INPUT) == [
+        Path(name) for name in ("a.wav", "a.m4a.wav", "deep/b.wav", "c.aifc")
+    ]
 
 
 def test_inputs_are_never_written_over(causal, tmp_path):
