@@ -41,7 +41,7 @@ def test_flags_and_set_win_over_the_file_and_the_last_one_over_all(settings, tmp
 
 
 def test_the_model_default_is_the_one_that_comes_with_specmask(settings):
-    assert settings("--model", "default").checkpoint == ROOT / "pretrained/default.npz"
+    assert settings("--model", "default").checkpoint.parent == ROOT / "pretrained"
     assert settings().checkpoint == Path()
 
 
