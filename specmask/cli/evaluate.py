@@ -11,8 +11,13 @@ examples:
   python evaluate.py clean/ enhanced/ --noisy noisy/ --baseline wiener      improvements, too
   python evaluate.py --oracle              the limit of every target, that of a perfect network,
                                            on the test set or on two folders: CLEAN NOISY
-  python evaluate.py --gate                also checks clean speech, silence and music
+  python evaluate.py --gate                also checks clean speech of any pitch, level and band,
+                                           silence and music
   python evaluate.py --check report/summary.json      reproduces the figures of a report
+  python evaluate.py --probe default clean/           what a model does to clean speech of other
+                                           pitches, levels and conditions
+  python evaluate.py --probe-set set/ clean/          writes the same for another program: it reads
+                                           set/input, and --probe OUT --probe-set set/ rates its OUT
 
 In place of a folder, a list of files may be named: wav.scp of Kaldi, CSV with the columns id and
 path, or JSON. Endings of names that a tool has added (NAME_TOOL.wav) are ignored.
@@ -113,9 +118,17 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SUMMARY",
         help="score the files of a summary.json again and compare the figures",
     )
+    p.add_argument(
+        "--probe",
+        metavar="MODEL_OR_DIR",
+        help="print a table of the changes that a model makes to clean speech: default, a run, an "
+        "exported step; or the folder of what another program made from a --probe-set",
+    )
+    p.add_argument("--probe-set", type=Path, metavar="DIR", help="folder of a set of probes")
     args = p.parse_args(argv)
     args.command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
-    return console.run(check if args.check else evaluate, args)
+    action = check if args.check else evaluate
+    return console.run(probe if args.probe or args.probe_set else action, args)
 
 
 def evaluate(args: Namespace) -> int:
@@ -280,25 +293,29 @@ def _check_gate(
 ) -> tuple[dict, list[str]]:
     """Return the figures of the gate and the violated bounds; print the figures."""
     from specmask.enhancement import array
-    from specmask.evaluation import gate, report, word_errors
+    from specmask.evaluation import gate, probe, report, word_errors
 
     enhance, count = partial(array.enhance, model=model), settings.evaluate.harm_files
-    found = gate.measure(enhance, list(clean.values()), music, model.rate, count)
+    speech = list(clean.values())
+    found = gate.measure(enhance, speech, music, model.rate, count)
+    probes = probe.measure(enhance, probe.make(speech, model.rate, count, probe.GATE))
     words = None
     if recogniser:
         words_of = word_errors.finder(recogniser[0])
         known = [(path, text) for name, path in clean.items() if (text := words_of(name))]
         words = gate.words(enhance, known, recogniser[1], count)
-    print(gate.table(found, words), end="\n\n")
+    print(gate.table(found, words), probe.table(probes), sep="\n\n", end="\n\n")
     own = [row for row in rows if row["system"] == "enhanced"]
     improvement = report.mean(own, "si_sdr_improvement")["mean"]
     if improvement is None:
         print("gate: no SI-SDR improvement to check; name noisy files with --noisy")
     figures = {
         "harm": gate.means(found),
+        "probes": probe.means(probes),
         "harm_words": {k: asdict(e) for k, e in words.items()} if words else None,
     }
-    return figures, gate.violations(found, improvement, settings, words)
+    violations = gate.violations(found, improvement, settings, words)
+    return figures, violations + probe.violations(probes, settings)
 
 
 def check(args: Namespace) -> int:
@@ -318,3 +335,28 @@ def check(args: Namespace) -> int:
     if not differences:
         print(f"{args.check}: {len(rows)} rows scored again, all figures are the same")
     return console.EXIT_BROKEN_BOUND if differences else console.EXIT_OK
+
+
+def probe(args: Namespace) -> int:
+    """Print what a model, or another program, does to the probes; or write them for it."""
+    from specmask.config import ini
+    from specmask.evaluation import file_lists
+    from specmask.evaluation import probe as probes
+
+    settings = ini.load(args.config, args.set)
+    if args.probe and args.probe_set:
+        print(probes.table(probes.measure_folder(args.probe_set, Path(args.probe))))
+        return console.EXIT_OK
+    clean = args.clean or settings.stft.folder("CleanSpeech", "testing")
+    speech, count = list(file_lists.index(clean).values()), settings.evaluate.harm_files
+    if args.probe_set:
+        made = probes.make(speech, settings.data.sample_rate, count)
+        number = probes.write_set(args.probe_set, made)
+        print(f"{number} probes -> {args.probe_set / probes.INPUTS}")
+        return console.EXIT_OK
+    from specmask.enhancement import array, enhancer
+
+    model = enhancer.load(args.probe, runtime=settings.enhance.runtime)
+    enhance = partial(array.enhance, model=model)
+    print(probes.table(probes.measure(enhance, probes.make(speech, model.rate, count))))
+    return console.EXIT_OK

@@ -69,6 +69,18 @@ class Evaluate(Section):
         ge=-100,
         le=1000,
     )
+    gate_voice_si_sdr: float = option(
+        12,
+        "gate: lowest mean SI-SDR of clean speech of any pitch, level or band, in dB",
+        ge=-100,
+        le=100,
+    )
+    gate_voice_level: float = option(
+        1.5, "gate: largest mean change up or down of its level, in dB", ge=0, le=100
+    )
+    gate_voice_dropped: float = option(
+        2, "gate: largest share of its frames that lose over 6 dB, in %", ge=0, le=100
+    )
     gate_silence_level: float = option(
         -80, "gate: highest output level for silence, in dBFS", ge=-200, le=0
     )

@@ -225,6 +225,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
         "test": content["test"],
         "gate": content.get("harm"),
         "gate_words": content.get("harm_words"),
+        "probes": content.get("probes"),
         "words": _word_table(content.get("words") or {}),
         "normalised": word_errors.NORMALISED,
         "warnings": [line for line in notes if line.startswith("warning: ")],

@@ -166,8 +166,10 @@ def make(
         for name in names:
             if number and name in WITHOUT_SPEECH:
                 continue
-            pair = (np.asarray(a, np.float32) for a in PROBES[name](x, other, rate))
-            yield Probe(name, sound.name, *pair, rate)
+            heard, reference = PROBES[name](x, other, rate)
+            yield Probe(
+                name, sound.name, heard.astype(np.float32), reference.astype(np.float32), rate
+            )
 
 
 def measure(enhance: Enhance, probes: Iterator[Probe]) -> list[dict]:
@@ -178,7 +180,7 @@ def measure(enhance: Enhance, probes: Iterator[Probe]) -> list[dict]:
     """
     rows = []
     for probe in probes:
-        row = {"probe": probe.name, "file": probe.file, "reason": probe.reason}
+        row: dict[str, Any] = {"probe": probe.name, "file": probe.file, "reason": probe.reason}
         if not probe.reason:
             output = enhance(probe.input[:, None], probe.rate)[:, 0]
             row |= compare(probe.reference, output, probe.rate)

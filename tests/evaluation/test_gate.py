@@ -182,10 +182,18 @@ def test_the_gate(tmp_path, speech, model, capsys):
     assert script.main(arguments) == 1
     printed = capsys.readouterr()
     assert "clean speech     2     100.00     -6.02         -6.02" in printed.out
-    assert printed.err == "gate: level change of clean speech: 6.02 dB, expected at most 1.5\n"
+    assert "pitch x 1.5          2     100.00     -6.02     100.00" in printed.out
+    lines = printed.err.splitlines()
+    assert lines[0] == "gate: level change of clean speech: 6.02 dB, expected at most 1.5"
+    wanted = "gate: dropped frames of clean speech, as it is: 100.00 %, expected at most 2"
+    assert wanted in lines
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert summary["harm"]["music"]["files"] == 1
-    assert script.main([*arguments, "--set", "evaluate.gate_speech_level=7"]) == 0
+    assert summary["probes"]["20 dB softer"]["dropped"] == 1
+    assert "Clean speech of any pitch" in (tmp_path / "report" / "index.html").read_text()
+    bounds = ["gate_speech_level=7", "gate_voice_level=7", "gate_voice_dropped=100"]
+    options = [part for bound in bounds for part in ("--set", f"evaluate.{bound}")]
+    assert script.main([*arguments, *options]) == 0
     assert "gate: all bounds hold" in capsys.readouterr().out
     folders = [str(tmp_path / "CleanSpeech_testing"), str(tmp_path / "enhanced")]
     assert script.main([*folders, *arguments]) == 1

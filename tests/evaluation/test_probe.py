@@ -121,7 +121,7 @@ def test_a_set_for_another_program(speech, tmp_path, capsys):
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 1 + len(probe.PROBES)
     line = next(line for line in out.splitlines() if line.startswith("as it is"))
-    assert "-6.02" in line and "100.00" in line
+    assert " -6.0" in line and " 100.00 " in line
     write_audio(tmp_path / "out" / "0000_tool.wav", np.ones(5), RATE)
     assert script.main([*options, "--probe", str(tmp_path / "out")]) == 0
     assert "left out: 0.wav: 5 samples at 16000 Hz, expected 32000" in capsys.readouterr().out
