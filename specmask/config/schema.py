@@ -99,7 +99,7 @@ class Config(Section):
                 f"{self.model.target}, which takes its inverse power of what the network says; "
                 "expected 0.1 or more"
             )
-        if self.train.batch_size % (self.train.accumulation * self.train.parts):
+        if self.train.batch_size % (self.train.accumulation * max(1, self.train.parts)):
             also = f" times parts = {self.train.parts}" if self.train.parts > 1 else ""
             raise ValueError(
                 f"[train] accumulation = {self.train.accumulation}{also} does not divide "

@@ -74,10 +74,11 @@ class Train(Section):
         on_resume=ROUNDING,
     )
     parts: int = option(
-        1,
+        0,
         "parts of a batch computed side by side, each operation on one thread: the same bits on "
-        "any number of cores; 1: all threads share the whole batch",
-        ge=1,
+        "any number of cores; 1: all threads share the whole batch, and results may differ by "
+        "rounding; 0: up to 4 if deterministic, else 1",
+        ge=0,
         le=1024,
         on_resume=ROUNDING,
     )

@@ -17,9 +17,9 @@ from specmask.data import seeding
 from specmask.data.stft_cache import Cache
 from specmask.errors import UserError
 from specmask.files import replacing
+from specmask.training import distributed
 from specmask.training.remix import Remix
 
-READERS = 2  # batches that are read at a time
 AHEAD = 2  # batches that wait for the trainer
 
 
@@ -67,7 +67,7 @@ class Batches:
             return tuple(tf.ensure_shape(x, s) for x, s in zip(batch, shapes, strict=True))
 
         steps = tf.data.Dataset.range(start, self.steps)
-        return iter(steps.map(read, num_parallel_calls=READERS).prefetch(AHEAD))
+        return iter(steps.map(read, num_parallel_calls=distributed.READERS).prefetch(AHEAD))
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the training files of an epoch; none repeats before all were used."""

@@ -13,7 +13,11 @@ from typing import Any
 import tensorflow as tf
 
 from specmask.config.schema import Config
+from specmask.config.training import Train
 from specmask.errors import UserError
+
+MOST_PARTS = 4  # of a batch, by default
+READERS = 2  # threads that read batches
 
 # Raised by TensorFlow in a worker whose peer is gone.
 LOST = (
@@ -52,25 +56,34 @@ class Cluster:
         return float(total) / len(self.strategy.extended.worker_devices)
 
 
-def limit_threads(parts: int) -> None:
-    """Give every operation one thread, and run as many at a time as a batch has parts.
+def parts(train: Train, replicas: int = 1) -> int:
+    """Return the number of parts of a replica's rows, the same on every machine without GPU."""
+    if train.parts:
+        return train.parts
+    if not train.deterministic or tf.config.list_physical_devices("GPU"):
+        return 1
+    rows = train.batch_size // replicas // train.accumulation
+    return max(count for count in range(1, MOST_PARTS + 1) if rows % count == 0)
 
-    With one part, TensorFlow's own settings stay.
 
-    Raises:
-        UserError: if TensorFlow has already computed something with other settings.
+def limit_threads(train: Train) -> None:
+    """Give every operation one thread if the batch is cut into parts.
+
+    Threads that share an operation add in an order that changes from call to call. Prints a note
+    if it is too late, because TensorFlow has already computed something in this process.
     """
     threading = tf.config.threading
-    if parts == 1 or threading.get_intra_op_parallelism_threads() == 1:
+    if parts(train) == 1 or threading.get_intra_op_parallelism_threads() == 1:
         return
     try:
         threading.set_intra_op_parallelism_threads(1)
-        threading.set_inter_op_parallelism_threads(parts)
+        # Parts would otherwise occupy the threads that read the next batch.
+        threading.set_inter_op_parallelism_threads((os.cpu_count() or 1) + READERS)
     except RuntimeError:
-        raise UserError(
-            "[train] parts needs a process in which TensorFlow has not computed anything yet; "
-            "call specmask.training.trainer.train first, or set parts to 1"
-        ) from None
+        print(
+            "note: TensorFlow already runs several threads per operation in this process: "
+            "results may differ by rounding"
+        )
 
 
 def cluster(config: Config) -> Cluster:
@@ -89,12 +102,12 @@ def cluster(config: Config) -> Cluster:
         made = Cluster(tf.distribute.MirroredStrategy([d.name for d in devices]))
     else:
         made = Cluster(tf.distribute.get_strategy())
-    pieces = made.replicas * train.accumulation * train.parts
+    pieces = made.replicas * train.accumulation * max(1, train.parts)
     if train.batch_size % pieces:
+        also = f" times parts = {train.parts}" if train.parts > 1 else ""
         raise UserError(
             f"[train] batch_size = {train.batch_size} cannot be shared by {made.replicas} replicas "
-            f"times accumulation = {train.accumulation} times parts = {train.parts}; make it a "
-            f"multiple of {pieces}"
+            f"times accumulation = {train.accumulation}{also}; make it a multiple of {pieces}"
         )
     return made
 

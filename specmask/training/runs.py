@@ -67,6 +67,21 @@ def choose(
     return existing[-1], changes(existing[-1], config)
 
 
+def keep_parts(config: Config, fresh: bool) -> Config:
+    """Return the configuration with ``parts = 1`` if it resumes a run from before the option."""
+    existing = run_folders(config.train.checkpoint_path, config.train.run_name)
+    if fresh or config.train.parts or not existing or _has_parts(existing[-1]):
+        return config
+    train = config.train.model_copy(update={"parts": 1})
+    return config.model_copy(update={"train": train})
+
+
+def _has_parts(folder: Path) -> bool:
+    """Return whether the configuration of a run names the option ``parts``."""
+    text = (folder / "config.ini").read_text(encoding="utf-8")
+    return re.search(r"(?m)^parts\s*=", text) is not None
+
+
 def write_config(path: Path, config: Config) -> None:
     """Write a configuration as an INI file, complete or not at all."""
     with files.replacing(path) as temporary:
@@ -91,7 +106,9 @@ def changes(folder: Path, config: Config) -> list[Change]:
     Raises:
         UserError: if the run cannot resume with them.
     """
-    old = ini.load(folder / "config.ini")
+    # Before the option, all threads shared the whole batch.
+    earlier = () if _has_parts(folder) else ["train.parts=1"]
+    old = ini.load(folder / "config.ini", earlier)
     found = differences(old, config, ("model", "data", "stft", "train"))
     found = [c for c in found if "testing" not in c.key]
     refused = [c.text for c in found if c.effect.refused]

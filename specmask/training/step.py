@@ -3,9 +3,10 @@
 With several replicas each computes the gradient of its rows, divided by the size of the global
 batch; ``apply_gradients`` adds them up, so the update is that of one device with the whole batch.
 
-With ``[train] parts`` the rows are cut into so many parts, computed side by side by one thread
-each. Threads that share an operation add in an order that changes from call to call; here each
-part has its own thread, and parts are added in a fixed order: the same bits on any number of cores.
+The rows of a replica are cut into ``[train] parts``, computed side by side with one thread per
+operation. Threads that share an operation add in an order that changes from call to call; here
+every operation has one thread, and the parts are added in a fixed order: the same bits on any
+number of cores.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from specmask.config.schema import Config
 from specmask.models import Network
-from specmask.training import checkpoint
+from specmask.training import checkpoint, distributed
 from specmask.training.batches import mixture
 from specmask.training.clock import Clock
 from specmask.training.losses import Objective
@@ -71,8 +72,9 @@ class TrainingStep:
         self.variables = list(trained.values())
         self.average = Average(config.train.ema, trained) if config.train.ema else None
         self.scale = LossScale(config.train.precision)
+        self.parts = distributed.parts(config.train, self.replicas)
         xla = {"jit_compile": config.train.jit_compile, "reduce_retracing": True}
-        if config.train.parts == 1:
+        if self.parts == 1:
             self._compiled = tf.function(self._step, **xla)
             self._update = self._apply
         else:
@@ -164,13 +166,12 @@ class TrainingStep:
 
     def _parts(self, clean: Any, noise: Any) -> list[Any]:
         """Return loss terms and gradients of a replica's rows, cut into parts side by side."""
-        count = self.config.train.parts
-        if count == 1:
+        if self.parts == 1:
             return self._accumulated(clean, noise)
-        size = self.config.train.batch_size // self.replicas // count
+        size = self.config.train.batch_size // self.replicas // self.parts
         parts = [
             self._part(clean[k * size : (k + 1) * size], noise[k * size : (k + 1) * size])
-            for k in range(count)
+            for k in range(self.parts)
         ]
         return [sum(values[1:], values[0]) for values in zip(*parts, strict=True)]
 
@@ -184,7 +185,7 @@ class TrainingStep:
         pieces = train.accumulation
         if pieces == 1:
             return self._backward(clean, noise)
-        size = train.batch_size // self.replicas // train.parts // pieces
+        size = train.batch_size // self.replicas // self.parts // pieces
 
         def add(piece: Any, sums: list[Any]) -> tuple[Any, list[Any]]:
             rows = slice(piece * size, (piece + 1) * size)

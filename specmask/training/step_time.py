@@ -28,7 +28,7 @@ def seconds_per_step(config: Config) -> float:
         UserError: if the cache of the training files is missing or stale.
     """
     training = stft_cache.load(config, "training")
-    distributed.limit_threads(config.train.parts)
+    distributed.limit_threads(config.train)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     cluster = distributed.cluster(config)

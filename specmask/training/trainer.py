@@ -1,7 +1,7 @@
 """The training loop: steps, validation, checkpoints, TensorBoard.
 
 A step depends on (seed, epoch, step) and the weights alone, so a run that was stopped or killed
-resumes as if it had never stopped, bit for bit on the same machine.
+resumes as if it had never stopped, bit for bit, on any number of cores.
 """
 
 import contextlib
@@ -66,7 +66,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     validation = (
         stft_cache.load(config, "validation") if config.data.total_validation_files else None
     )
-    distributed.limit_threads(config.train.parts)
+    config = runs.keep_parts(config, fresh)
+    distributed.limit_threads(config.train)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     cluster = distributed.cluster(config)
@@ -116,7 +117,9 @@ class Trainer:
             optim.freeze(self.network.model, config.train.frozen_layers)
             optimizer = optim.make(config.train, self.network.model.trainable_variables)
             self.step = TrainingStep(config, self.network, optimizer, self.cluster.strategy)
-        self.validation = Validation(config, self.network, files) if files else None
+        self.validation = (
+            Validation(config, self.network, files, self.step.parts) if files else None
+        )
         self.progress = Progress()
         self.scores: PendingScores | None = None  # of the last epoch
         self.board: Board | None = None
@@ -143,7 +146,7 @@ class Trainer:
             p.step, p.loss_sum, p.skipped = 0, 0.0, 0
         if any(c.effect.rescores for c in changes or ()):
             p.best_loss = float("inf")
-        if p.cores not in (0, cores) and self.config.train.parts == 1:
+        if p.cores not in (0, cores) and self.step.parts == 1:
             self.say(f"note: {cores} cores here, {p.cores} before: results may differ by rounding")
         p.cores = cores
         if changes:

@@ -3,6 +3,7 @@
 The metrics are computed by other processes: :mod:`specmask.training.validation_metrics`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ class Validation:
         config: metric_files, listen_files, batch_size, workers.
         network: to be validated.
         files: the cache of the validation files.
+        parts: of a batch, computed side by side as those of a training step.
     """
 
-    def __init__(self, config: Config, network: Network, files: Cache):
-        self.config, self.network, self.files = config, network, files
+    def __init__(self, config: Config, network: Network, files: Cache, parts: int = 1):
+        self.config, self.network, self.files, self.parts = config, network, files, parts
         self.objective, self.stft = Objective(config), Stft.from_config(config)
         self.scored = min(config.train.metric_files, len(files))
         # Clean speech and noise alone show little: they come last.
@@ -49,8 +51,7 @@ class Validation:
         for start in range(0, count, size):
             items = np.arange(start, min(start + size, count))
             clean, noise = (self.files.gather(kind, items) for kind in ("clean", "noise"))
-            terms, *spectra = self._estimate(clean, noise)
-            terms = terms.numpy()
+            terms, *spectra = self._estimate_parts(clean, noise)
             finite = np.isfinite(terms).all(axis=0)
             sums += terms[:, finite].sum(axis=1)
             finite_files += int(finite.sum())
@@ -59,13 +60,22 @@ class Validation:
                 print(f"warning: validation file {left_out} left out: its loss is not finite")
             if score and start < self.scored:
                 examples = [
-                    self._example(int(items[row]), [s[row].numpy() for s in spectra])
+                    self._example(int(items[row]), [s[row] for s in spectra])
                     for row in np.flatnonzero(finite & (items < self.scored))
                 ]
                 scores.submit(examples, self.config.compute.workers)
         means = sums / finite_files if finite_files else np.full(len(sums), np.nan)
-        terms = dict(zip(self.objective.names, map(float, means), strict=True))
-        return float(self.objective.total(means)), terms, scores
+        named = dict(zip(self.objective.names, map(float, means), strict=True))
+        return float(self.objective.total(means)), named, scores
+
+    def _estimate_parts(self, clean: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
+        """Return loss terms [terms, batch] and the spectra clean, noisy, enhanced, mask."""
+        count = min(self.parts, len(clean))
+        with ThreadPoolExecutor(count) as pool:
+            cut = (np.array_split(x, count) for x in (clean, noise))
+            found = zip(*pool.map(self._estimate, *cut), strict=True)
+            terms, *spectra = ([x.numpy() for x in parts] for parts in found)
+        return [np.concatenate(terms, axis=1), *(np.concatenate(s) for s in spectra)]
 
     def _terms_and_spectra(self, clean: Any, noise: Any) -> tuple:
         """Return loss terms [terms, batch] and the spectra clean, noisy, enhanced, mask."""

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from helpers import PROJECT_INI, call_script, make_project
+import tensorflow as tf
+from helpers import PROJECT_INI, call_script, make_project, run_script
 
-from specmask import models
+from specmask import files, models
 from specmask.audio.stft import Stft, forward, to_pairs
 from specmask.config import ini as configuration
 from specmask.data import stft_cache
 from specmask.errors import UserError
 from specmask.files import held
-from specmask.training import checkpoint, runs
+from specmask.training import checkpoint, distributed, runs
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,45 @@ def test_parts_of_a_batch_give_the_gradient_of_the_batch(trainer, options):
     assert max(np.abs(g).max() for g in whole[1:]) > 1e-4
     for a, b in zip(whole, gradients(*options), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * np.abs(a).max() + 1e-8)
+
+
+def test_parts_do_not_depend_on_the_machine(trainer):
+    """Up to 4 that divide the rows of a replica; 1 where results may differ."""
+    for options, count in (
+        (["train.batch_size=8"], 4),
+        (["train.batch_size=6"], 3),
+        (["train.batch_size=7"], 1),
+        (["train.batch_size=8", "train.accumulation=4"], 2),
+        (["train.batch_size=8", "train.parts=8"], 8),
+        (["train.deterministic=no"], 1),
+    ):
+        assert trainer(*options).step.parts == count, options
+    assert distributed.parts(trainer("train.batch_size=8").config.train, replicas=4) == 2
+
+
+def test_threads_cannot_be_limited_once_tensorflow_runs(trainer, capsys):
+    tf.constant(1.0) + 1
+    distributed.limit_threads(trainer("train.parts=1").config.train)
+    assert capsys.readouterr().out == ""
+    distributed.limit_threads(trainer("train.parts=2").config.train)
+    assert "results may differ by rounding" in capsys.readouterr().out
+
+
+def test_a_training_in_parts_is_the_same_twice(tmp_path):
+    """Two processes, one of them stopped on the way, end with the same weights."""
+    ini = make_project(tmp_path)
+    common = ["--config", ini, "--set", "model.network=crn", "--set", "model.attention_heads=2"]
+    for script in ("data_prep.py", "stft.py"):
+        assert call_script(script, *common, cwd=tmp_path).returncode == 0
+    digests = []
+    for name, ends in (("a", (4,)), ("b", (2, 4))):
+        for epochs in ends:
+            own = ["--set", f"train.run_name={name}", "--set", f"train.epochs={epochs}"]
+            own += ["--set", "train.schedule=constant"]
+            done = run_script("train.py", *common, *own, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        digests.append(files.digest(tmp_path / "cp" / name / "best.npz"))
+    assert digests[0] == digests[1]
 
 
 def test_training_on_speech_alone_noise_alone_and_clipped_files(tmp_path):
@@ -200,6 +240,22 @@ def test_a_run_with_numbered_checkpoints_resumes_bit_by_bit(tmp_path):
     np.savez(path, state=np.load(path)["state"], **numbered)
     _, resumed = broken.train()
     assert same(arrays(whole), arrays(resumed))
+
+
+def test_a_run_from_before_parts_keeps_the_whole_batch_together(tmp_path, capsys):
+    """Its saved options do not name it; it resumes bit by bit, and a new run gets the default."""
+    options = "train.epochs=2", "train.deterministic=yes"
+    _, whole = Run(tmp_path / "whole", *options).train("train.parts=1")
+    broken = Run(tmp_path / "broken", *options)
+    _, stopped = broken.train("train.parts=1", stop_at=4)
+    path = stopped.folder / "config.ini"
+    path.write_text(path.read_text().replace("parts = 1\n", ""))
+    capsys.readouterr()
+    trainer, resumed = broken.train()
+    assert trainer.step.parts == 1 and same(arrays(whole), arrays(resumed))
+    assert "note: [train] parts" not in capsys.readouterr().out
+    trainer, _ = broken.train(fresh=True)
+    assert trainer.step.parts == 4
 
 
 def test_the_mean_of_the_weights_is_validated_and_exported(tmp_path):
