@@ -1,19 +1,19 @@
 """Oracles: the enhanced signal of a perfect network of every target, which knows the clean speech.
 
 Spectra are complex ``[frames, bins]``: S clean, Y noisy, N = Y − S; Ŝ = M · Y. The ideal masks M
-are those of :data:`specmask.models.targets.TARGETS`.
+are those of :mod:`specmask.audio.ideal_masks`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from specmask.audio.ideal_masks import IDEAL_MASKS
 from specmask.audio.stft import Stft, forward, inverse
 from specmask.config.schema import Config
-from specmask.config.types import TARGETS
 
 PREFIX = "oracle_"  # of their names among the systems
-ORACLES = tuple(PREFIX + target for target in TARGETS)
+ORACLES = tuple(PREFIX + target for target in IDEAL_MASKS)
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,8 @@ def mask(target: str, clean: np.ndarray, noisy: np.ndarray, settings: Settings) 
 
     Where Y is zero the mask is zero, and so is the estimate.
     """
-    from keras import ops  # imports TensorFlow, which nothing else in the evaluation needs
-
-    from specmask.models.targets import TARGETS
-
     s, n = (np.stack([x.real, x.imag], axis=-1) for x in (clean, noisy - clean))
-    found = ops.convert_to_numpy(TARGETS[target].ideal(s, n, settings))
+    found = IDEAL_MASKS[target](s, n, settings, np)
     return found[..., 0] + 1j * found[..., 1]
 
 

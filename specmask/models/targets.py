@@ -15,24 +15,15 @@ References:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from specmask.audio import ideal_masks
+from specmask.audio.ideal_masks import NOISE_DB, NOISE_DB_SPAN, Options
 from specmask.config.model import Model
 from specmask.models.features import FLOOR, power
-
-NOISE_DB, NOISE_DB_SPAN = 6, 82  # middle and half the range of noise_db, after the vbelz project
-
-
-class Options(Protocol):
-    """What ideal masks depend on: options of ``[model]``."""
-
-    @property
-    def mask_bound(self) -> float: ...
-    @property
-    def binary_threshold_db(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -42,13 +33,13 @@ class Target:
     Attributes:
         channels: of the network's raw output.
         mask: (raw [..., channels], levelled noisy spectrum [..., 2], [model]) -> mask [..., 2].
-        ideal: (clean and noise spectrum [..., 2], options) -> mask [..., 2] of a perfect network;
-            where the noisy spectrum is zero, so is the mask. float32 or float64.
+        ideal: (clean and noise spectrum [..., 2], [model], xp) -> mask [..., 2] of a perfect
+            network; xp is NumPy or keras.ops.
     """
 
     channels: int
     mask: Callable[[Any, Any, Model], Any]
-    ideal: Callable[[Any, Any, Options], Any]
+    ideal: Callable[[Any, Any, Options, Any], Any]
 
 
 def bound(raw: Any, limit: float) -> Any:
@@ -88,27 +79,6 @@ def _real(gain: Any) -> Any:
     return ops.stack([gain, ops.zeros_like(gain)], axis=-1)
 
 
-def _divide(above: Any, below: Any) -> Any:
-    """Ratio of real tensors, 0 where the divisor is zero."""
-    empty = ops.equal(below, 0)
-    return ops.where(empty, 0, above / ops.where(empty, 1, below))
-
-
-def _quotient(above: Any, below: Any) -> Any:
-    """Complex ratio A B* / |B|² of two tensors [..., 2], 0 where B is zero."""
-    a, b, c, d = above[..., 0], above[..., 1], below[..., 0], below[..., 1]
-    size = power(below)
-    return ops.stack([_divide(a * c + b * d, size), _divide(b * c - a * d, size)], axis=-1)
-
-
-def _gain(clean: Any, noise: Any) -> Any:
-    """|S| / |Y| of [..., 2] -> [...], 0 where Y is zero."""
-    return ops.sqrt(_divide(power(clean), power(clean + noise)))
-
-
-# ---------------------------------------------------------------- masks of raw outputs
-
-
 def _complex(raw: Any, noisy: Any, c: Model) -> Any:
     # training starts near M = 1
     return bound(raw + np.array([1, 0], np.float32), c.mask_bound)
@@ -145,75 +115,27 @@ def _noise_db(raw: Any, noisy: Any, c: Model) -> Any:
     return _real(ops.exp(-math.log(10) / 20 * attenuation_db))  # 10^(−dB / 20)
 
 
-# ---------------------------------------------------------------- ideal masks
-
-
-def _ideal_complex(clean: Any, noise: Any, options: Options) -> Any:
-    return ops.clip(_quotient(clean, clean + noise), -options.mask_bound, options.mask_bound)
-
-
-def _ideal_sigmoids(clean: Any, noise: Any, options: Options) -> Any:
-    noisy = clean + noise
-    return _quotient(ops.clip(_divide(clean, noisy), 0, 1) * noisy, noisy)
-
-
-def _ideal_magnitude(clean: Any, noise: Any, options: Options) -> Any:
-    return _real(ops.minimum(_gain(clean, noise), options.mask_bound))
-
-
-def _ideal_ratio(clean: Any, noise: Any, options: Options) -> Any:
-    speech = power(clean)
-    return _real(ops.sqrt(_divide(speech, speech + power(noise))))
-
-
-def _ideal_binary(clean: Any, noise: Any, options: Options) -> Any:
-    threshold = 10 ** (options.binary_threshold_db / 10)
-    return _real(ops.cast(power(clean) > threshold * power(noise), clean.dtype))
-
-
-def _ideal_phase_sensitive(clean: Any, noise: Any, options: Options) -> Any:
-    return _real(ops.clip(_quotient(clean, clean + noise)[..., 0], 0, 1))
-
-
-def _ideal_magnitude_mapping(clean: Any, noise: Any, options: Options) -> Any:
-    return _real(_gain(clean, noise))
-
-
-def _ideal_complex_mapping(clean: Any, noise: Any, options: Options) -> Any:
-    return _quotient(clean, clean + noise)
-
-
-def _ideal_real_mapping(clean: Any, noise: Any, options: Options) -> Any:
-    noisy = clean + noise
-    return _quotient(ops.stack([clean[..., 0], noisy[..., 1]], axis=-1), noisy)
-
-
-def _ideal_noise_db(clean: Any, noise: Any, options: Options) -> Any:
-    ends_db = -NOISE_DB - NOISE_DB_SPAN, -NOISE_DB + NOISE_DB_SPAN
-    return _real(ops.clip(_gain(clean, noise), *(10 ** (db / 20) for db in ends_db)))
-
-
 # One line per target: outputs, mask, ideal mask. S clean, N noise, Y noisy, θ the angle between
 # S and Y:
 TARGETS = {
     # S / Y, real and imaginary part within ± mask_bound (Williamson et al. 2016)
-    "complex": Target(2, _complex, _ideal_complex),
+    "complex": Target(2, _complex, ideal_masks.complex_mask),
     # Re S / Re Y and Im S / Im Y within 0 and 1, as in the YunyangZeng project
-    "sigmoids": Target(2, _sigmoids, _ideal_sigmoids),
+    "sigmoids": Target(2, _sigmoids, ideal_masks.sigmoids),
     # |S| / |Y| within 0 and mask_bound
-    "magnitude": Target(1, _magnitude, _ideal_magnitude),
+    "magnitude": Target(1, _magnitude, ideal_masks.magnitude),
     # √(|S|² / (|S|² + |N|²)) (Wang and Chen 2018)
-    "ratio": Target(1, _share, _ideal_ratio),
+    "ratio": Target(1, _share, ideal_masks.ratio),
     # 1 where |S|² / |N|² is above binary_threshold_db, else 0; the output is its probability
-    "binary": Target(1, _share, _ideal_binary),
+    "binary": Target(1, _share, ideal_masks.binary),
     # |S| / |Y| cos θ within 0 and 1 (Erdogan et al. 2015)
-    "phase_sensitive": Target(1, _share, _ideal_phase_sensitive),
+    "phase_sensitive": Target(1, _share, ideal_masks.phase_sensitive),
     # |S|^p itself, with the noisy phase
-    "magnitude_mapping": Target(1, _magnitude_mapping, _ideal_magnitude_mapping),
+    "magnitude_mapping": Target(1, _magnitude_mapping, ideal_masks.magnitude_mapping),
     # real and imaginary part of the compressed S
-    "complex_mapping": Target(2, _complex_mapping, _ideal_complex_mapping),
+    "complex_mapping": Target(2, _complex_mapping, ideal_masks.complex_mapping),
     # the real part of S alone, as in the Doyosae project; the imaginary part stays noisy
-    "real_mapping": Target(1, _real_mapping, _ideal_real_mapping),
+    "real_mapping": Target(1, _real_mapping, ideal_masks.real_mapping),
     # |Y| − |S| in dB, scaled (x − 6) / 82 as in the vbelz project, subtracted in dB
-    "noise_db": Target(1, _noise_db, _ideal_noise_db),
+    "noise_db": Target(1, _noise_db, ideal_masks.noise_db),
 }

@@ -298,7 +298,7 @@ class Estimate:
     def ideal_gain(self) -> Any:
         """The gain that the network should estimate [batch, frames, bins]."""
         c = self.config.model
-        return targets.TARGETS[c.target].ideal(self.clean, self.noise, c)[..., 0]
+        return targets.TARGETS[c.target].ideal(self.clean, self.noise, c, ops)[..., 0]
 
     def _wave(self, spectrum: Any) -> Any:
         samples = ops.shape(self.clean)[1] * self.stft.hop_length - self.stft.pad

@@ -5,6 +5,7 @@ import pytest
 from helpers import ROOT
 from keras import ops
 
+from specmask.audio.ideal_masks import IDEAL_MASKS
 from specmask.config import ini, schema, types
 from specmask.evaluation import oracles
 from specmask.models import features, targets
@@ -37,6 +38,7 @@ def logit(p: np.ndarray) -> np.ndarray:
 
 def test_config_names_every_target():
     assert tuple(targets.TARGETS) == types.TARGETS
+    assert {n: t.ideal for n, t in targets.TARGETS.items()} == IDEAL_MASKS
     assert tuple(features.FEATURES) == types.FEATURES
 
 
@@ -132,7 +134,7 @@ def test_ideal_masks_are_the_same_in_single_and_double_precision(target):
     clean[0, 1] = 0
     for threshold_db in (-7, 0, 4):
         options = cfg(f"model.binary_threshold_db={threshold_db}").model
-        single = targets.TARGETS[target].ideal(pairs(clean), pairs(noise), options)
+        single = targets.TARGETS[target].ideal(pairs(clean), pairs(noise), options, ops)
         double = oracles.mask(target, clean, clean + noise, options)
         np.testing.assert_allclose(single[..., 0], double.real, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(single[..., 1], double.imag, rtol=1e-4, atol=1e-4)

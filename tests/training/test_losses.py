@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import ops
 
 from specmask.audio.stft import Stft, forward, to_pairs
 from specmask.config import ini as configuration
@@ -155,7 +156,7 @@ def test_losses_on_masks_are_smallest_at_the_ideal_gain(ini, target):
     wanted = losses.Objective(configuration.load(ini, ["train.loss=mask_mse, bce, dice", *options]))
     rng = np.random.default_rng(4)
     s, n = rng.standard_normal((2, 1, 6, 129, 2)).astype("f")
-    gain = np.asarray(targets.TARGETS[target].ideal(s, n, wanted.config.model))[..., 0]
+    gain = np.asarray(targets.TARGETS[target].ideal(s, n, wanted.config.model, ops))[..., 0]
 
     def terms(gain: np.ndarray) -> np.ndarray:
         mask = np.stack([gain, 0 * gain], -1)
