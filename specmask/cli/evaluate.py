@@ -272,7 +272,6 @@ def _words(recogniser: tuple, items: list, out: Path) -> tuple[dict, list[dict]]
 
 def _load_gate(settings: "Config") -> tuple["Enhancer", list[Path]]:
     """Return the model and the music of the gate."""
-    console.import_tensorflow()
     from specmask.audio import io
     from specmask.enhancement import enhancer
 

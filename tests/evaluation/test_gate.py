@@ -10,7 +10,6 @@ from helpers import PROJECT_RATE, voice, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
-from specmask.cli import console
 from specmask.config.inference import Evaluate
 from specmask.config.schema import Config
 from specmask.enhancement import array, enhancer
@@ -166,7 +165,6 @@ def model(monkeypatch):
     monkeypatch.setattr(enhancer, "find", lambda config: config.train.checkpoint_path)
     monkeypatch.setattr(enhancer, "load", lambda run, channels: SimpleNamespace(rate=RATE))
     monkeypatch.setattr(array, "enhance", lambda x, rate, model: 0.5 * x)
-    monkeypatch.setattr(console, "import_tensorflow", lambda: None)
 
 
 def test_the_gate(tmp_path, speech, model, capsys):
