@@ -1,8 +1,8 @@
 """Score enhanced files against the clean ones and write the report.
 
-Prints tables with 95 % intervals and paired tests, and writes scores.csv (a row per file),
-summary.json and index.html (a listening page) into the report folder. Files that have been scored
-already are not scored again.
+Prints the means with 95 % intervals, and writes scores.csv (a row per file), summary.json (all
+means and paired tests) and index.html (a listening page) into the report folder. Files that have
+been scored already are not scored again.
 
 examples:
   python evaluate.py                       the test set of the config and [enhance] output_path
@@ -110,6 +110,11 @@ def main(argv: list[str] | None = None) -> int:
         help="also put this file on the page, by its name in scores.csv",
     )
     p.add_argument(
+        "--details",
+        action="store_true",
+        help="also print the scores by SNR and by noise, paired tests, and definitions",
+    )
+    p.add_argument(
         "--gate", action="store_true", help="exit 1 if a bound of [evaluate] gate_... is violated"
     )
     p.add_argument(
@@ -152,6 +157,8 @@ def evaluate(args: Namespace) -> int:
     # missing packages and models are reported before the work
     recogniser = _recogniser(args.transcripts) if args.transcripts else None
     gate = _load_gate(settings) if args.gate else None
+    for line in provenance.replaced(out, inputs["systems"]):
+        print(line)
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
     content = provenance.collect(settings, inputs, out)
     words: list[dict] = []
@@ -164,9 +171,14 @@ def evaluate(args: Namespace) -> int:
         content["words"], words = _words(recogniser, items, out)
     content = report.summary(rows, args.command, content)
     report.write(out, rows, content)
-    print(report.table(content), *report.notes(rows), sep="\n")
-    print(f"\n{report.headline(content)}\n")
+    if args.details:
+        print(report.table(content), *report.definitions(rows), "", sep="\n")
+    for line in [*report.problems(rows), *_stale(args, settings, inputs["systems"])]:
+        print(line)
+    print(f"{report.headline(content)}\n")
     print(f"{len(rows)} rows -> {out / 'scores.csv'}, means -> {out / 'summary.json'}")
+    if not args.details:
+        print("by SNR, by noise, paired tests, all metrics -> the page, or add --details")
     scored = [m["scored"] for s in content["systems"].values() for m in s["metrics"].values()]
     if not any(scored):
         raise UserError(
@@ -251,6 +263,31 @@ def _folders(args: Namespace, settings: "Config") -> tuple[Path | None, Path | N
     return clean, enhanced, noisy
 
 
+def _stale(args: Namespace, settings: "Config", systems: Mapping[str, Path]) -> list[str]:
+    """Return a warning if the enhanced files of the config are not of its present weights."""
+    from specmask import files
+    from specmask.enhancement import enhancer, runtimes
+    from specmask.evaluation import provenance
+
+    used = provenance.checkpoint(systems["enhanced"]) if "enhanced" in systems else None
+    if args.clean or not used:
+        return []
+    try:
+        model = enhancer.find(settings)
+        if model.suffix in runtimes.EXPORTED:
+            weights = runtimes.load(model).description.digest
+        else:
+            weights = files.digest(enhancer.weights_and_config(model)[0])
+    except UserError:  # no model any more: nothing to compare with
+        return []
+    if weights == used:
+        return []
+    return [
+        f"warning: {systems['enhanced']}: enhanced by other weights ({used}) than those of {model} "
+        f"now ({weights}); run enhance.py again"
+    ]
+
+
 def _recogniser(path: Path) -> tuple[dict[str, str], "Recogniser"]:
     """Return transcripts, and pocketsphinx with a grammar over their words."""
     from specmask.evaluation import word_errors
@@ -325,9 +362,8 @@ def check(args: Namespace) -> int:
     settings = ini.load(args.config, args.set)
     old, inputs = provenance.read(args.check)
     rows = scoring.evaluate(**inputs, workers=settings.compute.workers)
-    new = report.summary(
-        rows, args.command, provenance.collect(settings, inputs, args.check.parent)
-    )
+    collected = provenance.collect(settings, inputs, args.check.parent)
+    new = report.summary(rows, args.command, collected, report.ungrouped_snrs(old))
     differences = provenance.differences(old, new)
     for line in differences:
         print(f"different: {line}", file=sys.stderr)

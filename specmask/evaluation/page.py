@@ -214,7 +214,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
     """Return the values of the template."""
     columns, charted = report.columns(rows), _charted(rows)
     systems = content["systems"]
-    notes = report.notes(rows)
+    problems = report.problems(rows)
     return {
         "title": report.TITLE,
         "counts": f"{systems[main]['files']} files, {len(systems)} systems: "
@@ -228,8 +228,9 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
         "probes": content.get("probes"),
         "words": _word_table(content.get("words") or {}),
         "normalised": word_errors.NORMALISED,
-        "warnings": [line for line in notes if line.startswith("warning: ")],
-        "notes": [line for line in notes if not line.startswith("warning: ")],
+        "warnings": [line for line in problems if line.startswith("warning: ")],
+        "notes": report.definitions(rows)
+        + [line for line in problems if not line.startswith("warning: ")],
         "provenance": _provenance(content),
         "players": max((len(f["signals"]) for f in files), default=0),
         "data": {

@@ -86,6 +86,20 @@ def checkpoint(folder: Path) -> str | None:
         return None
 
 
+def replaced(folder: Path, systems: Mapping[str, Path]) -> list[str]:
+    """Return a line if a folder holds a report of other systems or weights."""
+    try:
+        old = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        before = dict(old["checkpoints"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    now = {name: checkpoint(path) for name, path in systems.items()}
+    if before == now:
+        return []
+    names = ", ".join(f"{k} (weights {v or 'not known'})" for k, v in before.items()) or "oracles"
+    return [f"note: {folder}: replaces a report of {names}; --out names another folder"]
+
+
 def git_revision() -> str | None:
     """Return the commit of this source tree, with ``-dirty`` if it was changed, or None."""
     here = Path(__file__).resolve()

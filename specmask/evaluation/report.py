@@ -19,8 +19,9 @@ from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, score_table, scoring, statistics
 from specmask.evaluation.metrics.table import METRICS
 
-MOST_SNRS = 24  # more different ones are grouped in steps of 5 dB
+MOST_SNRS = 8  # more different ones are grouped in steps of 5 dB
 SNR_STEP = 5
+FEWEST_FILES = 5  # fewer have no interval in tables
 COLUMNS_PER_TABLE = 7  # more would not fit side by side
 SECTIONS = {"by_snr": "by SNR", "by_noise": "by noise type"}
 PAIRED_TEST = (
@@ -83,11 +84,14 @@ def by_system(rows: Sequence[Row]) -> Groups:
     return found
 
 
-def groups(rows: Sequence[Row]) -> dict[str, Groups]:
-    """Return the rows by SNR and by noise type, as far as they are known, each in order."""
+def groups(rows: Sequence[Row], most_snrs: int = MOST_SNRS) -> dict[str, Groups]:
+    """Return the rows by SNR and by noise type, as far as they are known, each in order.
+
+    More SNRs than ``most_snrs`` are grouped in steps of 5 dB.
+    """
     found = {}
     if any(row["snr_db"] is not None for row in rows):
-        found["by_snr"] = _grouped(rows, _snr_key(rows))
+        found["by_snr"] = _grouped(rows, _snr_key(rows, most_snrs))
     if any(row["noise_type"] for row in rows):
         found["by_noise"] = _grouped(rows, lambda row: (0, row["noise_type"] or "unknown"))
     return found
@@ -101,8 +105,8 @@ def _grouped(rows: Sequence[Row], key: Callable[[Row], tuple]) -> Groups:
     return found
 
 
-def _snr_key(rows: Sequence[Row]) -> Callable[[Row], tuple]:
-    many = len({row["snr_db"] for row in rows}) > MOST_SNRS
+def _snr_key(rows: Sequence[Row], most_snrs: int) -> Callable[[Row], tuple]:
+    many = len({row["snr_db"] for row in rows}) > most_snrs
 
     def key(row: Row) -> tuple:
         snr = row["snr_db"]
@@ -116,14 +120,23 @@ def _snr_key(rows: Sequence[Row]) -> Callable[[Row], tuple]:
     return key
 
 
-def summary(rows: Sequence[Row], command: str, provenance: Mapping) -> dict:
+def ungrouped_snrs(content: Mapping) -> int:
+    """Return the ``most_snrs`` by which a summary was grouped; earlier versions allowed 24."""
+    labels = [m.get("by_snr", {}) for m in content.get("systems", {}).values()]
+    return max([MOST_SNRS, *(len([x for x in found if " to " not in x]) for found in labels)])
+
+
+def summary(
+    rows: Sequence[Row], command: str, provenance: Mapping, most_snrs: int = MOST_SNRS
+) -> dict:
     """Return the content of summary.json: means, counts, intervals and comparisons.
 
     Args:
         rows: the scores.
         command: that made them.
-        provenance: of :func:`specmask.evaluation.provenance.of`, and whatever else belongs into
-            the file.
+        provenance: of :func:`specmask.evaluation.provenance.collect`, and whatever else belongs
+            into the file.
+        most_snrs: see :func:`groups`.
     """
 
     def means(members: Sequence[Row]) -> dict:
@@ -136,7 +149,7 @@ def summary(rows: Sequence[Row], command: str, provenance: Mapping) -> dict:
     for system, members in by_system(rows).items():
         systems[system] = means(members) | {
             section: {label: means(group) for label, group in labelled.items()}
-            for section, labelled in groups(members).items()
+            for section, labelled in groups(members, most_snrs).items()
         }
         systems[system]["misaligned"] = sum(1 for row in members if row.get("lag"))
     return {
@@ -192,7 +205,7 @@ def table(content: Mapping) -> str:
     """Return a summary as text: overall, per SNR, per noise type, and the paired tests.
 
     ``n`` is the number of files. A mean over fewer of them is followed by their number. ``±`` is
-    half the width of the 95 % interval.
+    half the width of the 95 % interval, from five files on.
     """
     names = list(content["metrics"])
     shares = [names[i : i + COLUMNS_PER_TABLE] for i in range(0, len(names), COLUMNS_PER_TABLE)]
@@ -253,18 +266,21 @@ def cell(m: Mapping, name: str) -> str:
 
 
 def cell_parts(mean: Mapping, digits: int) -> tuple[str, str, int]:
-    """Return a mean, half the width of its interval (both empty if unknown), and files missing."""
+    """Return a mean, half the width of its interval (empty if unknown), and files missing."""
     if mean["mean"] is None:
         return "", "", mean["missing"]
-    half = "" if mean["low"] is None else f"{(mean['high'] - mean['low']) / 2:.{digits}f}"
+    half = ""
+    if mean["low"] is not None and mean["scored"] >= FEWEST_FILES:
+        half = f"{(mean['high'] - mean['low']) / 2:.{digits}f}"
     return f"{mean['mean']:.{digits}f}", half, mean["missing"]
 
 
 def comparison_parts(entry: Mapping) -> tuple[str, str, str]:
     """Return the mean, the interval and p of a comparison as text."""
     digits = METRICS[entry["metric"]].digits
-    ends = [f"{entry[k]:+.{digits}f}" for k in ("low", "high") if entry[k] is not None]
-    return f"{entry['mean']:+.{digits}f}", " to ".join(ends) or "-", f"{entry['p_holm']:.2g}"
+    known = entry["low"] is not None and entry["files"] >= FEWEST_FILES
+    interval = f"{entry['low']:+.{digits}f} to {entry['high']:+.{digits}f}" if known else "-"
+    return f"{entry['mean']:+.{digits}f}", interval, f"{entry['p_holm']:.2g}"
 
 
 def _comparison_lines(entries: Sequence[Mapping]) -> list[str]:
@@ -290,14 +306,20 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Return a line per metric (definition, package, version) and per kind of missing score."""
+def definitions(rows: Sequence[Row]) -> list[str]:
+    """Return a line per metric: definition, package, version."""
     lines = []
     for name in columns(rows):
         metric = METRICS[name]
         number = scoring.package_version(metric.package) if metric.package else ""
         package = f", package {metric.package} {number}" if number else ""
         lines.append(f"{metric.label}: {metric.definition}{package}")
+    return lines
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
+    """Return a line per system and kind of problem: missing scores, cut files, delays."""
+    lines = []
     for system, members in by_system(rows).items():
         failed = [row for row in members if row["reason"]]
         if failed:

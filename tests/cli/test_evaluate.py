@@ -11,6 +11,7 @@ import pytest
 from helpers import ROOT, damage, noisy_bursts, write_audio
 
 import evaluate as script
+from specmask import files
 from specmask.evaluation import oracles
 
 
@@ -39,6 +40,36 @@ def test_script_on_two_folders(data, capsys):
     assert script.main([*folders, *options]) == 0
     assert "SI-SDRi" not in capsys.readouterr().out
     assert (data / "out" / "scores.csv").is_file()
+
+
+def test_details_are_on_request(data, capsys):
+    arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
+    assert script.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "by SNR\n" not in out and "add --details" in out and len(out.splitlines()) < 14
+    assert script.main([*arguments, "--details"]) == 0
+    out = capsys.readouterr().out
+    assert "by SNR\n" in out and "p (Holm)" in out and "STOI: Taal et al. 2011" in out
+
+
+def test_files_older_than_the_weights_are_reported(data, capsys):
+    """A run trained on after its files were enhanced; the report of other weights is replaced."""
+    run = data / "cp" / "run"
+    run.mkdir(parents=True)
+    (run / "best.npz").write_bytes(b"weights")
+    (run / "config.ini").write_text("")
+    arguments = ["--config", str(data / "config.ini"), "--set", f"enhance.checkpoint={run}"]
+    log = data / "enhanced" / "enhanced.json"
+    log.write_text(json.dumps({"model": files.digest(run / "best.npz")}))
+    assert script.main(arguments) == 0
+    assert "warning" not in capsys.readouterr().out
+    log.write_text('{"model": "old"}')
+    assert script.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "enhanced: enhanced by other weights (old) than those of" in out
+    assert "report: replaces a report of enhanced (weights " in out
+    assert script.main(arguments) == 0
+    assert "replaces" not in capsys.readouterr().out
 
 
 def test_script_on_one_folder(data, capsys):

@@ -24,7 +24,8 @@ def text_of(rows: list[dict]) -> str:
     return report.table(report.summary(rows, "", {}))
 
 
-def test_table():
+def test_table(monkeypatch):
+    monkeypatch.setattr(report, "FEWEST_FILES", 2)
     lines = [line.split() for line in text_of(SCORE_ROWS).splitlines()]
     short = [
         line.split() for line in report.headline(report.summary(SCORE_ROWS, "", {})).splitlines()
@@ -39,7 +40,7 @@ def test_table():
     assert ["0", "dB", "s", "2", "4.50±3.50", "0.6250±0.1250"] in lines
     assert ["6", "dB", "s", "1", "3.00", "nan", "(0)"] in lines
     assert ["dogs", "s", "1", "8.00", "0.7500"] in lines
-    text = "\n".join(report.notes(SCORE_ROWS))
+    text = "\n".join(report.problems(SCORE_ROWS) + report.definitions(SCORE_ROWS))
     assert "s: 1 of 3 files lack scores, 1 because (b) stoi: too short" in text
     assert re.search(r"STOI: Taal et al\. 2011, package pystoi \d+\.\d+", text)
 
@@ -55,6 +56,29 @@ def test_groups_are_in_order_and_zero_has_no_sign():
     assert list(found) == ["by_snr"]
     assert list(found["by_snr"]) == ["-5 dB", "0 dB", "10 dB", "inf dB", "unknown"]
     assert len(found["by_snr"]["0 dB"]) == 2
+
+
+def test_no_interval_below_five_files():
+    for files, interval in ((4, False), (5, True)):
+        rows = [make_row(system=s, file=f"f{i}", si_sdr=float(i + k * i))
+                for k, s in enumerate(("new", "old")) for i in range(files)]  # fmt: skip
+        assert ("±" in text_of(rows)) == interval and (" to " in text_of(rows)) == interval
+        assert report.mean(rows[:files], "si_sdr")["low"] is not None  # in summary.json as before
+
+
+def test_up_to_eight_snrs_are_not_grouped():
+    rows = [make_row(snr=float(s), si_sdr=0.0) for s in range(9)]
+    assert list(report.groups(rows[:8])["by_snr"])[1] == "1 dB"
+    assert list(report.groups(rows)["by_snr"]) == ["0 to 5 dB", "5 to 10 dB"]
+
+
+def test_a_summary_of_before_is_checked_with_its_own_groups():
+    rows = [make_row(snr=float(s), si_sdr=0.0) for s in range(12)]
+    old = report.summary(rows, "", {}, most_snrs=24)
+    assert len(old["systems"]["s"]["by_snr"]) == 12
+    assert report.summary(rows, "", {}, report.ungrouped_snrs(old)) == old
+    new = report.summary(rows, "", {})
+    assert report.summary(rows, "", {}, report.ungrouped_snrs(new)) == new
 
 
 def test_many_snrs_are_put_together():

@@ -282,7 +282,7 @@ def test_a_late_file_is_reported(data):
     write_audio(path, np.r_[np.zeros(80), x[:-80]])
     rows = run_evaluation(data)
     assert [row["lag"] for row in rows] == [0, 0, 0, 0, 80, 0]
-    text = "\n".join(report.notes(rows))
+    text = "\n".join(report.problems(rows))
     assert (
         "warning: enhanced: 1 of 3 files are not aligned with the clean ones, the worst by 80"
         in text
@@ -305,7 +305,7 @@ def test_a_little_shorter_or_longer_is_cut(data, samples):
     note = (
         f"enhanced: 1 of 3 files are longer or shorter than the clean ones, at most by {samples:+d}"
     )
-    assert any(line.startswith(note) for line in report.notes(rows))
+    assert any(line.startswith(note) for line in report.problems(rows))
     score_table.write(data / "r", rows, report.columns(rows))
     assert run_evaluation(data, folder=data / "r") == rows
 

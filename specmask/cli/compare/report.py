@@ -137,7 +137,7 @@ def write(comparison: Comparison, scored: Sequence[Mapping], command: str) -> st
     means = [["system", *(METRICS[name].label for name in shown)]]
     means += [[s, *(report.cell(m, name) for name in shown)] for s, m in content["systems"].items()]
     costs = cost_table(recipes, rows)
-    text = "\n".join([report.table(content), *report.notes(rows)])
+    text = "\n".join([report.table(content), *report.definitions(rows), *report.problems(rows)])
     page = ["# Comparison", f"    {command}", markdown(costs), markdown(means)]
     page += ["\n".join(f"- {note}" for note in notes), f"```\n{text}\n```"]
     with files.replacing(out / "table.md") as path:
