@@ -6,13 +6,13 @@ Conventions:
     input, and is never outside the target folder.
 """
 
+import functools
 import itertools
 import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,9 @@ def _outcomes(
         if not spread or parallel.worker_count(workers) == 1:
             outcomes = _in_this_process(recordings, sizes, model, block_seconds, format, progress)
         else:
-            work = partial(_enhance, model=model, block_seconds=block_seconds, format=format)
+            work = functools.partial(
+                _enhance, model=model, block_seconds=block_seconds, format=format
+            )
             outcomes = parallel.map_chunks(work, recordings, workers, chunk=1)
         done = 0
         for outcome in outcomes:
@@ -199,7 +201,7 @@ def _in_this_process(
                         recording.target,
                         model,
                         format,
-                        partial(_advance, progress, sizes[recording]),
+                        functools.partial(_advance, progress, sizes[recording]),
                     )
                     yield Outcome(recording, enhanced)
         except AudioError as error:
@@ -252,6 +254,14 @@ def find_recordings(
     """
     found: list[tuple[Path, Path]] = []  # folder and name in it
     inside = target.resolve()
+    real_folder = functools.cache(Path.resolve)  # each is looked up once
+
+    def real(path: Path) -> Path:
+        return path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+
+    def is_inside(path: Path) -> bool:
+        return path.parent == inside or inside in path.parents
+
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is a file; name a folder for the results")
     for source in sources:
@@ -261,7 +271,7 @@ def find_recordings(
                 f"{target}: is the input folder itself; name another folder for the output"
             )
         # Results of an earlier run are no input.
-        found += [(root, n) for n in names if inside not in (root / n).resolve().parents]
+        found += [(root, n) for n in names if not is_inside(real(root / n))]
     if not found:
         raise UserError(
             f"{sources[0]}: all its recordings are results in {target}; name a folder of recordings"
@@ -271,10 +281,10 @@ def find_recordings(
         Recording(root / name, target / result, name)
         for (root, name), result in zip(found, results, strict=True)
     ]
-    inputs = {recording.source.resolve() for recording in recordings}
+    inputs = {real(recording.source) for recording in recordings}
     first: dict[Path, Recording] = {}  # by result
     for recording in recordings:
-        place = recording.target.parent.resolve() / recording.target.name
+        place = real_folder(recording.target.parent) / recording.target.name
         other = first.setdefault(place, recording)
         if other is not recording:
             raise UserError(
@@ -283,7 +293,7 @@ def find_recordings(
             )
         if place in inputs:
             raise UserError(f"{recording.target}: is one of the inputs; name another output folder")
-        if inside != place.parent and inside not in place.parents:
+        if not is_inside(place):
             raise UserError(
                 f"{recording.target}: leads out of {target} through a link; name another output "
                 "folder"
