@@ -100,6 +100,11 @@ def main(argv: list[str] | None = None) -> int:
         help="lines of clean file, tab, words: also count the word errors of a recogniser",
     )
     p.add_argument(
+        "--recogniser",
+        metavar="MODULE:FUNCTION",
+        help="with --transcripts: a function (samples, rate in Hz) -> text instead of pocketsphinx",
+    )
+    p.add_argument(
         "--out", type=Path, metavar="DIR", help="report folder instead of [evaluate] report_path"
     )
     p.add_argument(
@@ -146,8 +151,11 @@ def evaluate(args: Namespace) -> int:
         provenance,
         report,
         scoring,
+        word_errors,
     )
 
+    if args.recogniser and not args.transcripts:
+        raise UserError(f"--recogniser {args.recogniser}: needs --transcripts FILE")
     settings = ini.load(args.config, args.set)
     inputs = _inputs(args, settings)
     report_path = settings.evaluate.report_path
@@ -155,7 +163,7 @@ def evaluate(args: Namespace) -> int:
     report.check_folder(out)
     items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
     # missing packages and models are reported before the work
-    recogniser = _recogniser(args.transcripts) if args.transcripts else None
+    recogniser = _recogniser(args.transcripts, args.recogniser) if args.transcripts else None
     gate = _load_gate(settings) if args.gate else None
     for line in provenance.replaced(out, inputs["systems"]):
         print(line)
@@ -169,6 +177,7 @@ def evaluate(args: Namespace) -> int:
         content |= figures
     if recogniser:
         content["words"], words = _words(recogniser, items, out)
+        content["words_verdict"] = word_errors.verdict(words)
     content = report.summary(rows, args.command, content)
     report.write(out, rows, content)
     if args.details:
@@ -288,11 +297,13 @@ def _stale(args: Namespace, settings: "Config", systems: Mapping[str, Path]) -> 
     ]
 
 
-def _recogniser(path: Path) -> tuple[dict[str, str], "Recogniser"]:
-    """Return transcripts, and pocketsphinx with a grammar over their words."""
+def _recogniser(path: Path, name: str | None) -> tuple[dict[str, str], "Recogniser"]:
+    """Return transcripts, and a recogniser: pocketsphinx with a grammar over their words."""
     from specmask.evaluation import word_errors
 
     transcripts = word_errors.read_transcripts(path)
+    if name:
+        return transcripts, word_errors.load_recogniser(name)
     return transcripts, word_errors.sphinx(transcripts.values())
 
 
@@ -303,7 +314,7 @@ def _words(recogniser: tuple, items: list, out: Path) -> tuple[dict, list[dict]]
     rows = word_errors.recognise(items, *recogniser)
     found = word_errors.summary(rows)
     word_errors.write(out, rows)
-    print(word_errors.table(found), end="\n\n")
+    print(word_errors.table(found), word_errors.verdict(rows), sep="\n", end="\n\n")
     return found, rows
 
 

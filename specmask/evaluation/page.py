@@ -227,6 +227,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
         "gate_words": content.get("harm_words"),
         "probes": content.get("probes"),
         "words": _word_table(content.get("words") or {}),
+        "verdict": content.get("words_verdict"),
         "normalised": word_errors.NORMALISED,
         "warnings": [line for line in problems if line.startswith("warning: ")],
         "notes": report.definitions(rows)

@@ -313,7 +313,8 @@ def definitions(rows: Sequence[Row]) -> list[str]:
         metric = METRICS[name]
         number = scoring.package_version(metric.package) if metric.package else ""
         package = f", package {metric.package} {number}" if number else ""
-        lines.append(f"{metric.label}: {metric.definition}{package}")
+        note = f"; {metric.note}" if metric.note else ""
+        lines.append(f"{metric.label}: {metric.definition}{package}{note}")
     return lines
 
 

@@ -17,8 +17,10 @@ References:
 """
 
 import csv
+import importlib
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,12 +32,13 @@ from specmask import parallel
 from specmask.audio import levels
 from specmask.audio.io import AudioError, read, resample, to_mono
 from specmask.errors import UserError
-from specmask.evaluation import file_lists, pairing, report, scoring
+from specmask.evaluation import file_lists, pairing, report, scoring, statistics
 from specmask.files import replacing
 
 Recogniser = Callable[[np.ndarray, int], str]
 
 FILE = "words.csv"
+SIGNIFICANT = 0.05  # p below which a difference is reported as one
 RATE = 16000  # of the acoustic model of pocketsphinx
 NORMALISED = "upper case, letters, digits and apostrophes only, single spaces"
 # Probability of another word. Without it, a loop of short words inserts letters into every pause:
@@ -146,6 +149,28 @@ def sphinx(transcripts: Iterable[str]) -> Recogniser:
         return found.hypstr if found else ""
 
     return recognise
+
+
+def load_recogniser(name: str) -> Recogniser:
+    """Return the function that ``module:function`` names, from the current folder or installed.
+
+    Raises:
+        UserError: if there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        sys.path.insert(0, str(Path.cwd()))
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"--recogniser {name}: {error}; expected MODULE:FUNCTION of a function (samples, rate) "
+            "-> text"
+        ) from None
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise UserError(f"--recogniser {name}: not a function; expected (samples, rate) -> text")
+    return found
 
 
 def _pronounce(word: str, look_up: Callable[[str], str | None]) -> str:
@@ -283,6 +308,33 @@ def summary(rows: Sequence[Mapping]) -> dict:
 
 def _errors(rows: Sequence[Mapping]) -> Errors:
     return errors([r["said"] for r in rows], [r["heard"] for r in rows])
+
+
+def verdict(rows: Sequence[Mapping]) -> str:
+    """Return in one line whether enhancing helps recognition, or "" without noisy files.
+
+    The first system that is not built in is compared with the noisy files, file by file.
+    """
+    systems = report.by_system(rows)
+    system = next((s for s in systems if s not in ("clean", *pairing.BUILT_IN)), "")
+    if not system or pairing.NOISY not in systems:
+        return ""
+    before = {row["file"]: row for row in systems[pairing.NOISY]}
+    pairs = [(before[row["file"]], row) for row in systems[system] if row["file"] in before]
+    if not pairs:
+        return ""
+    wers = [_errors([pair[k] for pair in pairs]) for k in range(2)]
+    counts = np.array([[row["errors"] for row in pair] for pair in pairs], float)
+    p = statistics.compare(counts[:, 1], counts[:, 0]).p
+    change = wers[1].wer - wers[0].wer
+    effect = (
+        "makes no clear difference to" if p >= SIGNIFICANT else "helps" if change < 0 else "harms"
+    )
+    return (
+        f"enhancing {effect} recognition here: WER {100 * wers[0].wer:.1f} % noisy, "
+        f"{100 * wers[1].wer:.1f} % {system} ({wers[0].words} words in {len(pairs)} files, "
+        f"Wilcoxon p {p:.2g})"
+    )
 
 
 def table(found: Mapping[str, Mapping]) -> str:

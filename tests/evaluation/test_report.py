@@ -42,6 +42,8 @@ def test_table(monkeypatch):
     assert ["dogs", "s", "1", "8.00", "0.7500"] in lines
     text = "\n".join(report.problems(SCORE_ROWS) + report.definitions(SCORE_ROWS))
     assert "s: 1 of 3 files lack scores, 1 because (b) stoi: too short" in text
+    pesq = report.definitions([make_row(pesq_wb=1.0)])
+    assert pesq[0].endswith("; without Corrigendum 2 of 2018, which raises wideband scores")
     assert re.search(r"STOI: Taal et al\. 2011, package pystoi \d+\.\d+", text)
 
 

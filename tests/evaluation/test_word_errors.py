@@ -120,6 +120,63 @@ def test_any_function_is_a_recogniser(data):
         word_errors.recognise(tasks, {"other": "ONE"}, recogniser)
 
 
+def spoken(system: str, errors: list[int], words: int = 10) -> list[dict]:
+    """Rows of files of so many words, the first of which are wrong."""
+    said = [f"W{k}" for k in range(words)]
+    return [
+        {"system": system, "file": f"f{i}", "said": " ".join(said), "errors": n,
+         "heard": " ".join(["X"] * n + said[n:])}
+        for i, n in enumerate(errors)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (
+            [5] * 8,
+            [2] * 8,
+            "helps recognition here: WER 50.0 % noisy, 20.0 % e (80 words",
+        ),
+        (
+            [2] * 8,
+            [5] * 8,
+            "harms recognition here: WER 20.0 % noisy, 50.0 % e (80 words",
+        ),
+        (
+            [2, 5] * 4,
+            [5, 2] * 4,
+            "makes no clear difference to recognition here: WER 35.0",
+        ),
+    ],
+)
+def test_verdict(before, after, line):
+    rows = spoken("clean", [0] * 8) + spoken("noisy", before) + spoken("e", after)
+    assert word_errors.verdict(rows).startswith(f"enhancing {line}")
+    assert word_errors.verdict(rows[:16]) == word_errors.verdict(rows[16:]) == ""
+
+
+def test_a_recogniser_of_ones_own(data, capsys, monkeypatch):
+    (data / "mine.py").write_text("LIST = []\ndef listen(samples, rate): return 'one'\n")
+    (data / "t.tsv").write_text("clnsp1\tone\nclnsp2\ttwo\n")
+    monkeypatch.chdir(data)
+    arguments = ["--config", "config.ini", "--transcripts", "t.tsv", "--recogniser"]
+    assert script.main([*arguments, "mine:listen"]) == 0
+    out = capsys.readouterr().out
+    assert "no clear difference to recognition here: WER 50.0 % noisy, 50.0 % enhanced" in out
+    assert "no clear difference" in (data / "report" / "index.html").read_text()
+    for name, words in (
+        ("mine:no", "no attribute 'no'"),
+        ("nowhere:f", "No module named 'nowhere'"),
+        ("mine:LIST", "not a function"),
+        ("", "Empty module name"),
+    ):
+        assert script.main([*arguments, name or ":f"]) == 2
+        assert words in capsys.readouterr().err
+    assert script.main(["--config", "config.ini", "--recogniser", "mine:listen"]) == 2
+    assert "needs --transcripts FILE" in capsys.readouterr().err
+
+
 AN4 = SHARED / "data" / "clean_test" / "an4"
 
 

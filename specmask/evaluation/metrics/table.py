@@ -28,6 +28,7 @@ class Metric:
         needs: attributes of :class:`Signals` that the function takes, in order.
         package: distribution whose version is part of the figure, or empty.
         less_is_better: as for a distance.
+        note: for readers who compare with figures of others.
         revision: number of times that its figures have changed; such rows are scored again.
     """
 
@@ -38,6 +39,7 @@ class Metric:
     needs: tuple[str, ...]
     package: str = ""
     less_is_better: bool = False
+    note: str = ""
     revision: int = 0
 
 
@@ -89,6 +91,7 @@ TRIPLE = ("clean", "noisy", "enhanced")
 
 _HU_LOIZOU = "Hu and Loizou 2008, with the PESQ of this table"
 _PIECES = "in pieces of 16 s at most"
+_NO_CORRIGENDUM = "without Corrigendum 2 of 2018, which raises wideband scores"
 
 # Names are those of the columns of scores.csv, in their order. "pesq" stands for one of the two
 # PESQ columns, see :func:`column`.
@@ -103,7 +106,15 @@ METRICS = {
     "sdr": Metric(
         "SDR dB", 2, "BSS-eval, filter of 512 taps", distortion.sdr, PAIR, "fast_bss_eval"
     ),
-    "pesq_wb": Metric("PESQ-WB", 3, f"ITU-T P.862.2, {_PIECES}", float, ("pesq",), "pesq"),
+    "pesq_wb": Metric(
+        "PESQ-WB",
+        3,
+        f"ITU-T P.862.2, {_PIECES}",
+        float,
+        ("pesq",),
+        "pesq",
+        note=_NO_CORRIGENDUM,
+    ),
     "pesq_nb": Metric(
         "PESQ-NB", 3, f"ITU-T P.862 with P.862.1, {_PIECES}", float, ("pesq",), "pesq"
     ),
