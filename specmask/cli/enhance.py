@@ -64,7 +64,8 @@ def enhance(args: argparse.Namespace) -> None:
     causal = "causal" if model.causal else "not causal"
     if model.lookahead_frames:
         causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
-    print(f"{default}weights of {path} ({causal})", file=messages, flush=True)
+    weights = f"{default}weights of {path} in {model.runtime.name}"
+    print(f"{weights} ({causal})", file=messages, flush=True)
     if args.stdin:
         enhance_pipe(args, model)
         return

@@ -26,7 +26,7 @@ def listen(args: argparse.Namespace) -> None:
 
     model, path = enhancer.from_config(cfg)
     session = live.Live(model)
-    print(f"weights of {path}; Enter: bypass on or off; q and Enter: end")
+    print(f"weights of {path} in {model.runtime.name}; Enter: bypass on or off; q and Enter: end")
     session.run(sys.stdin, sys.stdout, (args.input, args.output))
     block = 1000 * session.block / session.rate
     if session.streamer.replaced:

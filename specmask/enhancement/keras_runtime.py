@@ -25,7 +25,7 @@ class KerasRuntime:
         UserError: if they are damaged or do not belong together.
     """
 
-    batched = True
+    name, batched = "TensorFlow", True
 
     def __init__(self, weights: Path, ini: Path):
         config = configuration.load(ini)

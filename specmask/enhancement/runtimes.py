@@ -59,10 +59,12 @@ class Runtime(Protocol):
     """A network in TensorFlow, ONNX Runtime or LiteRT.
 
     Attributes:
+        name: of the runtime, for messages.
         description: of the network.
         batched: whether many rows in one call are quicker than one after the other.
     """
 
+    name: str
     description: Description
     batched: bool
 
@@ -76,6 +78,7 @@ class Runtime(Protocol):
 class _Step:
     """An exported step: one frame of one channel per call."""
 
+    name: str
     description: Description
     arguments: tuple[Path, int]
     batched = False
@@ -120,6 +123,8 @@ class Onnx(_Step):
         UserError: if onnxruntime is missing, or the file is not a Specmask export.
     """
 
+    name = "ONNX Runtime"
+
     def __init__(self, path: Path, threads: int = 1):
         self.arguments = path, threads
         try:
@@ -153,6 +158,8 @@ class LiteRt(_Step):
     Raises:
         UserError: if ai-edge-litert is missing, or the files are not a Specmask export.
     """
+
+    name = "LiteRT"
 
     def __init__(self, path: Path, threads: int = 1):
         self.arguments = path, threads
