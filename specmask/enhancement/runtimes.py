@@ -168,21 +168,28 @@ class LiteRt(_Step):
             text = path.with_suffix(".json").read_text(encoding="utf-8")
             self.description = Description.from_json(text)
             with quiet():  # it reports its delegate
-                interpreter = litert.Interpreter(
+                self.interpreter = litert.Interpreter(
                     model_content=path.read_bytes(), num_threads=threads
                 )
-                interpreter.allocate_tensors()
-                self.run = interpreter.get_signature_runner()
+                self.interpreter.allocate_tensors()
+            step = self.interpreter.get_signature_runner()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise _not_an_export(path, error) from None
+        names = list(self.description.states)
+        inputs, outputs = step.get_input_details(), step.get_output_details()
+        self.inputs = [inputs[name]["index"] for name in ("noisy", *names)]
+        self.outputs = [outputs[name]["index"] for name in ("mask", *(n + NEXT for n in names))]
 
     def frame(
         self, noisy: np.ndarray, state: list[np.ndarray]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the mask [1, 1, bins, 2] of one frame and the state after it."""
-        names = list(self.description.states)
-        out = self.run(noisy=noisy, **dict(zip(names, state, strict=True)))
-        return out["mask"], [out[name + NEXT] for name in names]
+        # by index: a tenth quicker than calling the step with names
+        for index, value in zip(self.inputs, (noisy, *state), strict=True):
+            self.interpreter.set_tensor(index, value)
+        self.interpreter.invoke()
+        mask, *state = (self.interpreter.get_tensor(index) for index in self.outputs)
+        return mask, state
 
 
 PACKAGES = {".onnx": "onnxruntime", ".tflite": "ai_edge_litert"}
