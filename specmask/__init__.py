@@ -1,6 +1,6 @@
 """Specmask: speech enhancement with networks trained on your own speech and noise.
 
-model = specmask.load("cp/run")
+model = specmask.load()  # the default model; or load("cp/run")
 enhanced = specmask.enhance(samples, rate, model)
 stream = specmask.Streamer(model); stream.feed(block); stream.flush()
 """
