@@ -161,13 +161,11 @@ def as_samples(samples: Any) -> np.ndarray:
         ValueError: if they are not floats, or not of one of these shapes.
     """
     x = np.asarray(samples)
-    if x.dtype.kind == "i":
-        scale = 2 ** (8 * x.dtype.itemsize - 1)
-        raise ValueError(
-            f"samples: expected floats of full scale 1, found {x.dtype}; divide them by {scale}"
-        )
     if x.dtype.kind != "f":
-        raise ValueError(f"samples: expected floats of full scale 1, found {x.dtype}")
+        raise ValueError(
+            f"samples: expected floats of full scale 1, found {x.dtype}; divide whole numbers by "
+            "their full scale, those of int16 by 32768"
+        )
     if x.ndim not in (1, 2):
         raise ValueError(
             f"samples: expected [samples] or [samples, channels], found {list(x.shape)}"
