@@ -26,6 +26,7 @@ test-slow: $(VENV)/.complete
 lint: $(VENV)/.complete
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
 clean: # removes what the demo and the tests made; data/, cp/, logs/ and enhanced/ are yours
