@@ -21,6 +21,7 @@ from specmask.data import stft_cache
 from specmask.errors import UserError
 from specmask.files import held
 from specmask.models import complexity
+from specmask.progress import LINE_SECONDS
 from specmask.training import checkpoint, distributed, optim, runs, state
 from specmask.training.batches import Batches, save_batch
 from specmask.training.clock import Clock
@@ -125,6 +126,7 @@ class Trainer:
         self.board: Board | None = None
         self.stop_signal = 0  # signal number of a request to stop
         self.stopped = False  # the loop has ended because of it
+        self.last_line = time.monotonic()  # of the progress where there is no terminal
 
     def say(self, text: str) -> None:
         """Print a line, on one worker only."""
@@ -295,9 +297,12 @@ class Trainer:
         p, train = self.progress, self.config.train
         if not self.board:
             return
+        line = state.step_line(p, train.epochs, self.batches.steps, result.loss, clock)
         if os.isatty(1):
-            line = state.step_line(p, train.epochs, self.batches.steps, result.loss, clock)
             print(line, end="", flush=True)
+        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+            self.last_line = time.monotonic()
+            print(f"training: {line.strip()}", flush=True)
         if p.total_steps % train.log_steps == 0:
             self.board.training(result.scalars(rate, clock), p.total_steps)
             clock.reset()

@@ -140,7 +140,7 @@ def test_warnings(tmp_path):
     done = run_script("data_prep.py", *arguments(root, tmp_path / "out"), cwd=tmp_path)
     assert done.returncode == 0
     warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
-    assert "speech: 6 files lie in no folder" in warnings[0]
+    assert "speech: 6 files are in no folder" in warnings[0]
     assert "noise: only one file (rain.wav)" in warnings[1]
 
 
@@ -217,7 +217,7 @@ def test_unknown_option(tmp_path):
     ("override", "words"),
     [
         ("data.SNR_lower=10", ["SNR_lower = 10", "SNR_upper = 9"]),
-        ("data.sead=1", ["--set", "sead", "did you mean seed?"]),
+        ("data.sead=1", ["command line", "sead", "did you mean seed?"]),
         ("STFT.hop_size=0.03", ["hop_size = 0.03", "window_length = 0.025"]),
     ],
 )

@@ -90,7 +90,7 @@ def test_enhance_and_evaluate(trained, tmp_path):
         a, b = sf.info(path), sf.info(folder / "enhanced" / path.name)
         assert (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
     again = call_script("enhance.py", "--config", trained, cwd=tmp_path)
-    assert "4 skipped" in again.stdout
+    assert "4 up to date" in again.stdout
     result = call_script("evaluate.py", "--config", trained, "--out", tmp_path / "r", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "r" / "scores.csv").open() as file:

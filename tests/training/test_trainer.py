@@ -347,6 +347,14 @@ def test_nan_in_the_cache(tmp_path, capsys):
     assert np.isnan(saved["clean"]).all() and len(saved["files"]) == 4
 
 
+def test_progress_inside_an_epoch_without_a_terminal(tmp_path, capsys, monkeypatch):
+    run = Run(tmp_path, "train.epochs=1")
+    monkeypatch.setattr("specmask.training.trainer.LINE_SECONDS", 0)
+    run.train()
+    out = capsys.readouterr().out
+    assert "\ntraining: epoch 1/1 step 1/" in out and "\r" not in out
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     run = Run(tmp_path, "train.epochs=2")
     _, whole = Run(tmp_path / "whole", "train.epochs=2").train()
