@@ -385,11 +385,11 @@ def _log_settings(
         except (OSError, ValueError, TypeError):
             before = {}
         if before != settings:
-            maker = "other settings" if before else "something else"
+            origin = "other settings" if before else "another program"
             if before and before.get("model") != model.digest:
-                maker = "another checkpoint"
+                origin = "another checkpoint"
             raise UserError(
-                f"{target}: holds files made by {maker} (the first: {existing.name}); "
+                f"{target}: holds files made by {origin} (the first: {existing.name}); "
                 "--overwrite makes them again, or name another output folder"
             )
     with files.replacing(log) as temporary:

@@ -15,7 +15,7 @@ from specmask.errors import UserError
 
 METER_DB = 60  # range of a meter
 METER_WIDTH = 20
-TRIAL_SECONDS = 1.0  # of silence, which show how late the output has to be
+TRIAL_SECONDS = 1.0  # of silence, to measure the largest lag of a stream
 
 
 def devices() -> str:
@@ -50,7 +50,7 @@ class Live:
 
     def _start(self, rate: int) -> None:
         self.rate, self.block = rate, max(1, round(self.block_seconds * rate))
-        # The output is late by the largest lag of the stream: then there is always a block ready.
+        # Delayed by the largest lag of the stream, there is always a block ready.
         self.delay, silence = 0, np.zeros(self.block, np.float32)
         stream = Streamer(self.model, rate=rate)
         for _ in range(round(TRIAL_SECONDS / self.block_seconds)):
@@ -66,7 +66,7 @@ class Live:
 
     @property
     def bypass(self) -> bool:
-        """Whether the input is passed on, equally late as the enhanced sound."""
+        """Whether the input is passed on, with the delay of the enhanced sound."""
         return self.streamer.knobs.mix == 0
 
     def toggle(self) -> None:

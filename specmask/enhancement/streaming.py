@@ -1,7 +1,7 @@
 """Streaming: blocks of any size, rate and number of channels through a network.
 
 Conventions:
-    A whole file is a stream that is fed in large blocks, so the two cannot differ. Rows are
+    A whole file is a stream of large blocks, so the two cannot differ. Rows are
     channels at the model's rate, float32 [rows, samples]; blocks are float32 [samples, channels]
     at the recording's rate.
 """
@@ -45,8 +45,8 @@ class Streamer:
 
     Attributes:
         knobs: settings of the post-processing. They may be set at any time, e.g.
-            ``stream.knobs = {"mix": 0}`` to listen to the input, equally late, and hold from the
-            next block on.
+            ``stream.knobs = {"mix": 0}`` to listen to the input with the same delay, and hold from
+            the next block on.
         replaced: samples that were NaN or infinite and were taken as zero.
 
     Raises:
@@ -77,7 +77,7 @@ class Streamer:
 
     @property
     def lag(self) -> int:
-        """Samples that have been fed and not come out yet."""
+        """Samples that have gone in and not come out yet."""
         return self.samples_in - self.samples_out
 
     def feed(self, block: np.ndarray) -> np.ndarray:
@@ -143,8 +143,8 @@ def enhance_together(
     ]
     longest = max(map(len, converted))
     rows = _Rows(model, converters)
-    fed = rows.feed(np.concatenate([audio_io.fit(x, longest) for x in converted], axis=1).T)
-    enhanced, gain = (np.concatenate(parts, 1) for parts in zip(fed, rows.flush(), strict=True))
+    ready = rows.feed(np.concatenate([audio_io.fit(x, longest) for x in converted], axis=1).T)
+    enhanced, gain = (np.concatenate(x, axis=1) for x in zip(ready, rows.flush(), strict=True))
     results, row = [], 0
     for converter, x, (original, _) in zip(converters, converted, recordings, strict=True):
         own = slice(row, row + converter.channels), slice(0, len(x))

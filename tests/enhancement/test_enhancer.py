@@ -1,4 +1,4 @@
-"""Finding and loading what has been trained."""
+"""Loading models: the default one, runs, exports; the runtime of each."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_load_takes_a_folder_or_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "onnx"])
-def test_what_is_missing_is_named(tmp_path, runtime):
+def test_missing_weights_are_named(tmp_path, runtime):
     with pytest.raises(UserError, match=r"train\.py"):
         enhancer.load(tmp_path / "none", runtime=runtime)
 

@@ -1,4 +1,4 @@
-"""Exports give what the Keras model gives, in runtimes without TensorFlow."""
+"""Exports equal the Keras model, in runtimes without TensorFlow."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def test_steps_equal_the_network(steps, name):
 
 
 @pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
-def test_exports_tell_what_a_runtime_must_know(steps, name):
+def test_exports_carry_their_description(steps, name):
     found = runtimes.load(steps[1] / name).description
     assert (found.sample_rate, found.digest, found.causal) == (8000, "of nothing", True)
     assert (found.stft.window_length, found.stft.hop_length, found.stft.n_fft) == (200, 80, 256)
@@ -95,7 +95,7 @@ def test_exports_tell_what_a_runtime_must_know(steps, name):
     assert runtimes.Description.from_json(found.to_json()) == found
 
 
-def test_what_is_no_export_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra export")
     for name in ("a.onnx", "a.txt"):
         (tmp_path / name).write_bytes(b"nothing")
@@ -139,7 +139,7 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
 
 
 @pytest.mark.parametrize("network", ["unet", "autoencoder"])
-def test_networks_with_windows_are_exported_for_every_length(tmp_path, network):
+def test_windowed_networks_are_exported_for_every_length(tmp_path, network):
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
     run = make_run(tmp_path, f"model.network={network}", *options)

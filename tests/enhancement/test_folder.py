@@ -1,4 +1,4 @@
-"""Files and folders: formats, names, what is refused, what is skipped."""
+"""Files and folders: formats, metadata, names, refusals, skipped files."""
 
 import struct
 import tracemalloc

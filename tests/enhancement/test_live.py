@@ -1,4 +1,4 @@
-"""Live enhancement on a device that is none."""
+"""Live enhancement on a fake audio device."""
 
 import io
 import sys
@@ -93,7 +93,7 @@ def test_meters(identity):
     ("error", "advice"),
     [(ImportError("no such package"), "pip install sounddevice"), (OSError("PortAudio"), "apt")],
 )
-def test_what_is_missing_is_told(monkeypatch, error, advice):
+def test_missing_packages_are_reported(monkeypatch, error, advice):
     class Finder:
         def find_spec(self, name, path=None, target=None):
             if name == "sounddevice":

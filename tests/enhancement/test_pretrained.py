@@ -1,4 +1,4 @@
-"""The weights that come with the project: complete, of one piece, small, and of use."""
+"""The default model: files of the same weights, small, and useful."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Streams: aligned, exact in length, the same in blocks, in one piece and in company."""
+"""Streams: alignment and length; blocks equal the whole, together equals alone."""
 
 from dataclasses import replace
 
