@@ -10,7 +10,7 @@ import soundfile as sf
 
 from specmask import files
 from specmask.audio import io as audio_io
-from specmask.audio.io import AudioError
+from specmask.audio.io import AudioError, AudioFile
 from specmask.enhancement.enhancer import Enhancer
 from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
 from specmask.enhancement.streaming import Streamer
@@ -43,7 +43,7 @@ class Layout:
     metadata: Metadata
 
     @classmethod
-    def of(cls, file: sf.SoundFile, path: Path) -> "Layout":
+    def of(cls, file: AudioFile, path: Path) -> "Layout":
         """Return the layout of an open file."""
         return cls(
             file.samplerate,
@@ -52,7 +52,7 @@ class Layout:
             file.format,
             file.subtype,
             file.endian,
-            {tag: text for tag in TAGS if (text := getattr(file, tag))},
+            file.tags(TAGS),
             read_metadata(path),
         )
 
@@ -89,7 +89,7 @@ def enhance_file(
     with audio_io.opened(source) as file:
         size = max(1, round(block_seconds * file.samplerate))
         layout = Layout.of(file, source)
-        return enhance_blocks(blocks(file, size), layout, target, model, format, progress)
+        return enhance_blocks(file.blocks(size), layout, target, model, format, progress)
 
 
 def enhance_blocks(
@@ -128,31 +128,6 @@ def new_file(target: Path, layout: Layout, format: str) -> Iterator["Writer"]:
         with Writer(temporary, layout, format) as out:
             yield out
         out.lost += write_metadata(temporary, layout.metadata)
-
-
-def blocks(file: sf.SoundFile, size: int) -> Iterator[np.ndarray]:
-    """Read a file from its beginning in blocks of ``size`` samples: float32 [samples, channels].
-
-    Raises:
-        AudioError: if it is damaged, or holds no samples or some that are not finite.
-    """
-    # After each read soundfile seeks to where it is already, and an MP3 decoder loses there
-    # what it carries from frame to frame (measured: errors as large as the signal).
-    file.seekable = lambda: False
-    done = 0
-    while done < file.frames:
-        try:
-            block = file.read(min(size, file.frames - done), dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"damaged after {done / file.samplerate:.2f} s: {error}") from None
-        if not len(block):
-            raise AudioError(f"truncated: {done} frames of {file.frames}")
-        if not np.isfinite(block).all():
-            raise AudioError("holds NaN or infinite samples")
-        done += len(block)
-        yield block
-    if not done:
-        raise AudioError("holds no samples")
 
 
 class Writer:

@@ -28,7 +28,6 @@ from specmask.enhancement.file import (
     FORMATS,
     Enhanced,
     Layout,
-    blocks,
     enhance_blocks,
     enhance_file,
     write_file,
@@ -188,7 +187,7 @@ def _in_this_process(
         try:
             with audio_io.opened(recording.source) as file:
                 layout = Layout.of(file, recording.source)
-                parts = blocks(file, max(1, round(block_seconds * layout.rate)))
+                parts = file.blocks(max(1, round(block_seconds * layout.rate)))
                 first, second = next(parts), next(parts, None)
                 is_short = second is None and first.size <= block_seconds * layout.rate
                 if is_short and model.causal and model.runtime.batched:

@@ -108,7 +108,7 @@ def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
     spectrum[6615:] = 0
     source = write_audio(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
     with audio_io.opened(source) as file:
-        blocks = np.concatenate(list(recording_file.blocks(file, 2345)))
+        blocks = np.concatenate(list(file.blocks(2345)))
     np.testing.assert_allclose(blocks, audio_io.read(source)[0], atol=1e-6)
 
 

@@ -147,7 +147,9 @@ def _problem(reason: str) -> str:
     kinds = {
         "same content": "duplicate", "too short": "too short", "silent": "silent",
         "set aside": "set aside", "truncated": "truncated", "damaged": "damaged",
-        "holds NaN": "not finite", "empty": "unreadable", "not readable": "unreadable",
+        "holds NaN": "not finite", "holds no": "too short", "empty": "unreadable",
+        "not readable": "unreadable", "the header": "truncated", "only": "damaged",
+        "joined": "damaged",
     }  # fmt: skip
     return next((name for start, name in kinds.items() if reason.startswith(start)), "pair")
 

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from specmask.audio.io import opened, to_mono
+from specmask.audio.io import BLOCK_FRAMES, opened, to_mono
 from specmask.audio.levels import decibel
-from specmask.data.corpus import fingerprint, recordings
+from specmask.data.corpus import fingerprint
 from specmask.data.corpus.fingerprint import Fingerprint
 
 EDGES_HZ = (4000, 5512.5, 6000, 8000, 11025, 12000, 16000)  # half of usual rates
@@ -56,7 +56,7 @@ def measure(path: Path, with_fingerprint: bool = True) -> Measurements:
     with opened(path) as file:
         rate, channels = file.samplerate, file.channels
         stream = soxr.ResampleStream(rate, fingerprint.RATE, 1, quality="MQ")
-        while len(block := file.read(recordings.BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        for block in file.blocks(BLOCK_FRAMES):
             mono = to_mono(block)
             frames += len(block)
             total += (
@@ -69,8 +69,9 @@ def measure(path: Path, with_fingerprint: bool = True) -> Measurements:
             flat += _flat_runs(block)
             power += _power(mono)
             if with_fingerprint:
-                last = len(block) < recordings.BLOCK_FRAMES
-                low_rate.append(stream.resample_chunk(mono, last))
+                low_rate.append(stream.resample_chunk(mono))
+    if with_fingerprint:
+        low_rate.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     edge, drop = band_edge(power, rate)
     return Measurements(
         dc=total[0] / frames,

@@ -18,7 +18,7 @@ from specmask import parallel
 from specmask.config.schema import Config
 
 FILE_NAME = "scan.sqlite"
-VERSION = 3  # of the facts: to be raised when others are found, or the same in another way
+VERSION = 4  # of the facts: to be raised when others are found, or the same in another way
 LOCK_SECONDS = 30  # that a process waits for another one
 SETTLED_SECONDS = 2  # clocks of file systems are coarse: a younger file may change unnoticed
 

@@ -129,7 +129,7 @@ def _samples(path: Path, row: dict[str, str]) -> np.ndarray:
         if facts != expected:
             words = "{} samples, {} channels, {} Hz, {}"
             raise audio_io.AudioError(f"{words.format(*facts)}, expected {words.format(*expected)}")
-        return file.read(dtype="int16")
+        return file.read(dtype="int16")[:, 0]
 
 
 def _differs(row: dict[str, str], file: str, column: str, measured: float) -> list[tuple[str, str]]:
