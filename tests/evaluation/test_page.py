@@ -1,6 +1,5 @@
-"""The listening page: its pictures and choices by hand, and the whole of it in a browser."""
+"""The listening page: its choices by hand, and the whole of it in a browser."""
 
-import io
 import json
 import math
 import re
@@ -13,7 +12,6 @@ import soundfile as sf
 from helpers import SCORE_ROWS, make_row, noisy_bursts, write_audio
 
 import evaluate as script
-from specmask.audio import spectrogram
 from specmask.errors import UserError
 from specmask.evaluation import page, pairing, report, scoring, word_errors
 
@@ -43,48 +41,6 @@ def test_few_files_are_all_there_and_some_by_hand():
     assert page.choose(scored(3, 2, 1), 0, ["f1"]) == {"f1": "chosen by hand"}
     with pytest.raises(UserError, match="--listen g: not among the files, for example f0"):
         page.choose(scored(3), 1, ["g"])
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def test_picture_by_hand():
-    image = pytest.importorskip("PIL.Image", reason="reads the PNG; pillow is not installed")
-    values = np.array([[0.0, 1.0], [0.5, 9.0], [-3.0, np.nan]])
-    colours = [(0, 0, 0), (100, 200, 50), (250, 0, 255)]
-    read = np.array(
-        image.open(io.BytesIO(spectrogram.picture(values, 0, 1, colours))).convert("RGB")
-    )
-    black, middle, last = colours
-    assert read.shape == (3, 2, 3)
-    assert read[0].tolist() == [list(black), list(last)]
-    assert np.abs(read[1, 0].astype(int) - middle).max() <= 1 and read[1, 1].tolist() == list(last)
-    assert read[2].tolist() == [list(black)] * 2
-
-
-def test_a_tone_lies_where_it_should():
-    t = np.arange(4 * RATE) / RATE
-    levels = spectrogram.spectrogram(np.sin(2 * np.pi * 6000 * t), RATE)
-    rows, columns = levels.shape
-    assert rows == 257 and columns <= spectrogram.MOST_COLUMNS
-    middle = levels[:, columns // 2]
-    assert np.argmax(middle) == 256 - 192  # 6 of 8 kHz, from the top
-    assert middle.max() == pytest.approx(0, abs=0.1)  # full scale
-
-
-def test_long_files_are_put_together():
-    powers = np.arange(2000.0)[:, None] * np.ones((1, 3))
-    found = spectrogram._average(powers)
-    assert len(found) == 667 and found[0, 0] == 1 and found[-1, 0] == (1998 + 1999) / 2
-
-
-def test_waveform_keeps_the_peaks():
-    x = np.zeros(100_000)
-    x[50_000], x[70_000] = 0.9, -0.7
-    path = spectrogram.waveform(x)
-    heights = [float(v) for v in re.findall(r",(-?[\d.]+)", path)]
-    assert min(heights) == -0.9 and max(heights) == 0.7 and path.startswith("M0,")
-    assert spectrogram.waveform(np.array([0.5])).count("L") == 1
 
 
 # ---------------------------------------------------------------- the folder
