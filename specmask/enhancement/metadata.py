@@ -84,6 +84,8 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     file.seek(12)
     while len(header := file.read(8)) == 8:
         name, size = header[:4], struct.unpack("<I", header[4:])[0]
+        if not (name.isascii() and name.decode().isprintable()):
+            return  # samples behind a wrong size
         start = file.tell()
         yield name, start, size
         file.seek(start + size + size % 2)

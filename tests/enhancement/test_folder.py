@@ -203,6 +203,15 @@ def test_speaker_mask_and_chunks_of_wav_files_are_kept(identity, tmp_path, forma
     same_but_for_rounding(source, target, 1.01 * 2**-15)
 
 
+def test_samples_behind_a_wrong_size_are_not_searched_for_metadata(tmp_path):
+    source = write_audio(tmp_path / "a.wav", np.zeros(900), 8000)
+    data = source.read_bytes()
+    start = data.index(b"data") + 4
+    bext = b"bext" + struct.pack("<I", 4) + b"abcd"
+    source.write_bytes(data[:start] + bytes(4) + bytes(8) + bext)
+    assert read_metadata(source) == Metadata()
+
+
 def test_metadata_that_cannot_be_kept_is_reported(identity, tmp_path, capsys):
     source = tmp_path / "in" / "a.wav"
     write_audio(source, white_noise(900).reshape(-1, 3), 8000, format="WAVEX")
