@@ -3,31 +3,31 @@
 Layout of ``Training_STFT/`` (and so for the other splits):
     clean.npy, noise.npy    float16 [frames of all files, bins, 2] (real, imaginary); beyond
                             2 GiB more shards follow: clean_1.npy, noise_1.npy, ...
-    index.npy               one record a file: where it lies, its length and its levels
-    cache.json              what the cache was made from; written last, so a cache without it
-                            is not finished
+    index.npy               one record per file: its position, its length and its levels
+    cache.json              the settings and the manifest that the cache was made from; written
+                            last, so a cache without it is not finished
     .specmask/lock          held while it is made
 
 The noisy spectrum is not stored: the transform is linear, so noisy = clean + noise. For the
-same reason a clean file can be met by the noise of another file at any gain.
+same reason a clean file can be mixed with the noise of another file at any gain.
 """
 
 import itertools
 import json
 import math
 import os
-import sys
-import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from specmask import files, parallel
-from specmask.audio import io as audio_io
+from specmask.audio.io import AudioError, read
 from specmask.audio.stft import Stft, forward, to_pairs
 from specmask.config.schema import Config
 from specmask.data.mixtures import manifest
@@ -35,10 +35,9 @@ from specmask.errors import UserError
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
-FILES_AT_ONCE = 1024  # rows of the manifest that are held while they are worked on
-ALIGNMENT = 64  # bytes; what TensorFlow wants of a tensor
-UNHELD = 2  # references to a piece of memory: the list of all, and the call that counts them
-DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # of a .npy file when it is opened
+FILES_AT_ONCE = 1024  # rows of the manifest in memory at a time
+ALIGNMENT = 64  # bytes, of the tensors of TensorFlow
+DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # raised by opening a damaged .npy
 INDEX = np.dtype(
     [
         ("shard", "<i4"),
@@ -53,8 +52,8 @@ INDEX = np.dtype(
 )
 
 
-def facts(config: Config, split: str) -> dict:
-    """Return what a cache of this configuration must have been made from."""
+def facts(config: Config, split: str) -> dict[str, Any]:
+    """Return the settings and the digest of the manifest that a cache of this configuration has."""
     return {
         "format": FORMAT,
         "sample_rate": config.data.sample_rate,
@@ -64,10 +63,10 @@ def facts(config: Config, split: str) -> dict:
 
 
 def build(config: Config, split: str) -> tuple[int, int, bool]:
-    """Make the cache of a split, unless it is there and right.
+    """Make the cache of a split, unless it is up to date.
 
     Returns:
-        number of files, size in bytes, and whether anything had to be done.
+        number of files, size in bytes, and whether the cache was made.
 
     Raises:
         UserError: if the data set is missing, stale or damaged, or another process makes the cache.
@@ -81,8 +80,8 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     return len(index), _size(folder), True
 
 
-def _write(config: Config, split: str, folder: Path, facts: dict) -> np.ndarray:
-    """Write a cache from the start, what it was made from last, and return its index."""
+def _write(config: Config, split: str, folder: Path, facts: dict[str, Any]) -> np.ndarray:
+    """Write a cache from the start, cache.json last, and return its index."""
     (folder / "cache.json").unlink(missing_ok=True)
     for old in [
         *folder.glob("clean*.npy"),
@@ -107,15 +106,15 @@ def _layout(rows: Iterator[manifest.Row], stft: Stft) -> np.ndarray:
     """Return the record of every row, in the order of the fields of ``INDEX``."""
 
     def records() -> Iterator[tuple]:
-        frames_a_shard = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
+        shard_frames = max(1, SHARD_BYTES // (stft.bins * 2 * 2))
         shard = offset = 0
         for row in rows:
             samples = int(row["samples"])
             frames = stft.frames(samples)
-            if offset and offset + frames > frames_a_shard:
+            if offset and offset + frames > shard_frames:
                 shard, offset = shard + 1, 0
-            levels = (float(row[n]) for n in ("snr_db", "clean_level_db", "noise_level_db"))
-            yield shard, offset, frames, samples, *levels, row["additive"] == "yes"
+            levels_db = (float(row[n]) for n in ("snr_db", "clean_level_db", "noise_level_db"))
+            yield shard, offset, frames, samples, *levels_db, row["additive"] == "yes"
             offset += frames
 
     return np.fromiter(records(), INDEX)
@@ -130,7 +129,7 @@ def _write_shard(
     stft: Stft,
     bar: tqdm,
 ) -> None:
-    """Write the spectra of the next rows, as many as the shard holds."""
+    """Write the spectra of the next rows, as many as a shard has."""
     folder = config.stft.cache(split)
     members = index[index["shard"] == shard]
     shape = (int(members["frames"].sum()), stft.bins, 2)
@@ -138,17 +137,17 @@ def _write_shard(
     paths = {k: folder / f".specmask-{k}-{shard}.npy" for k in kinds}
     maps = {k: _new_map(p, shape) for k, p in paths.items()}
 
-    def fill(record: np.void, row: manifest.Row) -> None:
-        place = slice(record["offset"], record["offset"] + record["frames"])
+    def write_spectra(record: np.void, row: manifest.Row) -> None:
+        frames = slice(record["offset"], record["offset"] + record["frames"])
         for k, (kind, column) in kinds.items():
             path = config.stft.folder(kind, split) / row[column]
-            maps[k][place] = _spectrum(path, int(record["samples"]), config, stft)
+            maps[k][frames] = _spectrum(path, int(record["samples"]), config, stft)
 
     # Threads: reading and scipy.fft release the interpreter lock, and the map is shared.
     with ThreadPoolExecutor(parallel.worker_count(config.compute.workers)) as pool:
         for start in range(0, len(members), FILES_AT_ONCE):
             some = members[start : start + FILES_AT_ONCE]
-            for _ in pool.map(fill, some, itertools.islice(rows, len(some))):
+            for _ in pool.map(write_spectra, some, itertools.islice(rows, len(some))):
                 bar.update()
     for k, path in paths.items():
         maps.pop(k).flush()
@@ -158,19 +157,19 @@ def _write_shard(
 def _new_map(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """Make a float16 map with all of its space on disk.
 
-    Without it the file is sparse, and a full disk would end the process by a bus error.
+    A sparse file on a full disk would end the process by a bus error.
     """
-    made = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=shape)
+    array = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return made
+    return array
 
 
 def _spectrum(path: Path, samples: int, config: Config, stft: Stft) -> np.ndarray:
     try:
-        x, rate = audio_io.read(path)
-    except audio_io.AudioError as error:
+        x, rate = read(path)
+    except AudioError as error:
         raise UserError(f"{path}: {error}; run python data/data_prep.py --overwrite") from None
     if x.shape != (samples, 1) or rate != config.data.sample_rate:
         raise UserError(
@@ -184,10 +183,10 @@ def _shard_name(kind: str, shard: int) -> str:
     return f"{kind}.npy" if shard == 0 else f"{kind}_{shard}.npy"
 
 
-def _read_facts(folder: Path) -> dict | None:
+def _read_facts(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -196,35 +195,40 @@ def _size(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.glob("*.npy"))
 
 
-class _Memory:
-    """Memory for batches that is used again when nobody holds it any more.
+class _BatchMemory:
+    """Memory of batches that are gone, for the next ones.
 
-    The pages of fresh memory cost several times the copy that fills them. TensorFlow takes over
-    aligned memory as it is, and holds on to it until the batch is gone.
+    The pages of fresh memory cost several times the copy that fills them. TensorFlow uses aligned
+    memory as it is, and keeps the array until the batch is gone.
     """
 
     def __init__(self) -> None:
-        self.pieces: list[np.ndarray] = []
-        self.lock = threading.Lock()
+        self.free: list[np.ndarray] = []  # bytes; appending and removing are safe among threads
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return float16 memory that holds anything."""
+        """Return a float16 array of any content."""
         size = 2 * math.prod(shape)
-        with self.lock:
-            count = len(self.pieces)
-            free = [k for k in range(count) if sys.getrefcount(self.pieces[k]) <= UNHELD]
-            fitting = [k for k in free if self.pieces[k].nbytes >= size + ALIGNMENT]
-            if not fitting:
-                for k in reversed(free):
-                    del self.pieces[k]
-                self.pieces.append(np.empty(size + ALIGNMENT, np.uint8))
-                fitting = [-1]
-            piece = self.pieces[fitting[0]]
-            first = -piece.ctypes.data % ALIGNMENT
-            return piece[first : first + size].view(np.float16).reshape(shape)
+        block = self._block(size + ALIGNMENT)
+        # A view's base is its first array; that of a memoryview is an array of its own. It lives
+        # as long as any view of it.
+        array = np.frombuffer(block.data, np.uint8)
+        weakref.finalize(array, self.free.append, block).atexit = False
+        start = -array.ctypes.data % ALIGNMENT
+        return array[start : start + size].view(np.float16).reshape(shape)
+
+    def _block(self, size: int) -> np.ndarray:
+        """Return a free block, or a new one in place of those that are too small."""
+        while self.free:
+            try:
+                block = self.free.pop()
+            except IndexError:  # another thread was first
+                break
+            if block.nbytes >= size:
+                return block
+        return np.empty(size, np.uint8)
 
 
-_MEMORY = _Memory()
+_BATCH_MEMORY = _BatchMemory()
 
 
 @dataclass(frozen=True)
@@ -254,24 +258,28 @@ class Cache:
         frames: int,
         wrap: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``, from frames on.
+        """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``.
 
-        What lies beyond the end of a file is zero or, where ``wrap`` [items] says so, the file
-        from its start again.
+        Args:
+            kind: clean or noise.
+            items: [items], numbers of files.
+            starts: [items], first frame of each.
+            frames: number of frames.
+            wrap: bool [items], whether the file is repeated beyond its end; zeros follow if not.
         """
         shards = getattr(self, kind)
-        out = _MEMORY.take((len(items), frames, *shards[0].shape[1:]))
-        turns = np.zeros(len(items), bool) if wrap is None else wrap
-        for row, r, start, turn in zip(out, self.index[items], starts, turns, strict=True):
-            shard, first, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
-            at, begin = 0, int(start)
-            while at < frames:
-                count = min(frames - at, length - begin)
-                row[at : at + count] = shard[first + begin : first + begin + count]
-                at, begin = at + count, 0
-                if not turn:
+        out = _BATCH_MEMORY.take((len(items), frames, *shards[0].shape[1:]))
+        repeats = np.zeros(len(items), bool) if wrap is None else wrap
+        for row, r, start, repeat in zip(out, self.index[items], starts, repeats, strict=True):
+            shard, offset, length = shards[r["shard"]], int(r["offset"]), int(r["frames"])
+            done, begin = 0, int(start)
+            while done < frames:
+                count = min(frames - done, length - begin)
+                row[done : done + count] = shard[offset + begin : offset + begin + count]
+                done, begin = done + count, 0
+                if not repeat:
                     break
-            row[at:] = 0
+            row[done:] = 0
         return out
 
 
@@ -303,7 +311,7 @@ def _open(folder: Path) -> Cache:
         raise ValueError(f"index.npy is {index.dtype}, {index.shape}")
     index = np.array(index)
     if min(index["shard"].min(), index["offset"].min(), index["frames"].min() - 1) < 0:
-        raise ValueError("index.npy names places before the first frame, or no frames")
+        raise ValueError("index.npy names positions before the first frame, or no frames")
     count = int(index["shard"].max()) + 1
     shards = {
         kind: [
