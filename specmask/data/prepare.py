@@ -5,7 +5,7 @@ from specmask.audio.io import write_rejected
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
 from specmask.data import stft_cache
-from specmask.data.mixtures import build, transcripts
+from specmask.data.mixtures import build, manifest, transcripts
 from specmask.data.mixtures.plan import make_plans
 
 
@@ -76,3 +76,5 @@ def transform(config: Config) -> None:
         files, size, made = stft_cache.build(config, split)
         state = "made" if made else "up to date"
         print(f"{split}: {files} files, {size / 1e6:.0f} MB, {state} -> {config.stft.cache(split)}")
+        if note := manifest.count_note(config, split, files):
+            print(f"warning: {note}, then stft.py its spectra")

@@ -18,6 +18,7 @@ import tensorflow as tf
 from specmask import models
 from specmask.config.schema import Config
 from specmask.data import stft_cache
+from specmask.data.mixtures import manifest
 from specmask.errors import UserError
 from specmask.files import held
 from specmask.models import complexity
@@ -84,6 +85,9 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
             f"{len(training)} training and "
             f"{len(validation or ())} validation files, {batches.steps} steps per epoch"
         )
+        for split, cache in (("training", training), ("validation", validation)):
+            if cache and (note := manifest.count_note(config, split, len(cache))):
+                trainer.say(f"warning: {note}, then stft.py its spectra")
         if validation is None:
             trainer.say(
                 "note: no validation files: the lowest training loss chooses the best weights"

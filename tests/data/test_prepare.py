@@ -1,15 +1,19 @@
-"""The line on size and disk space before a run, and the refusal of a disk that is too small."""
+"""Lines on size and disk space before a run, and on totals that a data set does not have."""
 
 import re
 import shutil
 
+import numpy as np
 import pytest
 from helpers import (
     assert_error_line,
     call_script,
     data_config,
     data_overrides,
+    hiss,
     settings_args,
+    speechlike,
+    write_audio,
 )
 
 from specmask.data import prepare
@@ -68,3 +72,37 @@ def test_existing_files_need_no_space(corpus, tmp_path, monkeypatch):
     set_free_space(monkeypatch, FILES)
     with pytest.raises(UserError, match="are needed"), build.locked(config):
         prepare.size_line([build.status(plan) for plan in plans])
+
+
+@pytest.mark.parametrize(
+    ("total", "words"),
+    [(41, "has 40 training files where .*total_training_files = 41; .* makes the rest"),
+     (39, "takes the first ones only"), (40, None)],
+)  # fmt: skip
+def test_a_total_that_the_data_set_does_not_have(corpus, tmp_path, total, words):
+    """Its cache is up to date, but trains another number of files than the configuration says."""
+    config = data_config(corpus, tmp_path, **TOTALS)
+    for plan in make_plans(config)[0]:
+        build.make(plan)
+    changed = TOTALS | {"data__total_training_files": total}
+    args = settings_args(data_overrides(corpus, tmp_path, **changed))
+    for state in ("made", "up to date"):
+        done = call_script("stft.py", *args, cwd=tmp_path)
+        assert f"training: 40 files, 4 MB, {state}" in done.stdout
+        warnings = [x for x in done.stdout.splitlines() if x.startswith("warning: ")]
+        assert len(warnings) == (words is not None)
+        assert not words or re.search(words, warnings[0])
+
+
+def test_pairs_have_no_total(tmp_path):
+    """All of them are taken, whatever the totals say."""
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        clean = speechlike(rng, 1)
+        write_audio(tmp_path / f"pairs/clean_trainset_wav/p22{k}_1.wav", clean)
+        write_audio(tmp_path / f"pairs/noisy_trainset_wav/p22{k}_1.wav", clean + hiss(rng, 1))
+    changes = {"data__clean_train_path": tmp_path / "pairs", "data__total_testing_files": 0}
+    config = data_config(tmp_path / "pairs", tmp_path / "out", **changes)
+    (plan, _), _, _ = make_plans(config)
+    build.make(plan)
+    assert manifest.count_note(config, "training", plan.total) == ""

@@ -20,6 +20,7 @@ from specmask.data.corpus.recordings import Source
 from specmask.data.seeding import generator
 from specmask.errors import UserError
 
+LARGEST_EXCESS = 1.5  # of the time for validation over validation_share
 GAP_SECONDS = 2.0  # between the training and the validation part of one long recording
 VALIDATION_KEY = len(SPLITS)  # of the random generator: the splits have 0, 1, 2
 
@@ -184,11 +185,18 @@ def split_sources(
     total = 0
     for group in (groups[i] for i in rng.permutation(len(groups))):
         one_is_left = len(chosen) + 1 < len(groups)
-        if one_is_left and total < wanted and total + lengths[group] <= 1.5 * wanted:
+        if one_is_left and total < wanted and total + lengths[group] <= LARGEST_EXCESS * wanted:
             chosen.add(group)
             total += lengths[group]
     if not chosen:  # every group is large: the smallest one
         chosen = {min(groups, key=lambda g: (lengths[g], g))}
+    taken = sum(lengths[g] for g in chosen) / sum(lengths.values())
+    if taken > LARGEST_EXCESS * share:
+        warnings.append(
+            f"validation takes {len(chosen)} of {len(groups)} speakers or recordings, "
+            f"{taken:.0%} of the time where validation_share = {share:g}; add recordings of "
+            "others, or set [data] total_validation_files = 0 to train with all"
+        )
     training = [s for s in sources if s.group not in chosen]
     return Division(training, [s for s in sources if s.group in chosen], warnings)
 

@@ -22,7 +22,7 @@ from specmask import files
 from specmask.config.schema import Config
 from specmask.config.types import ini_name
 from specmask.data.mixtures.plan import data_settings
-from specmask.data.mixtures.render import COLUMNS
+from specmask.data.mixtures.render import COLUMNS, is_imported
 from specmask.errors import UserError
 
 Row = dict[str, str]
@@ -82,6 +82,26 @@ def read(config: Config, split: str) -> list[Row]:
     """
     stream(config, split)
     return list(rows(path_of(config, split)))
+
+
+def count_note(config: Config, split: str, count: int) -> str:
+    """Return a sentence where a finished split has another number of files than ``[data]`` says.
+
+    Empty for ready-made pairs, of which all are taken.
+
+    Args:
+        config: all of it.
+        split: training, validation or testing.
+        count: number of its files.
+    """
+    total = getattr(config.data, f"total_{split}_files")
+    if count == total or is_imported(next(stream(config, split))):
+        return ""
+    remedy = "makes the rest" if count < total else "takes the first ones only"
+    return (
+        f"the data set has {count} {split} files where [data] total_{split}_files = {total}; "
+        f"python data/data_prep.py {remedy}"
+    )
 
 
 def rows(path: Path) -> Iterator[Row]:

@@ -214,7 +214,7 @@ def test_no_group_is_in_both_parts(sizes, share, seed):
     assert not groups_of(training) & groups_of(validation)
     assert {s.path for s in training} | {s.path for s in validation} == {s.path for s in whole}
     assert len(training) + len(validation) == len(whole)
-    assert bool(warnings) == (len({g for g, _ in sizes}) == 1)
+    assert any("of one group" in w for w in warnings) == (len({g for g, _ in sizes}) == 1)
     again = split_sources(whole, share, RATE, np.random.default_rng(seed))
     assert again == (training, validation, warnings)
 
@@ -241,6 +241,16 @@ def test_a_single_group_is_split_by_file_with_a_warning():
     training, validation, warnings = split_sources(whole, 0.2, RATE, np.random.default_rng(0))
     assert (len(training), len(validation)) == (8, 2)
     assert "one group" in warnings[0] and "by file" in warnings[0]
+
+
+@pytest.mark.parametrize(("speakers", "warned"), [(2, True), (7, False)])
+def test_a_validation_much_larger_than_its_share_is_reported(speakers, warned):
+    """Of two speakers, one is half of the time."""
+    whole = [source(f"{s}/{k}.wav", str(s), RATE) for s in range(speakers) for k in range(5)]
+    _, validation, warnings = split_sources(whole, 0.1, RATE, np.random.default_rng(0))
+    assert len(validation) == 5
+    words = "validation takes 1 of 2 speakers or recordings, 50% of the time where"
+    assert [w.startswith(words) for w in warnings] == [True] * warned
 
 
 def test_files_in_no_folder_are_split_by_file_with_a_warning():
