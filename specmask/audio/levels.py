@@ -1,10 +1,17 @@
-"""Levels of signals: power, RMS, active speech level (ITU-T P.56), SNR."""
+"""Levels of signals: power, RMS, active speech level (ITU-T P.56), SNR.
+
+The mean of a signal, the offset of a microphone, does not count. It is removed only where it
+matters: the levels of ordinary recordings, and with them the bytes of the data sets made of these,
+are the same to the last bit as if it were never removed.
+"""
 
 import numpy as np
 import scipy.ndimage
 import scipy.signal
 
 FULL_SCALE = 32768  # of 16-bit audio
+OFFSET_SHARE = 0.01  # of the power, from where on a mean is an offset; below it is 0.044 dB
+OFFSET_DB = 0.05  # of an active level, from where on the change by a mean counts
 ACTIVE_RANGE_DB = 35  # frames this far below the loudest one count as pauses
 FRAME_SECONDS = 0.02
 
@@ -15,9 +22,29 @@ P56_BLOCK_SECONDS = 0.001
 P56_MARGIN_DB = 15.9
 
 
-def power(x: np.ndarray) -> float:
-    """Mean square of a signal."""
+def mean_square(x: np.ndarray) -> float:
+    """Return the mean square of a signal, its mean included."""
     return float(np.sum(np.square(x, dtype=np.float64)) / max(1, x.size))
+
+
+def offset(x: np.ndarray) -> float:
+    """Return the mean of a signal where it has more than 1 % of the power, and else 0.
+
+    >>> offset(np.array([0.5, 0.7, 0.5, 0.7])), offset(np.array([0.5, -0.5, 0.5, -0.49]))
+    (0.6, 0.0)
+    """
+    mean = float(np.sum(x, dtype=np.float64) / max(1, x.size))
+    return mean if mean**2 > OFFSET_SHARE * mean_square(x) else 0.0
+
+
+def power(x: np.ndarray) -> float:
+    """Return the mean square of a signal without its offset.
+
+    >>> power(np.array([3.0, -3.0])), power(np.array([4.0, -2.0]))
+    (9.0, 9.0)
+    """
+    mean = offset(x)
+    return mean_square(x - mean) if mean else mean_square(x)
 
 
 def decibel(ratio: float) -> float:
@@ -30,7 +57,7 @@ def decibel(ratio: float) -> float:
 def level_db(x: np.ndarray) -> float:
     """RMS level in dBFS over the whole signal.
 
-    >>> round(level_db(np.full(100, 0.5)), 2)
+    >>> round(level_db(np.tile([0.5, -0.5], 50)), 2)
     -6.02
     """
     return decibel(power(x))
@@ -39,21 +66,37 @@ def level_db(x: np.ndarray) -> float:
 def active_level_db(x: np.ndarray, rate: int) -> float:
     """RMS level in dBFS over the frames with speech in them; -inf for silence.
 
-    A frame of 20 ms is active when it is less than 35 dB below the loudest frame.
+    A frame of 20 ms is active when it is less than 35 dB below the loudest frame. The mean is
+    removed where a pause would be active by it alone.
     """
+    level_db, threshold = _active_level(x, rate)
+    mean = np.sum(x, dtype=np.float64) / max(1, len(x))
+    if mean**2 <= threshold:
+        return level_db
+    return _unless_equal(level_db, _active_level(x - mean, rate)[0])
+
+
+def _active_level(x: np.ndarray, rate: int) -> tuple[float, float]:
+    """Return the active level in dBFS, the mean included, and the power from where it counts."""
     length = max(1, round(FRAME_SECONDS * rate))
     count = -(-len(x) // length)
     frames = np.zeros(count * length)
     frames[: len(x)] = x
     powers = np.sum(np.square(frames.reshape(count, length)), axis=1) / length
-    active = powers > powers.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
-    return decibel(float(np.sum(powers[active]) / max(1, np.sum(active))))
+    threshold = powers.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
+    active = powers > threshold
+    return decibel(float(np.sum(powers[active]) / max(1, np.sum(active)))), threshold
+
+
+def _unless_equal(level_db: float, without_mean_db: float) -> float:
+    """Return the level without the mean, unless the one with it is the same to 0.05 dB."""
+    return level_db if abs(level_db - without_mean_db) <= OFFSET_DB else without_mean_db
 
 
 def snr_db(clean: np.ndarray, noise: np.ndarray) -> float:
-    """10 log10(Σ clean² / Σ noise²) over the whole signals.
+    """10 log10(Σ clean² / Σ noise²) over the whole signals, offsets removed.
 
-    >>> snr_db(np.full(100, 0.5), np.full(100, 0.25))
+    >>> snr_db(np.tile([0.5, -0.5], 50), np.tile([0.25, -0.25], 50))
     6.020599913279624
     """
     noise_power = power(noise)
@@ -73,6 +116,11 @@ def p56_level_db(x: np.ndarray, rate: int) -> float:
     interpolated in dB. Where A − c is more than 15.9 dB at all of them (clicks), the highest
     one counts.
     """
+    without_mean_db = _p56_level_db(x - np.mean(x, dtype=np.float64), rate)
+    return _unless_equal(_p56_level_db(x, rate), without_mean_db)
+
+
+def _p56_level_db(x: np.ndarray, rate: int) -> float:
     energy = float(np.sum(np.square(x, dtype=np.float64)))
     if energy == 0:
         return -np.inf

@@ -1,11 +1,15 @@
 """Random pieces of recordings: choosing, reading, and describing them in the manifest.
 
 Offsets and lengths are in samples at the working rate.
+
+Where a microphone has added a constant to a recording, the pieces are taken without it: it would
+count as speech or noise, and between joined pieces it would be steps. The manifest names what was
+subtracted (``mean``), so that a row still makes its file again.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ class Piece:
     """Part of a recording and its position in the file.
 
     Of noise, ``layer`` counts the noises of a mixture from 0, and ``voice`` the voices of babble,
-    which are recordings of the speech folder.
+    which are recordings of the speech folder. ``mean`` is subtracted from the samples.
     """
 
     source: Source
@@ -35,6 +39,7 @@ class Piece:
     at: int
     layer: int = 0
     voice: int | None = None
+    mean: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """Return the description of a piece in the manifest."""
@@ -52,6 +57,8 @@ class Piece:
             known["layer"] = self.layer
         if self.voice is not None:
             known["voice"] = self.voice
+        if self.mean:
+            known["mean"] = self.mean
         return known
 
 
@@ -71,10 +78,11 @@ def read(facts: Sequence[Mapping], root: Path, samples: int, config: Config) -> 
     """
     out = np.zeros(samples, np.float32)
     for p in facts:
-        out[p["at"] : p["at"] + p["length"]] = read_piece(
+        piece = read_piece(
             root / p["path"], p["offset"], p["length"], config.data.sample_rate,
             config.audio.resampler,
         )  # fmt: skip
+        out[p["at"] : p["at"] + p["length"]] = piece - p["mean"] if "mean" in p else piece
     return out
 
 
@@ -103,10 +111,28 @@ def draw(
         except AudioError as error:
             reason = f"{pieces[0].source.path}: {error}"
             continue
-        loudest = max(p.source.level_db for p in pieces)
+        pieces = _with_mean(pieces, out)
+        if pieces[0].mean:
+            out = read([p.facts() for p in pieces], root, samples, config)
+        loudest = max(_level_db(p) for p in pieces)
         if levels.level_db(out) > max(loudest + QUIET_DB, SILENCE_DBFS):
             return pieces, out
     raise UserError(f"{root}: no usable piece in {DRAWS} draws ({reason}); add recordings")
+
+
+def _with_mean(pieces: list[Piece], x: np.ndarray) -> list[Piece]:
+    """Return the pieces with the offset that their samples have in common, if there is one."""
+    filled = np.concatenate([x[p.at : p.at + p.length] for p in pieces])
+    mean = round(levels.offset(filled), 6)
+    return [replace(p, mean=mean) for p in pieces] if mean else pieces
+
+
+def _level_db(piece: Piece) -> float:
+    """Return the level in dBFS of the recording of a piece, without its offset."""
+    level_db = piece.source.level_db
+    if not piece.mean:
+        return level_db
+    return levels.decibel(max(0.0, 10 ** (level_db / 10) - piece.mean**2))
 
 
 def of_speech(

@@ -500,6 +500,48 @@ def test_silent_crops_are_drawn_again(tmp_path, floor):
     assert snapshot(tmp_path / "again") == snapshot(tmp_path / "out")
 
 
+@pytest.fixture(params=["long", "joined"])
+def offset_corpora(request, tmp_path) -> tuple[Path, Path]:
+    """Two corpora of soft speech and noise; of the second, all microphones have an offset."""
+    made = []
+    for name, mean in (("plain", 0), ("offset", 0.05)):
+        rng = np.random.default_rng(3)
+        root = make_corpus(tmp_path / name)
+        for path in sorted(root.rglob("*.wav")):
+            kind = path.relative_to(root).parts[0]
+            seconds = 2 if request.param == "long" else 0.3
+            x = speechlike(rng, seconds) if kind.startswith("clean") else hiss(rng, seconds)
+            x = (x - np.mean(x)) * np.float32(0.02 / np.std(x))
+            write_audio(path, x + mean * rng.choice([-1, 1]), subtype="FLOAT")
+        made.append(root)
+    return tuple(made)
+
+
+@pytest.mark.parametrize("reference", ["whole", "active"])
+def test_an_offset_of_the_recordings_changes_nothing(offset_corpora, tmp_path, reference):
+    """Levels and SNRs are those of the same recordings without it, to 0.1 dB."""
+    found = []
+    for root in offset_corpora:
+        config = data_config(root, tmp_path / f"{root.name}_out", data__snr_reference=reference)
+        make_training(config)
+        found.append(rows(config))
+        for row in found[-1]:
+            clean, noise = (samples(config, row, kind) for kind in ("CleanSpeech", "Noise"))
+            snr = {
+                "whole": 10 * math.log10(np.var(clean) / np.var(noise)),
+                "active": levels.active_snr_db(clean, noise, RATE),
+            }[reference]
+            assert snr == pytest.approx(float(row["snr_db"]), abs=0.1)
+            again = remake(row, config, "training")
+            assert_array_equal(samples(config, row, "NoisySpeech"), again.noisy)
+    columns = "measured_snr_db", "measured_active_snr_db", "clean_level_db", "noise_level_db"
+    for one, other in zip(*found, strict=True):
+        assert "mean" not in one["speech"] + one["noise"]
+        assert all("mean" in p for kind in ("speech", "noise") for p in pieces(other, kind))
+        for column in columns:
+            assert float(one[column]) == pytest.approx(float(other[column]), abs=0.1)
+
+
 def test_channels_that_cancel_are_never_used(tmp_path):
     rng = np.random.default_rng(0)
     x = speechlike(rng, 2)

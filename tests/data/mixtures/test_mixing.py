@@ -40,9 +40,16 @@ def test_level_of_a_sine(amplitude):
     assert_allclose(active_level_db(x, RATE), expected, atol=1e-4)
 
 
+def alternating(amplitude: float, samples: int) -> np.ndarray:
+    """A square wave of one sample per half period."""
+    x = np.full(samples, amplitude)
+    x[::2] *= -1
+    return x
+
+
 def test_full_scale_is_zero_db():
-    assert level_db(np.ones(10)) == 0
-    assert levels_module.power(np.array([3.0, -4.0])) == 12.5
+    assert level_db(alternating(1, 10)) == 0
+    assert levels_module.power(np.array([3.0, -3.0, 4.0, -4.0])) == 12.5
 
 
 def test_pauses_do_not_lower_the_active_level():
@@ -61,9 +68,9 @@ def test_frames_count_within_35_db_of_the_loudest(below_db, counts):
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize("samples", [1, 100, 333, 4321])
+@pytest.mark.parametrize("samples", [2, 100, 333, 4321])
 def test_active_level_of_short_and_odd_lengths(rate, samples):
-    x = np.ones(samples, np.float32)
+    x = alternating(1, samples)
     frames = -(-samples // round(0.02 * rate))
     expected = 10 * math.log10(samples / (frames * round(0.02 * rate)))  # the last one is padded
     assert_allclose(active_level_db(x, rate), expected, atol=1e-9)
@@ -72,15 +79,47 @@ def test_active_level_of_short_and_odd_lengths(rate, samples):
 def test_silence():
     zeros = np.zeros(1000, np.float32)
     assert level_db(zeros) == active_level_db(zeros, RATE) == -math.inf
-    assert snr_db(np.ones(10), np.zeros(10)) == math.inf
-    assert snr_db(np.zeros(10), np.ones(10)) == -math.inf
+    assert snr_db(alternating(1, 10), np.zeros(10)) == math.inf
+    assert snr_db(np.zeros(10), alternating(1, 10)) == -math.inf
 
 
 def test_snr_by_hand():
-    assert_allclose(snr_db(np.array([10.0, 0]), np.array([0, 1.0])), 20)
-    assert_allclose(snr_db(np.array([1.0, 1]), np.array([2.0, 0])), -10 * math.log10(2))
-    loud = np.full(100_000, 30_000, np.int16)  # squares beyond the range of int16
-    assert_allclose(snr_db(loud, np.full(100_000, 3000, np.int16)), 20)
+    assert_allclose(snr_db(np.array([10.0, -10, 0, 0]), np.array([0, 0, 1.0, -1])), 20)
+    loud = alternating(30_000, 100_000).astype(np.int16)  # squares beyond the range of int16
+    assert_allclose(snr_db(loud, alternating(3000, 100_000).astype(np.int16)), 20)
+
+
+@given(
+    seed=st.integers(0, 50),
+    level=st.floats(-50, -20),
+    mean_db=st.floats(-90, -3),
+    pause=st.floats(0, 2),
+)
+def test_an_offset_does_not_change_a_level(seed, level, mean_db, pause):
+    """Of speech with pauses, whose frames an offset would fill."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([speechlike(rng, 1), np.zeros(round(pause * RATE))]).astype(np.float64)
+    x[:RATE] -= np.mean(x[:RATE])  # pauses stay at zero
+    x = (x - np.mean(x)) * 10 ** ((level - level_db(x)) / 20)
+    shifted = x + 10 ** (mean_db / 20)
+    assert level_db(shifted) == pytest.approx(level_db(x), abs=0.051)
+    assert p56_level_db(shifted, RATE) == pytest.approx(p56_level_db(x, RATE), abs=0.051)
+    # an offset too small to fill the pauses may still move single frames over the threshold
+    tolerance = 0.1 if mean_db > level - 20 else 1
+    expected = active_level_db(x, RATE)
+    assert active_level_db(shifted, RATE) == pytest.approx(expected, abs=tolerance)
+    noise = hiss(rng, 1)
+    assert snr_db(shifted, noise) == pytest.approx(snr_db(x, noise), abs=0.1)
+
+
+def test_a_mean_that_changes_no_level_is_not_removed():
+    """Else the levels of all recordings, and the bytes of data sets, would change in a last bit."""
+    x = speechlike(np.random.default_rng(0), 1)
+    x = x - np.mean(x) + np.float32(0.005) * np.std(x)
+    assert levels_module.offset(x) == 0
+    assert levels_module.power(x) == levels_module.mean_square(x)
+    assert active_level_db(x, RATE) == levels_module._active_level(x, RATE)[0]
+    assert p56_level_db(x, RATE) == levels_module._p56_level_db(x, RATE)
 
 
 # ---------------------------------------------------------------- ITU-T P.56
@@ -88,8 +127,7 @@ def test_snr_by_hand():
 
 @pytest.mark.parametrize("amplitude", [1, 0.01])
 def test_p56_of_sound_without_pauses_is_its_level(amplitude):
-    x = np.full(10 * RATE, amplitude)
-    x[::2] *= -1
+    x = alternating(amplitude, 10 * RATE)
     assert p56_level_db(x, RATE) == pytest.approx(20 * math.log10(amplitude), abs=0.02)
     assert p56_level_db(tone(100, 10), RATE) == pytest.approx(
         SINE_DB - 20 * math.log10(2), abs=0.02
@@ -101,7 +139,7 @@ def test_p56_of_sound_without_pauses_is_its_level(amplitude):
 @pytest.mark.parametrize("pause", [1, 5])
 def test_p56_of_bursts_by_its_definition(rate, on, pause):
     """The envelope of a burst is known, and with it the active time at every threshold."""
-    x = np.concatenate([np.full(round(on * rate), 0.5), np.zeros(round(pause * rate))])
+    x = np.concatenate([alternating(0.5, round(on * rate)), np.zeros(round(pause * rate))])
 
     def active(r: float) -> float:
         """Seconds at a threshold r times the amplitude: rise, fall and hangover solved for."""
@@ -175,14 +213,14 @@ def test_p56_follows_the_level(gain_db, seed):
     assert louder == pytest.approx(p56_level_db(x, RATE) + gain_db, abs=1e-6)
 
 
-@pytest.mark.parametrize("samples", [1, 15, 16, 17, 1000])
+@pytest.mark.parametrize("samples", [2, 15, 16, 17, 1000])
 def test_p56_of_short_sounds(samples):
-    assert np.isfinite(p56_level_db(np.ones(samples), RATE))
+    assert np.isfinite(p56_level_db(alternating(1, samples), RATE))
     assert p56_level_db(np.zeros(samples), RATE) == -math.inf
 
 
 def test_p56_of_16_bit_samples():
-    x = np.full(16000, -32768, np.int16)
+    x = alternating(-32768, 16000).clip(max=32767).astype(np.int16)
     assert p56_level_db(x, RATE) == pytest.approx(20 * math.log10(32768), abs=0.2)
 
 

@@ -119,6 +119,28 @@ def test_rows_that_were_changed(column, copy, tmp_path):
                for r in mismatches(out, args, tmp_path))  # fmt: skip
 
 
+def test_levels_that_an_earlier_version_measured_with_the_offset(copy, tmp_path):
+    """Its data sets are right as they are."""
+    out, _, _ = copy
+    rng = np.random.default_rng(0)
+    clean, noise = (np.round(900 * rng.standard_normal(8000) + m) for m in (2000, -1500))
+    arrays = dict(zip(FILES, (clean, noise, clean + noise), strict=True))
+    for kind, x in arrays.items():
+        sf.write(out / f"{kind}.wav", x.astype(np.int16), 16000, subtype="PCM_16")
+    power = {kind: np.mean((x / 32768) ** 2) for kind, x in arrays.items()}
+    row = copy[1] | {column: f"{kind}.wav" for kind, column in FILES.items()}
+    row |= {
+        "clean_level_db": f"{10 * np.log10(power['CleanSpeech']):.3f}",
+        "noise_level_db": f"{10 * np.log10(power['Noise']):.3f}",
+        "measured_snr_db": f"{10 * np.log10(power['CleanSpeech'] / power['Noise']):.4f}",
+    }
+    config = data_config(out, out, **{f"STFT__{k}_training_dir": out for k in FILES})
+    texts = [text for _, text in verify.check_row(row, config, "training")]
+    assert not [text for text in texts if "_db" in text]
+    texts = [t for _, t in verify.check_row(row | {"noise_level_db": "-9"}, config, "training")]
+    assert any("noise_level_db" in text for text in texts)
+
+
 def test_an_snr_that_was_never_reached(copy):
     row = copy[1] | {"snr_db": "3.00", "measured_snr_db": "10.0000"}
     assert "requested 3.0 dB" in verify._snr_misses(row)[0][1]
