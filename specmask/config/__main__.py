@@ -1,5 +1,6 @@
-"""``python -m specmask.config`` prints config.ini with every option."""
+"""``python -m specmask.config``: config.ini with every option, on stdout."""
 
 from specmask.config import ini
 
-print(ini.render(), end="")
+if __name__ == "__main__":
+    print(ini.render(), end="")

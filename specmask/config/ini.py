@@ -35,7 +35,8 @@ def recipe_path(path: Path) -> Path:
     True
     """
     shipped = RECIPES / path.name
-    return shipped if not path.is_file() and path.parent.name == "recipes" else path
+    missing = path.parent.name == "recipes" and not path.is_file()
+    return shipped if missing and shipped.is_file() else path
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, str, str]]:
         for key, text in parser.items(section):
             if _has_comment(text, path.parent):
                 raise UserError(
-                    f"{path}: [{section}] {key} = {text}: a comment behind the value; put it on a "
+                    f"{path}: [{section}] {key} = {text}: a comment after the value; put it on a "
                     "line of its own"
                 )
             yield section, key, text

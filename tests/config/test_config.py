@@ -519,9 +519,9 @@ def test_other_encodings(tmp_path):
         "snr_mode = all ; each clip",
     ],
 )
-def test_a_comment_behind_a_value_is_refused(tmp_path, line):
+def test_a_comment_after_a_value_is_refused(tmp_path, line):
     message = refused(tmp_path, f"[data]\n{line}\n")
-    assert "a comment behind the value" in message and "line of its own" in message
+    assert "a comment after the value" in message and "line of its own" in message
     assert load_text(tmp_path, f"[data]\n# {line}\n; {line}\n") == load_text(tmp_path, "")
 
 
