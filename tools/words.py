@@ -68,10 +68,10 @@ def main() -> None:
     transcripts = word_errors.read_transcripts(DATA / "transcripts" / "clean_test.tsv")
     manifest = mix(args.out, list(transcripts))
 
-    from specmask.enhancement import enhancer, folder
+    from specmask.enhancement import enhancer, folder, inputs
 
     model = enhancer.load(args.run)
-    recordings = folder.find_recordings([args.out / "noisy"], args.out / "enhanced")
+    recordings = inputs.find_recordings([args.out / "noisy"], args.out / "enhanced")
     folder.enhance_folder(recordings, args.out / "enhanced", model, 10)
     folders = {"enhanced": args.out / "enhanced"}
     tasks = pairing.items(args.out / "clean", folders, args.out / "noisy", ["wiener"], manifest)

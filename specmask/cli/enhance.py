@@ -48,16 +48,16 @@ def enhance(args: argparse.Namespace) -> None:
     if last and not sources:  # [enhance] output_path holds the scored test files
         raise UserError(f"{last}: no OUT; name a folder for the results after it")
     cfg = ini.load(args.config, args.set)
-    from specmask.enhancement import enhancer, folder
+    from specmask.enhancement import enhancer, folder, inputs
 
     sources, target = sources or [cfg.enhance.input_path], last or cfg.enhance.output_path
     format: str = cfg.enhance.format
-    is_file = folder.is_single(sources, target)
+    is_file = inputs.is_single(sources, target)
     if is_file:
-        recording, format = folder.single_recording(sources[0], target, args.overwrite)
+        recording, format = inputs.single_recording(sources[0], target, args.overwrite)
         recordings = [recording]
     elif not args.stdin:
-        recordings = folder.find_recordings(sources, target, args.glob, format)
+        recordings = inputs.find_recordings(sources, target, args.glob, format)
     model, path = enhancer.from_config(cfg)  # after a wrong path is reported
     messages = sys.stderr if args.stdout else sys.stdout
     default = "the default " if path.parent == enhancer.PRETRAINED else ""

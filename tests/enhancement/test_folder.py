@@ -20,10 +20,10 @@ from helpers import (
 
 from specmask.audio import io as audio_io
 from specmask.cli.enhance import REJECTED, report, summary
-from specmask.enhancement import array, enhancer, folder
+from specmask.enhancement import array, enhancer, folder, inputs
 from specmask.enhancement import file as recording_file
 from specmask.enhancement.file import AS_INPUT, TAGS, Enhanced, enhance_file
-from specmask.enhancement.folder import find_recordings
+from specmask.enhancement.inputs import find_recordings
 from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
@@ -342,7 +342,7 @@ def test_two_files_never_have_one_name(causal, tmp_path):
 
 def test_formats_that_cannot_be_written_become_wav():
     names = [Path(name) for name in ("a.wav", "a.m4a", "deep/b.WEBM", "c.aifc")]
-    assert folder._result_names(names, AS_INPUT) == [
+    assert inputs._result_names(names, AS_INPUT) == [
         Path(name) for name in ("a.wav", "a.m4a.wav", "deep/b.wav", "c.aifc")
     ]
 

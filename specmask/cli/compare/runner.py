@@ -352,7 +352,8 @@ class Comparison:
         console.import_tensorflow()  # only now: until here a GPU belonged to the trainings
         from specmask import models
         from specmask.enhancement import enhancer
-        from specmask.enhancement.folder import enhance_folder, find_recordings
+        from specmask.enhancement.folder import enhance_folder
+        from specmask.enhancement.inputs import find_recordings
         from specmask.enhancement.postprocess import Knobs
         from specmask.models import complexity
 
