@@ -49,6 +49,7 @@ def enhance(args: argparse.Namespace) -> None:
         raise UserError(f"{last}: no OUT; name a folder for the results after it")
     cfg = ini.load(args.config, args.set)
     from specmask.enhancement import enhancer, folder, inputs
+    from specmask.training import advice
 
     sources, target = sources or [cfg.enhance.input_path], last or cfg.enhance.output_path
     format: str = cfg.enhance.format
@@ -66,6 +67,8 @@ def enhance(args: argparse.Namespace) -> None:
         causal += f", {1000 * model.lookahead_seconds:g} ms of look-ahead"
     weights = f"{default}weights of {path} in {model.runtime.name}"
     print(f"{weights} ({causal})", file=messages, flush=True)
+    if path.is_dir() and (warning := advice.weak_run(path)):
+        print(warning, file=sys.stderr)
     if args.stdin:
         enhance_pipe(args, model)
         return

@@ -16,9 +16,11 @@ from specmask.cli import console
 
 def transform(args: argparse.Namespace) -> None:
     from specmask.config import ini
+    from specmask.config.initial import with_initial_network
     from specmask.data import prepare
 
-    prepare.transform(ini.load(args.config, args.set))
+    config, _ = with_initial_network(ini.load(args.config, args.set))
+    prepare.transform(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

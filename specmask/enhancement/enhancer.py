@@ -209,13 +209,15 @@ def _exported(weights: Path, runtime: str) -> Runtime:
 def find(config: Config) -> Path:
     """Return the model of a configuration: [enhance] checkpoint, the newest run, or the default.
 
+    The newest run is that of [train] run_name, or where it has none, of any name.
+
     Raises:
         UserError: if there is none.
     """
     if config.enhance.checkpoint != Path():
         return config.enhance.checkpoint
-    folders = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
-    return folders[-1] if folders else default_model(config.enhance.runtime)
+    folder = runs.newest_run(config.train.checkpoint_path, config.train.run_name)
+    return folder or default_model(config.enhance.runtime)
 
 
 def from_config(config: Config) -> tuple[Enhancer, Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from specmask import files
 from specmask.config import ini
+from specmask.config.initial import config_of_weights
 from specmask.config.schema import Config, section_models
 from specmask.config.types import OnResume, ini_name
 from specmask.errors import UserError
@@ -67,10 +68,9 @@ def choose(
     return existing[-1], changes(existing[-1], config)
 
 
-def keep_parts(config: Config, fresh: bool) -> Config:
+def keep_parts(config: Config, resumed: Path | None) -> Config:
     """Return the configuration with ``parts = 1`` if it resumes a run from before the option."""
-    existing = run_folders(config.train.checkpoint_path, config.train.run_name)
-    if fresh or config.train.parts or not existing or _has_parts(existing[-1]):
+    if resumed is None or config.train.parts or _has_parts(resumed):
         return config
     train = config.train.model_copy(update={"parts": 1})
     return config.model_copy(update={"train": train})
@@ -120,7 +120,7 @@ def changes(folder: Path, config: Config) -> list[Change]:
     return found
 
 
-def load_initial_weights(path: Path, config: Config, variables: Mapping[str, Any]) -> Path:
+def load_initial_weights(path: Path, variables: Mapping[str, Any]) -> Path:
     """Assign the weights of a run folder or an .npz file to the variables of a new network.
 
     Returns:
@@ -129,27 +129,25 @@ def load_initial_weights(path: Path, config: Config, variables: Mapping[str, Any
     Raises:
         UserError: if there is none, or it is of another network.
     """
-    folder = path if path.is_dir() else path.parent
     file = best_weights(path) if path.is_dir() else path
     if file is None or not file.is_file():
         raise UserError(
             f"[train] initial_weights = {path}: found no weights there; name a run folder in cp/ "
             "or an .npz file"
         )
+    if file.suffix != ".npz":
+        raise UserError(
+            f"[train] initial_weights = {path}: expected a run folder or an .npz file; exports "
+            "cannot be trained: name the weights that they were made from"
+        )
     try:
         checkpoint.load(file, {"model": variables})
     except UserError as error:
-        differing = []
-        if (folder / "config.ini").is_file():
-            other = ini.load(folder / "config.ini").model
-            differing = [
-                f"{key} is {ini.value_text(getattr(other, key))} there and "
-                f"{ini.value_text(getattr(config.model, key))} here"
-                for key in type(other).model_fields
-                if getattr(other, key) != getattr(config.model, key)
-            ]
-        hint = f" ([model] {'; '.join(differing)})" if differing else ""
-        raise UserError(f"[train] initial_weights: {error}{hint}") from None
+        text = str(error).removesuffix(checkpoint.OTHER)
+        if text != str(error) and config_of_weights(path) is None:
+            text += "[model] and [STFT] have to be those of the weights: put their INI file beside "
+            text += f"them, as {path.with_suffix('.ini').name}"
+        raise UserError(f"[train] initial_weights: {text}") from None
     return file
 
 
@@ -209,6 +207,15 @@ def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, the latest first."""
     found = [(int(m[1]), p) for p in folder.glob("ckpt-*.npz") if (m := _NUMBER.match(p.name))]
     return [p for _, p in sorted(found, reverse=True)]
+
+
+def newest_run(root: Path, name: str) -> Path | None:
+    """Return the newest run of a name, else the newest one of any name that has weights."""
+    if existing := run_folders(root, name):
+        return existing[-1]
+    weights = [best_weights(p.parent) for p in root.glob("*/config.ini")]
+    found = [path for path in weights if path]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

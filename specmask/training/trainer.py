@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from specmask import models
+from specmask.config.initial import with_initial_network
 from specmask.config.schema import Config
 from specmask.data import stft_cache
 from specmask.data.mixtures import manifest
@@ -23,7 +24,7 @@ from specmask.errors import UserError
 from specmask.files import held
 from specmask.models import complexity
 from specmask.progress import LINE_SECONDS
-from specmask.training import checkpoint, distributed, optim, runs, state
+from specmask.training import advice, checkpoint, distributed, optim, runs, state
 from specmask.training.batches import Batches, save_batch
 from specmask.training.clock import Clock
 from specmask.training.distributed import Cluster
@@ -64,11 +65,14 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         UserError: if the caches are missing or stale, the run was started with another network, or
             another process is training it.
     """
+    existing = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
+    resumed = existing[-1] if existing and not fresh else None
+    config, network_changes = with_initial_network(config, resumed)
     training = stft_cache.load(config, "training")
     validation = (
         stft_cache.load(config, "validation") if config.data.total_validation_files else None
     )
-    config = runs.keep_parts(config, fresh)
+    config = runs.keep_parts(config, resumed)
     distributed.limit_threads(config.train)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -80,6 +84,9 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         keras.utils.set_random_seed(config.train.seed)
         trainer = Trainer(config, folder, batches, validation, cluster)
         trainer.start(changes)
+        if network_changes:
+            changed = ", ".join(network_changes)
+            trainer.say(f"note: options of the initial weights: {changed}")
         trainer.say(f"run {folder.name}: {complexity.description(trainer.network.model, config)}")
         trainer.say(
             f"{len(training)} training and "
@@ -88,6 +95,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         for split, cache in (("training", training), ("validation", validation)):
             if cache and (note := manifest.count_note(config, split, len(cache))):
                 trainer.say(f"warning: {note}, then stft.py its spectra")
+        if note := advice.long_warmup(config.train, batches.steps):
+            trainer.say(note)
         if validation is None:
             trainer.say(
                 "note: no validation files: the lowest training loss chooses the best weights"
@@ -164,7 +173,7 @@ class Trainer:
         """Load the initial weights, if there are any."""
         path = self.config.train.initial_weights
         if path != Path():
-            file = runs.load_initial_weights(path, self.config, self.network.variables)
+            file = runs.load_initial_weights(path, self.network.variables)
             self.say(f"initial weights from {file}")
         if self.step.average:
             self.step.average.restart()
@@ -206,6 +215,8 @@ class Trainer:
         if p.pending and self.validation:
             # Its scores were lost when the run was killed; the weights are the same.
             self._validate(self.validation)
+        if p.finished(self.config.train):
+            self.say(advice.finished(self.config.train, p))
         profiler = Profiler(logs if profile and self.cluster.chief else None)
         try:
             with stop_requests(self._request_stop):
@@ -228,6 +239,8 @@ class Trainer:
             return Outcome(self.folder, p, 128 + (self.stop_signal or signal.SIGTERM))
         if p.stopped_early(self.config.train):
             self.say(f"stopped early: no better loss in the last {p.stale} epochs")
+        if warning := advice.weak(advice.improvement_db(p)):
+            self.say(warning)
         return Outcome(self.folder, p, exit_code=0)
 
     def _request_stop(self, number: int) -> None:

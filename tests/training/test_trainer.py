@@ -430,8 +430,27 @@ def test_fine_tuning(tmp_path, capsys):
     for name in trainer.network.variables:
         equal = np.array_equal(arrays(tuned)[f"model/{name}"], given[f"model/{name}"])
         assert equal == name.startswith("wide"), name
-    with pytest.raises(UserError, match=r"initial_weights.*recurrent_units is 6 there and 7 here"):
-        run.train("train.run_name=other", source, "model.recurrent_units=7")
+    capsys.readouterr()
+    trainer, _ = run.train("train.run_name=wider", source, "model.recurrent_units=7")
+    assert trainer.config.model.recurrent_units == 6
+    assert "note: options of the initial weights: [model] recurrent_units = 6" in (
+        out := capsys.readouterr().out
+    )
+    assert "this run is finished" not in out
+    run.train("train.run_name=wider", source, "model.recurrent_units=7")  # resumes as it began
+    assert "finished; to train on, raise [train] epochs" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"they are for 8000 Hz, .* sample_rate = 16000"):
+        run.train("train.run_name=other", source, "data.sample_rate=16000", "stft.n_fft=512")
+    exported = first.folder / "step.onnx"
+    exported.write_bytes(b"")
+    with pytest.raises(UserError, match="exports cannot be trained"):
+        run.train("train.run_name=other", f"train.initial_weights={exported}")
+    alone = tmp_path / "alone" / "best.npz"
+    alone.parent.mkdir()
+    alone.write_bytes((first.folder / "best.npz").read_bytes())
+    with pytest.raises(UserError, match=r"shape .* put their INI file beside them, as best\.ini"):
+        run.train("train.run_name=other", f"train.initial_weights={alone}",
+                  "model.recurrent_units=7")  # fmt: skip
     with pytest.raises(UserError, match=r"initial_weights = .*found no weights"):
         run.train("train.run_name=other", f"train.initial_weights={tmp_path / 'none'}")
     assert not (tmp_path / "cp" / "other").exists()
@@ -439,7 +458,7 @@ def test_fine_tuning(tmp_path, capsys):
     (tmp_path / "cp" / "broken" / "config.ini").write_text("[what]", encoding="utf-8")
     lines = runs.table(tmp_path / "cp")
     assert "broken" in lines[0] and "unknown section" in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == ["run", "run", "tuned"]
+    assert [line.split()[0] for line in lines[1:]] == ["run", "run", "tuned", "wider"]
     assert "train.frozen_layers=w*" in lines[3]
     assert "train.epochs" not in lines[3]  # the same in both
     assert f"{first.progress.best_loss:.5f}" in lines[2]
