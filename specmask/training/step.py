@@ -78,8 +78,11 @@ class TrainingStep:
             self._compiled = tf.function(self._step, **xla)
             self._update = self._apply
         else:
-            # XLA would run the parts in turn if they were compiled into one function.
-            self._part = tf.function(self._accumulated, **xla)
+            # Functions of their own: XLA would run the parts of one function in turn, and inlined
+            # ones are added by AddN, which begins with any input whose buffer is free.
+            self._part = tf.function(
+                self._accumulated, experimental_attributes={"_noinline": True}, **xla
+            )
             self._update = tf.function(self._apply, **xla)
             self._compiled = tf.function(self._step, reduce_retracing=True)
 
