@@ -28,8 +28,8 @@ WINDOW_BYTES = 1 << 20
 MS_ADPCM, IMA_ADPCM, GSM610, NMS_ADPCM = 0x02, 0x11, 0x31, 0x38  # codes in the fmt chunk of WAV
 
 
-class ContainerError(Exception):
-    """A file whose sound is incomplete; the text is the reason."""
+class AudioError(Exception):
+    """An audio file that cannot be used; the text is the reason, without the file's name."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def examine(path: Path, size: int, modified_ns: int) -> Container:
         modified_ns: time of its last change: with the size, what a result is kept for.
 
     Raises:
-        ContainerError: if the file has less sound than it states, or more than can be told apart
-            from other data.
+        AudioError: if the file has less sound than it states, or more that may be something else.
         OSError: if it cannot be read.
     """
     with path.open("rb") as raw:
@@ -133,7 +132,7 @@ def _wav(file: _Window) -> Container:
     if _is_unknown(size) and available <= size:
         return Container(samples=samples, block=block)
     if size > available + 1:  # some writers count a byte of padding that they do not write
-        raise ContainerError(f"truncated: {available} bytes of {size}")
+        raise AudioError(f"truncated: {available} bytes of {size}")
     if _is_chunks(file, position + size + size % 2, order):
         return Container(samples=samples, block=block)
     if size == 0 or _is_unknown(size):  # the recorder crashed, or wrote to a pipe
@@ -243,13 +242,13 @@ def _is_chunks(file: _Window, position: int, order: str) -> bool:
 def _refuse_truncated(file: _Window, position: int, size: int) -> None:
     available = file.size - position
     if available + 1 < size < 1 << 62 and not _is_unknown(size):
-        raise ContainerError(f"truncated: {available} bytes of {size}")
+        raise AudioError(f"truncated: {available} bytes of {size}")
 
 
 def _refuse_sound_after(file: _Window, position: int, size: int) -> None:
     rest = file.size - position
     if rest > PADDING_BYTES and not file.at(position, 8).startswith(TAGS):
-        raise ContainerError(
+        raise AudioError(
             f"the header states {size} bytes of sound, and {rest} other bytes follow; repair the "
             "header, e.g. with ffmpeg"
         )
@@ -275,14 +274,14 @@ def _ogg(file: _Window) -> Container:
             if found < 0:
                 break  # a tag after the last page
             if open_streams:
-                raise ContainerError(f"damaged: {found - position} bytes in it are no Ogg page")
+                raise AudioError(f"damaged: {found - position} bytes in it are no Ogg page")
             position = found
             continue
         flags, serial, segments = head[5], int.from_bytes(head[14:18], "little"), head[26]
         table = file.at(position + 27, segments)
         length = 27 + segments + sum(table)
         if len(table) < segments or position + length > file.size:
-            raise ContainerError("truncated: the last page of the Ogg stream is cut")
+            raise AudioError("truncated: the last page of the Ogg stream is cut")
         if flags & 2:
             if begun or not starts:
                 _refuse_open(open_streams)
@@ -303,7 +302,7 @@ def _ogg(file: _Window) -> Container:
 
 def _refuse_open(streams: set[int]) -> None:
     if streams:
-        raise ContainerError("truncated: the last page of the Ogg stream is missing")
+        raise AudioError("truncated: the last page of the Ogg stream is missing")
 
 
 def _find(file: _Window, pattern: bytes, position: int) -> int:
@@ -405,9 +404,7 @@ def _mpeg(file: _Window) -> Container:
     for s in segments:
         if s.stated is not None and s.frames + 1 < s.stated:
             seconds = s.samples / rate
-            raise ContainerError(
-                f"truncated: {seconds:.2f} s of {seconds * s.stated / s.frames:.2f} s"
-            )
+            raise AudioError(f"truncated: {seconds:.2f} s of {seconds * s.stated / s.frames:.2f} s")
     if len(segments) == 1 and _agrees(segments[0]):
         return Container()
     counted = sum(s.samples for s in segments)

@@ -20,15 +20,34 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from specmask.audio import containers
-from specmask.audio.containers import ContainerError, Part
+from specmask.audio import containers, media
+from specmask.audio.containers import AudioError, Part
 from specmask.files import replacing, write_table
 
-# Formats that libsndfile does not read: such files are found, and set aside with the reason.
-FOREIGN = frozenset((".m4a", ".aac", ".wma", ".amr"))
-SUFFIXES = FOREIGN | frozenset(
+# All that are found; those of media are set aside with the reason where PyAV is not installed.
+SUFFIXES = media.SUFFIXES | frozenset(
     f".{name}"
-    for name in "wav wave flac ogg oga opus mp3 aif aiff aifc au snd caf w64 rf64".split()  # noqa: SIM905
+    for name in [
+        "wav",
+        "wave",
+        "flac",
+        "ogg",
+        "oga",
+        "opus",
+        "mp3",
+        "mp2",
+        "aif",
+        "aiff",
+        "aifc",
+        "au",
+        "snd",
+        "caf",
+        "w64",
+        "rf64",
+        "sph",
+        "nist",
+        "voc",
+    ]
 )
 
 # Length of the filters of soxr and resampy on each side of a sample, at the lower of the two rates,
@@ -38,10 +57,6 @@ ROLL_SECONDS = 0.05
 BLOCK_FRAMES = 1 << 20
 LONGEST = 1 << 62  # samples: a length from here on means that it is not known
 ENCODER_DELAY = 2 * 1152  # samples by which an MP3 decoder may give less than the frames hold
-
-
-class AudioError(Exception):
-    """An audio file that cannot be used; the text is the reason, without the file's name."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +70,22 @@ class Rejected:
 def files(folder: Path) -> list[Path]:
     """Return the audio files below a folder, relative to it, in the same order on all systems.
 
-    Symbolic links to folders are not followed, so that a loop of links cannot trap the search.
+    Symbolic links to folders are followed, each folder once: the folders that are really there
+    first, then those of links in order of their names. A link to a folder above is not followed.
     """
     found = []
-    for parent, _, names in os.walk(folder):
-        base = Path(parent).relative_to(folder)
-        found += [base / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+    visited = {*Path(os.path.realpath(folder)).parents}
+    links = [folder]
+    for start in links:  # grows on the way
+        for parent, folders, names in os.walk(start):
+            real = Path(os.path.realpath(parent))
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            base = Path(parent).relative_to(folder)
+            found += [base / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+            links += sorted(path for n in folders if (path := Path(parent) / n).is_symlink())
     return sorted(found, key=lambda p: p.as_posix())
 
 
@@ -106,8 +131,6 @@ class AudioFile:
         try:
             self._container = containers.examine(*self._stamp)
             self._open()
-        except ContainerError as error:
-            raise AudioError(str(error)) from None
         except OSError as error:
             raise AudioError(f"not readable: {error.strerror or error}") from None
         first = self._decoders[0]
@@ -350,11 +373,13 @@ class _PartOfFile(io.RawIOBase):
 
 
 def _decoder(path: Path, part: "_PartOfFile | None" = None) -> Decoder:
-    """Open a file, or a part of it, with libsndfile."""
+    """Open a file, or a part of it, with libsndfile; formats of media with PyAV."""
     try:
         # bytes: names that are not Unicode; TypeError: .raw, which has no header to read
         return sf.SoundFile(part or (path if os.name == "nt" else os.fsencode(path)))
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
+        if media.is_media(path) and media.is_installed():
+            return media.MediaFile(path)
         raise AudioError(f"not readable as audio: {_open_error(path, error)}") from None
     except OSError as error:
         raise AudioError(f"not readable: {error.strerror or error}") from None
@@ -362,8 +387,8 @@ def _decoder(path: Path, part: "_PartOfFile | None" = None) -> Decoder:
 
 def _open_error(path: Path, error: Exception) -> str:
     """Return the reason why libsndfile cannot open a file that exists."""
-    if path.suffix.lower() in FOREIGN:
-        return f"{path.suffix} is not among the formats; convert it to flac first, e.g. with ffmpeg"
+    if not media.can_read(path):
+        return f"{path.suffix} {media.NOT_INSTALLED}"
     reason = getattr(error, "error_string", str(error)).rstrip(".")
     # libsndfile's message for an MP3 file without a frame
     return "no sound found in it" if reason.startswith("File does not exist") else reason

@@ -88,9 +88,13 @@ def enhance(args: argparse.Namespace) -> None:
 def report(done: "Summary", target: Path, is_folder: bool) -> None:
     """Print the warnings about single files and the summary of a run."""
     from specmask.audio import io as audio_io
+    from specmask.audio import media
 
     for rejected in done.rejected:
-        print(f"warning: {rejected.path}: {rejected.reason}; skipped", file=sys.stderr)
+        if media.can_read(Path(rejected.path)):
+            print(f"warning: {rejected.path}: {rejected.reason}; skipped", file=sys.stderr)
+    if line := media.missing_line(r.path for r in done.rejected):
+        print(f"warning: {line}", file=sys.stderr)
     if is_folder:
         audio_io.write_rejected(target / REJECTED, done.rejected)
     for name, count in list(done.limited.items())[:MOST_LINES]:

@@ -1,6 +1,7 @@
 """The stages before a training, as their scripts run them: the data set and the STFT cache."""
 
 from specmask import parallel
+from specmask.audio import media
 from specmask.audio.io import write_rejected
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
@@ -24,6 +25,8 @@ def make(config: Config, overwrite: bool = False) -> None:
         path = write_rejected(config.data.data_path / f"{split}_rejected.csv", files)
         if path:
             print(f"{len(files)} {split} files set aside, the reasons are in {path}")
+        if line := media.missing_line(r.path for r in files):
+            print(f"warning: {split}: {line}")
     with build.locked(config):
         found = [build.status(plan, overwrite) for plan in plans]
         print(size_line(found), flush=True)

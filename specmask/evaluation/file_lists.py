@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from specmask.audio import io
+from specmask.audio import io, media
 from specmask.errors import UserError
 
 NAME_KEYS = ("id", "name", "key", "utt")
@@ -34,7 +34,7 @@ def index(source: Path) -> dict[str, Path]:
     if source.is_file():
         entries = list(_read_list(source))
     elif source.is_dir():
-        entries = [(path.as_posix(), source / path) for path in io.files(source)]
+        entries = list(_files_below(source))
     else:
         raise UserError(f"{source}: no such folder; correct the path, or make its files first")
     found: dict[str, Path] = {}
@@ -46,6 +46,15 @@ def index(source: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"{source}: no audio files; correct the path, or make its files first")
     return found
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of the audio files of a folder; no video beside its own sound track."""
+    paths = io.files(folder)
+    names = {without_suffix(p.as_posix()) for p in paths if not media.is_media(p)}
+    for path in paths:
+        if not media.is_media(path) or without_suffix(path.as_posix()) not in names:
+            yield path.as_posix(), folder / path
 
 
 def without_suffix(name: str) -> str:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from specmask.audio import io as audio_io
+from specmask.audio import media
 from specmask.audio.io import AudioError, Rejected
 
 RESAMPLERS = ("soxr", "resampy")
@@ -261,6 +262,47 @@ def test_audio_files_are_found_in_the_same_order_everywhere(tmp_path):
     assert found == sorted(names)
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    for path in (root / "a/x.wav", other / "b/y.wav", other / "z.wav"):
+        write_audio(path, tone(100, 0.1))
+    try:
+        (root / "1 again").symlink_to(root / "a", target_is_directory=True)
+        (root / "2 other").symlink_to(other, target_is_directory=True)
+        (root / "3 part of other").symlink_to(other / "b", target_is_directory=True)
+        (other / "back").symlink_to(root, target_is_directory=True)
+        (root / "up").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    found = [p.as_posix() for p in audio_io.files(root)]
+    assert found == ["2 other/b/y.wav", "2 other/z.wav", "a/x.wav"]
+
+
+def test_a_folder_of_links_only(tmp_path):
+    write_audio(tmp_path / "corpora/x/1.wav", tone(100, 0.1))
+    (tmp_path / "clean").mkdir()
+    try:
+        (tmp_path / "clean/x").symlink_to(tmp_path / "corpora/x", target_is_directory=True)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    assert audio_io.files(tmp_path / "clean") == [Path("x/1.wav")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.sph", {"format": "NIST", "subtype": "PCM_16"}),
+        ("a.nist", {"format": "NIST", "subtype": "ULAW"}),
+        ("a.voc", {"format": "VOC", "subtype": "PCM_16"}),
+        ("a.mp2", {"format": "MP3"}),
+    ],
+)
+def test_formats_that_libsndfile_reads_under_rarer_names(name, options, tmp_path):
+    write_audio(tmp_path / name, tone(100, 1), **options)
+    assert audio_io.files(tmp_path) == [Path(name)]
+    assert abs(len(audio_io.read(tmp_path / name)[0]) - RATE) < 2000
+
+
 def test_loops_of_links(tmp_path):
     write_audio(tmp_path / "a/x.wav", tone(100, 0.1))
     try:
@@ -352,15 +394,16 @@ def test_a_file_that_claims_more_than_fits_into_memory(tmp_path, monkeypatch):
         audio_io.read(path)
 
 
-def test_reasons_that_a_person_can_use(tmp_path):
+def test_reasons_that_a_person_can_use(tmp_path, monkeypatch):
     """Formats that libsndfile does not read are named; what exists is not said to lack."""
+    monkeypatch.setattr(media, "is_installed", lambda: False)
     (tmp_path / "memo.M4A").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(5000))
     (tmp_path / "text.mp3").write_bytes(b"this is not a sound" * 50)
     assert audio_io.files(tmp_path) == [
         Path("memo.M4A"),
         Path("text.mp3"),
     ]  # found, not passed over
-    with pytest.raises(AudioError, match=r"\.M4A is not among the formats; convert"):
+    with pytest.raises(AudioError, match=r"\.M4A needs PyAV: pip install av, or convert"):
         audio_io.read(tmp_path / "memo.M4A")
     with pytest.raises(AudioError, match=r"no sound found in it$"):
         audio_io.read(tmp_path / "text.mp3")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
+from specmask.audio import media
 from specmask.audio.io import Rejected
 from specmask.audio.levels import FULL_SCALE
 from specmask.config.schema import Config
@@ -66,8 +67,9 @@ def find(paths: Sequence[PurePosixPath], subset: str) -> tuple[str, dict[str, st
     chosen = {c: n for c, n in matching.items() if subset in c.lower()} or matching
     found = {}
     for clean, noisy in chosen.items():
-        by_name = {_below_top(p): str(p) for p in below[clean]}
-        by_name |= {p.stem: str(p) for p in below[clean]}
+        clean_paths = sorted(below[clean], key=media.is_media, reverse=True)  # the others count
+        by_name = {_below_top(p): str(p) for p in clean_paths}
+        by_name |= {p.stem: str(p) for p in clean_paths}
         for path in below[noisy]:
             facts = read_noisy(path.stem)
             same = by_name.get(_below_top(path)) or by_name.get(path.stem)
