@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "paths",
         nargs="*",
         type=Path,
-        metavar="IN ... OUT",
-        help="files and folders, then a folder for the results; or a file, then a file",
+        metavar="PATH",
+        help="IN ... OUT: files and folders, then a folder for the results; or a file, then a file",
     )
     parser.add_argument(
         "--glob",
