@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import testset  # noqa: E402
+import helpers  # noqa: E402
 
 from specmask import parallel  # noqa: E402
 from specmask.evaluation import report, scoring  # noqa: E402
@@ -30,7 +30,7 @@ def megabytes(process: Path) -> float:
 
 
 def workers() -> list[Path]:
-    """Processes that this one has started, and those that they have."""
+    """Processes that this one has started."""
     return [
         Path("/proc", child)
         for task in Path("/proc/self/task").iterdir()
@@ -39,12 +39,12 @@ def workers() -> list[Path]:
 
 
 def make(out: Path, count: int) -> None:
-    """Write the pairs that are not there yet."""
+    """Write the missing pairs."""
     for i in range(count):
         for folder, level in (("clean", 0), ("noisy", 0.02)):
             path = out / folder / f"{i:05d}.wav"
             if i < DIFFERENT:
-                testset.write(path, testset.noisy_speech(i, level))
+                helpers.write_audio(path, helpers.noisy_bursts(i, level))
             elif not path.exists():
                 path.hardlink_to(out / folder / f"{i % DIFFERENT:05d}.wav")
 
