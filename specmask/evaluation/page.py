@@ -14,9 +14,11 @@ import numpy as np
 
 from specmask.audio import spectrogram
 from specmask.audio.io import to_mono, write_pcm16
-from specmask.audio.levels import FULL_SCALE, to_int16
+from specmask.audio.levels import FULL_SCALE, level_db, to_int16
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, report, scoring, word_errors
+from specmask.evaluation.metrics.checks import MetricError
+from specmask.evaluation.metrics.loudness import loudness
 from specmask.evaluation.metrics.table import METRICS
 from specmask.files import replacing
 
@@ -134,7 +136,11 @@ def _file(
             levels[key], loudest - spectrogram.RANGE_DB, loudest, spectrogram.HEAT
         )
         (assets / f"{stem}.png").write_bytes(image)
-        signal = {"name": key, "audio": f"{ASSETS}/{stem}.wav", "image": f"{ASSETS}/{stem}.png"}
+        signal: dict = {
+            "name": key,
+            "audio": f"{ASSETS}/{stem}.wav",
+            "image": f"{ASSETS}/{stem}.png",
+        }
         noisy = levels.get("noisy")
         if noisy is not None and key not in ("noisy", "clean") and noisy.shape == levels[key].shape:
             gain = spectrogram.picture(
@@ -142,6 +148,7 @@ def _file(
             )
             (assets / f"{stem}-mask.png").write_bytes(gain)
             signal["mask"] = f"{ASSETS}/{stem}-mask.png"
+        signal["level"] = round(_level(mono[key], rate), 2)
         signals.append(signal | {"wave": spectrogram.waveform(mono[key] / peak)})
     row = next(iter(own.values()))
     metrics = _charted(rows)
@@ -161,6 +168,14 @@ def _file(
             s: {m: report.finite(r.get(m, math.nan)) for m in metrics} for s, r in own.items()
         },
     }
+
+
+def _level(x: np.ndarray, rate: int) -> float:
+    """Return the level by which players are matched: in LUFS, or the RMS of what has none."""
+    try:
+        return loudness(x, rate)
+    except MetricError:
+        return max(-100.0, level_db(x))
 
 
 def _sounds(items: Sequence[pairing.Item]) -> tuple[dict[str, np.ndarray], int]:

@@ -264,6 +264,39 @@ def test_page_in_a_browser(data, browser):
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
 
 
+def test_blind_test_in_a_browser(data, browser):
+    """Names, pictures and scores are hidden; votes are kept and written as CSV; levels match."""
+    for k, path in enumerate(sorted((data / "enhanced").iterdir())):
+        write_audio(path, (1, 0.5, 0.25)[k] * sf.read(path)[0])
+    arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
+    assert script.main(arguments) == 0
+    browser.get((data / "report" / "index.html").as_uri())
+    run = browser.execute_script
+    levels = "return cards[0].file.signals.map((s, i) => [s.level, cards[0].volumes()[i]])"
+    heard = run(levels)
+    matched = [level + 20 * math.log10(volume) for level, volume in heard]
+    assert max(matched) - min(matched) < 0.1 and max(v for _, v in heard) == 1
+    run("document.getElementById('filter').elements.blind.click()")
+    first = browser.find_element("css selector", "article")
+    names = [b.text for b in first.find_elements("css selector", ".controls button")][1:]
+    assert names == ["A", "B", "C", "reference"]
+    text = first.text + browser.find_element("css selector", "#files").text
+    assert "wiener" not in text and "enhanced" not in text
+    assert (
+        run("return getComputedStyle(document.querySelector('article img')).visibility") == "hidden"
+    )
+    run("document.querySelectorAll('.vote button')[1].click()")
+    ((file, vote),) = run("return Object.entries(votes).map(([f, v]) => [f, v.vote])")
+    assert vote in ("noisy", "wiener", "enhanced")
+    lines = run("return votesAsCsv()").splitlines()
+    assert lines[0] == "file,vote,among,time" and lines[1].startswith(f'"{file}","{vote}",')
+    browser.refresh()
+    run("document.getElementById('filter').elements.match.click()")
+    assert {volume for _, volume in run(levels)} == {1}
+    assert "Your vote: " + vote in browser.find_element("css selector", "#files").text
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+
+
 @pytest.mark.parametrize("width", [360, 1200])
 def test_page_fits_the_screen(data, browser, width):
     assert script.main(["--config", str(data / "config.ini")]) == 0

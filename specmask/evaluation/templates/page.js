@@ -96,10 +96,38 @@ document.getElementById("metric").append(...metrics.map((metric) =>
   make("button", { type: "button", value: metric, textContent: data.metrics[metric].label, onclick: () => chooseMetric(metric) })));
 if (metrics.length) chooseMetric(metrics[0]);
 
-// ---- players: one audio element a signal; the one that is heard goes on where the last one was
+// ---- players: one audio element per signal; switching keeps the position
 
 let current = null;
+const settings = document.getElementById("filter").elements;
+const shuffle = (list) => {
+  for (let i = list.length - 1; i > 0; i--) {
+    const k = Math.floor(Math.random() * (i + 1));
+    [list[i], list[k]] = [list[k], list[i]];
+  }
+  return list;
+};
+const STORE = `specmask votes ${location.pathname}`;
+let votes = {};
+try { votes = JSON.parse(localStorage.getItem(STORE)) ?? {}; } catch { /* a browser without storage */ }
+function keepVote(file, vote, among) {
+  votes[file] = { vote, among, time: new Date().toISOString() };
+  try { localStorage.setItem(STORE, JSON.stringify(votes)); } catch { /* kept until the page is closed */ }
+  document.getElementById("download").hidden = false;
+}
+function votesAsCsv() {
+  const quote = (text) => `"${String(text).replaceAll('"', '""')}"`;
+  const rows = Object.entries(votes).map(([file, v]) => [file, v.vote, v.among.join(" "), v.time].map(quote).join(","));
+  return ["file,vote,among,time", ...rows, ""].join("\n");
+}
+document.getElementById("download").hidden = !Object.keys(votes).length;
+document.getElementById("download").onclick = () => {
+  const link = make("a", { href: URL.createObjectURL(new Blob([votesAsCsv()], { type: "text/csv" })), download: "votes.csv" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+};
 const cards = data.files.map(card);
+for (const box of [settings.blind, settings.match]) box.addEventListener("change", () => cards.forEach((c) => c.arm()));
 
 function words({ said, count, heard }) {
   const line = (name, text, note) => make("tr", {}, make("th", { textContent: name.replaceAll("_", " ") }), make("td", { className: "text", textContent: text }), make("td", { textContent: note }));
@@ -110,6 +138,10 @@ function words({ said, count, heard }) {
 function card(file) {
   const names = file.signals.map((s) => s.name);
   const audios = file.signals.map((s) => make("audio", { src: s.audio, preload: "none" }));
+  const softest = Math.min(...file.signals.map((s) => s.level));
+  const shuffled = shuffle(names.map((_, i) => i).filter((i) => names[i] !== "clean"));
+  const reference = names.indexOf("clean");
+  let order = names.map((_, i) => i); // positions of the buttons
   const state = { heard: Math.max(0, names.indexOf("noisy")), masks: false, waiting: null };
   const image = make("img", { alt: "", draggable: false }), head = make("div", { className: "head" });
   const wave = svg("svg", { class: "wave", viewBox: "0 -1 400 2", preserveAspectRatio: "none" });
@@ -118,8 +150,9 @@ function card(file) {
   const play = make("button", { type: "button", className: "play", textContent: "▶", ariaLabel: "play" });
   const time = make("span", { className: "time" }), about = make("span");
   const box = make("input", { type: "checkbox" });
-  const maskLabel = make("label", {}, box, " gain: what was taken away");
-  const buttons = names.map((name, i) => make("button", { type: "button", textContent: name.replaceAll("_", " "), title: `key ${i + 1}`, onclick: () => hear(i) }));
+  const maskLabel = make("label", {}, box, " gain of the enhancer");
+  const buttons = names.map((_, position) => make("button", { type: "button", title: `key ${position + 1}`, onclick: () => hear(order[position]) }));
+  const vote = make("p", { className: "vote", hidden: true });
   const view = make("div", { className: "view" }, wave, image, head);
 
   function draw() {
@@ -127,9 +160,33 @@ function card(file) {
     image.src = mask || signal.image;
     image.alt = `${mask ? "Gain over time and frequency" : "Spectrogram"} of ${signal.name}`;
     line.setAttribute("d", signal.wave);
-    buttons.forEach((b, i) => (b.ariaPressed = String(i === state.heard)));
+    buttons.forEach((b, position) => {
+      b.ariaPressed = String(order[position] === state.heard);
+      b.textContent = label(order[position]);
+    });
     about.textContent = mask ? `gain from −30 dB (dark) to 0 dB (light), 0 to ${file.khz} kHz` : `0 to ${file.khz} kHz, 80 dB from dark to light`;
     maskLabel.hidden = !signal.mask;
+  }
+  // ---- blind test: the order is random, and names, pictures and scores are hidden
+  const letter = (i) => String.fromCharCode(65 + shuffled.indexOf(i));
+  const label = (i) => (!settings.blind.checked ? names[i].replaceAll("_", " ") : i === reference ? "reference" : letter(i));
+  function arm() {
+    const blind = settings.blind.checked;
+    order = blind ? [...shuffled, ...(reference < 0 ? [] : [reference])] : names.map((_, i) => i);
+    self.element.classList.toggle("blind", blind);
+    audios.forEach((a, i) => (a.volume = settings.match.checked ? 10 ** ((softest - file.signals[i].level) / 20) : 1));
+    vote.hidden = !blind && !votes[file.name];
+    if (blind) {
+      vote.replaceChildren("Which is best? ", ...shuffled.map((i) => make("button", { type: "button", textContent: letter(i), ariaPressed: String(votes[file.name]?.vote === names[i]), onclick: () => choose(i) })));
+      pause();
+      state.heard = order[0];
+    } else if (votes[file.name]) vote.textContent = `Your vote: ${votes[file.name].vote.replaceAll("_", " ")}`;
+    draw();
+  }
+  function choose(i) {
+    keepVote(file.name, names[i], shuffled.map((k) => names[k]));
+    arm();
+    hear(i);
   }
   const position = () => state.waiting ?? audios[state.heard].currentTime;
   function tick() {
@@ -191,10 +248,10 @@ function card(file) {
   })));
   const spoken = file.words ? [words(file.words)] : [];
   const element = make("article", { tabIndex: -1 }, title,
-    make("div", { className: "controls" }, play, ...buttons, time), view,
+    make("div", { className: "controls" }, play, ...buttons, time), view, vote,
     make("div", { className: "below" }, about, maskLabel), make("div", { className: "wide" }, table), ...spoken);
-  const self = { file, element, play: start, pause, hear, focus, toggle: () => play.onclick(), skip: (s) => move(position() + s) };
-  draw();
+  const self = { file, element, play: start, pause, hear, arm, volumes: () => audios.map((a) => a.volume), at: (position) => order[position], focus, toggle: () => play.onclick(), skip: (s) => move(position() + s) };
+  arm();
   tick();
   return self;
 }
@@ -245,7 +302,7 @@ document.addEventListener("keydown", (event) => {
   const here = at < 0 ? seen[0] : current;
   const go = (to) => { const next = seen[Math.max(0, Math.min(seen.length - 1, to))]; next.focus(); next.element.scrollIntoView({ block: "nearest" }); };
   if (event.key === " ") { if (event.target.closest("button")) return; here.toggle(); }
-  else if (/^[1-9]$/.test(event.key)) here.hear(Number(event.key) - 1);
+  else if (/^[1-9]$/.test(event.key)) here.hear(here.at(Number(event.key) - 1) ?? Infinity);
   else if (event.key === "ArrowLeft") here.skip(-1);
   else if (event.key === "ArrowRight") here.skip(1);
   else if (event.key === "j") go(at + 1);
