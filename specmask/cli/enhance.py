@@ -156,6 +156,21 @@ def model_path(text: str) -> Path:
     return enhancer.default_model()
 
 
+def add_flags(parser: argparse.ArgumentParser, flags: Sequence[tuple[str, str, str, str]]) -> None:
+    """Add --model and other flags for options of [enhance]."""
+    group = parser.add_argument_group("options of [enhance], in place of those of the INI file")
+    console.add_option_flag(
+        group,
+        "--model",
+        "enhance.checkpoint",
+        "run folder, .npz or export; default: the model that comes with Specmask",
+        metavar="RUN",
+        type=model_path,
+    )
+    for flag, option, metavar, text in flags:
+        console.add_option_flag(group, flag, f"enhance.{option}", text, metavar=metavar)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = console.parser(__doc__)
@@ -177,17 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="also write the spectrograms of each file and its result, a.wav.png for a.wav",
     )
-    flags = parser.add_argument_group("options of [enhance], in place of those of the INI file")
-    console.add_option_flag(
-        flags,
-        "--model",
-        "enhance.checkpoint",
-        "run folder, .npz or export; default: the model that comes with Specmask",
-        metavar="RUN",
-        type=model_path,
-    )
-    for flag, option, metavar, text in FLAGS:
-        console.add_option_flag(flags, flag, f"enhance.{option}", text, metavar=metavar)
+    add_flags(parser, FLAGS)
     raw = parser.add_argument_group("raw samples through a pipe")
     raw.add_argument("--stdin", action="store_true", help="read raw samples, no IN")
     raw.add_argument("--stdout", action="store_true", help="write raw samples, no OUT")

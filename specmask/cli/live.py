@@ -4,14 +4,14 @@ Needs the extra live, and a causal network; without a run of your own the defaul
 
 examples:
   python live.py --devices
-  python live.py --input 1 --output 3 --set enhance.runtime=onnx
+  python live.py --input 1 --output 3 --model cp/run --max-suppression 12
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from specmask.cli import console
+from specmask.cli import console, enhance
 
 
 def listen(args: argparse.Namespace) -> None:
@@ -49,4 +49,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", action="store_true", help="list the audio devices")
     parser.add_argument("--input", type=device, help="number or name (default: the system's)")
     parser.add_argument("--output", type=device, help="number or name (default: the system's)")
+    enhance.add_flags(parser, [flag for flag in enhance.FLAGS if flag[0] != "--format"])
     return console.run(listen, parser.parse_args(argv))

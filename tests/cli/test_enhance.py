@@ -6,6 +6,7 @@ import pytest
 from helpers import ROOT
 
 from specmask.cli import enhance as command
+from specmask.cli import live
 from specmask.config import ini
 from specmask.enhancement import enhancer
 
@@ -50,6 +51,14 @@ def test_values_are_checked_as_in_the_file(settings, capsys, flag):
     assert command.main(["in", "out", *flag]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: command line: [enhance] ") and flag[1] in message
+
+
+def test_live_takes_the_flags_of_the_sound_too(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(live, "listen", lambda a: loaded.append(ini.load(a.config, a.set).enhance))
+    assert live.main(["--mix", "0.5", "--gain", "3", "--model", "default"]) == 0
+    assert (loaded[0].mix, loaded[0].post_gain_db) == (0.5, 3)
+    assert loaded[0].checkpoint.parent == ROOT / "pretrained"
 
 
 def test_help_names_units(capsys):
