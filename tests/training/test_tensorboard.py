@@ -29,31 +29,31 @@ def events(folder) -> list[tuple[int, str, object]]:
 
 
 @pytest.fixture
-def job() -> validation_metrics.Job:
+def example() -> validation_metrics.Example:
     rng = np.random.default_rng(0)
     clean = voice(rng, 1.0)
     noisy = clean + 0.05 * rng.standard_normal(len(clean)).astype(np.float32)
     waves = {"clean": clean, "noisy": noisy, "enhanced": 0.5 * (clean + noisy)}
     mask = np.ones((101, 129, 2), np.float32) * [2, -2]
-    return validation_metrics.Job("1, 5 dB", 5.0, waves, mask, PROJECT_RATE, 2.0)
+    return validation_metrics.Example("1, 5 dB", 5.0, waves, mask, PROJECT_RATE, 2.0)
 
 
-def shown(job: validation_metrics.Job) -> validation_metrics.Shown:
-    return validation_metrics._score_one(job)[1]
+def preview(example: validation_metrics.Example) -> validation_metrics.Preview:
+    return validation_metrics._score_one(example)[1]
 
 
-def test_what_was_lost_is_cut_off_and_nothing_else(tmp_path, job):
+def test_what_was_lost_is_cut_off_and_nothing_else(tmp_path, example):
     first = tensorboard.Board(tmp_path, 0, 0)
     for step in (2, 4, 6, 8):
         first.training({"loss": step / 10}, step)
     for epoch, step in ((1, 3), (2, 6)):
         row = {"epoch": epoch, "step": step, "validation_loss": 0.5, "validation_mse": 0.1}
-        first.validation(row, {5.0: {"pesq": 2.0}}, [shown(job)])
+        first.validation(row, {5.0: {"pesq": 2.0}}, [preview(example)])
     first.flush()
     # Killed; the checkpoint was made at step 6, before the scores of the second epoch came.
     second = tensorboard.Board(tmp_path, 6, 3)
     second.training({"loss": 0.8}, 8)
-    second.validation({"epoch": 2, "step": 6, "validation_loss": 0.5}, {}, [shown(job)])
+    second.validation({"epoch": 2, "step": 6, "validation_loss": 0.5}, {}, [preview(example)])
     second.flush()
     assert [(s, t) for s, t, _ in events(tmp_path / "training")] == [
         (k, "loss") for k in (2, 4, 6, 8)
@@ -77,10 +77,10 @@ def test_a_record_that_was_cut_short_is_removed(tmp_path):
     assert [s for s, _, _ in events(tmp_path / "training")] == [1]
 
 
-def test_pictures(tmp_path, job):
+def test_pictures(tmp_path, example):
     """The mask is 2 - 2j everywhere: its real part all red, its imaginary part all blue."""
     written = tensorboard.Board(tmp_path, 0, 0)
-    written.validation({"epoch": 1, "step": 3}, {}, [shown(job)])
+    written.validation({"epoch": 1, "step": 3}, {}, [preview(example)])
     held = {t: v.string_val for _, t, v in events(tmp_path / "validation") if v.string_val}
     width, height, png = held["1, 5 dB/mask"]
     image = np.array(Image.open(io.BytesIO(png)).convert("RGB"))
@@ -104,14 +104,14 @@ def test_hparams_are_written_once(tmp_path):
         assert word in content
 
 
-def test_scores_are_made_here_when_a_worker_was_killed(job):
+def test_scores_are_made_here_when_a_worker_was_killed(example):
     lost, fine = Future(), Future()
     lost.set_exception(BrokenProcessPool())
-    fine.set_result(validation_metrics._score([job]))
-    scores = validation_metrics.Scores([([job], lost), ([job], fine)])
+    fine.set_result(validation_metrics._score([example]))
+    scores = validation_metrics.PendingScores([([example], lost), ([example], fine)])
     assert scores.ready()
     means, by_snr, files = scores.collect()
-    waves = (job.waves[name] for name in ("clean", "noisy", "enhanced"))
-    wanted = table.score(*waves, job.rate, validation_metrics.METRICS)[0]
+    waves = (example.waves[name] for name in ("clean", "noisy", "enhanced"))
+    wanted = table.score(*waves, example.rate, validation_metrics.METRICS)[0]
     assert means == pytest.approx(wanted) and by_snr == {5.0: pytest.approx(wanted)}
     assert len(files) == 2
