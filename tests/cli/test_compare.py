@@ -378,3 +378,17 @@ def test_a_training_may_save_when_the_comparison_is_stopped(tmp_path):
 def test_the_command_of_a_training_is_one_for_a_shell(made):
     done = runner.execute(runner.train_command(made / "settings" / "a_seed0.ini", "--list"), True)
     assert done.returncode == 0 and "a_seed0  " in done.stdout
+
+
+def test_a_training_that_began_with_another_runtime_may_resume(tmp_path):
+    """Files are enhanced in TensorFlow whatever [enhance] runtime says."""
+    path = tmp_path / "a.ini"
+    for runtime, level in (("tensorflow", 0), ("auto", 0), ("auto", 3)):
+        options = [f"enhance.runtime={runtime}", f"enhance.post_gain_db={level}"]
+        training = runner.Training(None, ini.load(None, options), path)
+        if level:
+            with pytest.raises(UserError, match=r"other settings .*post_gain_db was 0, is 3"):
+                runner._write_ini(training)
+        else:
+            runner._write_ini(training)
+    assert ini.load(path).enhance.runtime == "auto"

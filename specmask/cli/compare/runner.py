@@ -389,7 +389,9 @@ def _write_ini(training: Training) -> None:
     """Write the INI of a training, unless it was started with other settings."""
     if training.ini.is_file():
         before = ini.load(training.ini)
-        changed = [c.values for c in runs.differences(before, training.config, COMPARED)]
+        found = runs.differences(before, training.config, COMPARED)
+        # _enhance runs TensorFlow whatever [enhance] runtime says
+        changed = [c.values for c in found if (c.section, c.key) != ("enhance", "runtime")]
         if changed:
             raise UserError(
                 f"{training.ini}: this training was started with other settings "
