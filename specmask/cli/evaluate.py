@@ -14,6 +14,7 @@ examples:
   python evaluate.py --gate                also checks clean speech of any pitch, level and band,
                                            silence and music
   python evaluate.py --check report/summary.json      reproduces the figures of a report
+  python evaluate.py --add report/summary.json --system NAME=DIR      adds a system to a report
   python evaluate.py --probe default clean/           what a model does to clean speech of other
                                            pitches, levels and conditions
   python evaluate.py --probe-set set/ clean/          writes the same for another program: it reads
@@ -26,7 +27,7 @@ path, or JSON. Endings of names that a tool has added (NAME_TOOL.wav) are ignore
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -134,6 +135,12 @@ def main(argv: list[str] | None = None) -> int:
         help="print a table of the changes that a model makes to clean speech: default, a run, an "
         "exported step; or the folder of what another program made from a --probe-set",
     )
+    p.add_argument(
+        "--add",
+        type=Path,
+        metavar="SUMMARY",
+        help="add the systems of --system and --baseline to the report of a summary.json",
+    )
     p.add_argument("--probe-set", type=Path, metavar="DIR", help="folder of a set of probes")
     args = p.parse_args(argv)
     args.command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
@@ -157,9 +164,11 @@ def evaluate(args: Namespace) -> int:
     if args.recogniser and not args.transcripts:
         raise UserError(f"--recogniser {args.recogniser}: needs --transcripts FILE")
     settings = ini.load(args.config, args.set)
-    inputs = _inputs(args, settings)
+    inputs = _added(args, settings) if args.add else _inputs(args, settings)
     report_path = settings.evaluate.report_path
     out = args.out or (report_path / "oracles" if args.oracle else report_path)
+    if args.add:
+        out = args.add.parent
     report.check_folder(out)
     items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
     # missing packages and models are reported before the work
@@ -209,11 +218,7 @@ def _inputs(args: Namespace, settings: "Config") -> dict:
 
     clean, enhanced, noisy = _folders(args, settings)
     systems = {"enhanced": enhanced} if enhanced else {}
-    for text in args.system:
-        name, equals, folder = text.partition("=")
-        if not (name and equals and folder) or name in {"enhanced", *systems}:
-            raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
-        systems[name] = Path(folder)
+    systems |= _systems(args, {"enhanced"})
     unknown = sorted({*args.metric} - {*table.METRICS, "pesq"})
     if unknown:
         raise UserError(f"--metric {unknown[0]}: unknown; known are {', '.join(table.METRICS)}")
@@ -235,6 +240,34 @@ def _inputs(args: Namespace, settings: "Config") -> dict:
         "ideal": oracles.Settings.from_config(settings) if ideal else None,
         "names": list(dict.fromkeys([*names, *more])),
     }
+
+
+def _systems(args: Namespace, used: Set[str]) -> dict[str, Path]:
+    """Return the folders of --system by name."""
+    systems: dict[str, Path] = {}
+    for text in args.system:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder) or name in {*used, *systems}:
+            raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
+        systems[name] = Path(folder)
+    return systems
+
+
+def _added(args: Namespace, settings: "Config") -> dict:
+    """Return the inputs of a report, with the systems and methods that the arguments add."""
+    from specmask.evaluation import oracles, provenance
+
+    if args.clean or args.oracle or args.out or not (args.system or args.baseline):
+        raise UserError(
+            f"--add {args.add}: goes with --system NAME=DIR or --baseline NAME, and without "
+            "folders, --oracle and --out"
+        )
+    _, inputs = provenance.read(args.add)
+    inputs["systems"] |= _systems(args, inputs["systems"].keys())
+    inputs["baseline_names"] = list(dict.fromkeys([*inputs["baseline_names"], *args.baseline]))
+    if not inputs["ideal"] and any(name in oracles.ORACLES for name in args.baseline):
+        inputs["ideal"] = oracles.Settings.from_config(settings)
+    return inputs
 
 
 def _folders(args: Namespace, settings: "Config") -> tuple[Path | None, Path | None, Path | None]:

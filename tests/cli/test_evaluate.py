@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from helpers import ROOT, damage, noisy_bursts, write_audio
 
 import evaluate as script
 from specmask import files
-from specmask.evaluation import oracles
+from specmask.evaluation import oracles, scoring
 
 
 def test_script_on_the_test_set_of_the_config(data, capsys, monkeypatch):
@@ -70,6 +71,34 @@ def test_files_older_than_the_weights_are_reported(data, capsys):
     assert "report: replaces a report of enhanced (weights " in out
     assert script.main(arguments) == 0
     assert "replaces" not in capsys.readouterr().out
+
+
+def test_a_system_is_added_to_a_report(data, capsys, monkeypatch):
+    """What the report has is kept and not scored again."""
+    ini = ["--config", str(data / "config.ini")]
+    path = data / "report" / "summary.json"
+    assert script.main(ini) == 0
+    before = json.loads(path.read_text())
+    shutil.copytree(data / "enhanced", data / "other")
+    scored, real = [], scoring.score_item
+
+    def counting(item, names):
+        scored.append(item.system)
+        return real(item, names)
+
+    monkeypatch.setattr(scoring, "score_item", counting)
+    monkeypatch.chdir("/")
+    more = ["--system", f"other={data / 'other'}", "--baseline", "wiener"]
+    assert script.main([*ini, "--add", str(path), *more]) == 0
+    after = json.loads(path.read_text())
+    assert list(after["systems"]) == ["noisy", "wiener", "enhanced", "other"]
+    assert set(scored) == {"wiener", "other"}
+    assert all(after["systems"][s] == before["systems"][s] for s in before["systems"])
+    capsys.readouterr()
+    for options in ([], ["--system", f"enhanced={data}"], ["--system", "x=y", "--out", "z"]):
+        assert script.main([*ini, "--add", str(path), *options]) == 2
+    err = capsys.readouterr().err
+    assert err.count("goes with --system NAME=DIR") == 2 and "a name of its own" in err
 
 
 def test_script_on_one_folder(data, capsys):
