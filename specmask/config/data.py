@@ -146,6 +146,8 @@ class Augment(Section):
         -2, "lowest exponent of its power spectrum: -2 brown, 0 white", ge=-4, le=4
     )
     colour_upper: float = option(2, "highest exponent; 2: violet", ge=-4, le=4)
+    impact_probability: float = probability("that the first noise is impacts that decay, as doors")
+    switched_probability: float = probability("that the noise stops and starts, as machines do")
     babble_probability: float = probability("that the first noise is made of other speakers")
     babble_voices_lower: int = option(3, "lowest number of its voices", ge=1, le=100)
     babble_voices_upper: int = option(8, "highest number of its voices", ge=1, le=100)
@@ -154,6 +156,9 @@ class Augment(Section):
     room_probability: float = probability("that the speech is in a room")
     rir_path: Path = option(
         "", "folder of room impulse responses; empty: simulated rooms (extra rooms)"
+    )
+    rir_share: float = option(
+        1, "share of rooms that are of rir_path; the rest is simulated", ge=0, le=1
     )
     rir_target: Literal["dry", "early", "reverberant"] = option(
         "reverberant",
@@ -204,9 +209,11 @@ class Augment(Section):
     def _check(self) -> "Augment":
         for one, other in (("clean_only", "noise_only"), ("coloured", "babble")):
             total = getattr(self, f"{one}_probability") + getattr(self, f"{other}_probability")
+            total += self.impact_probability if one == "coloured" else 0
             if total > 1:
+                also = " with impact_probability" if self.impact_probability else ""
                 raise ValueError(
-                    f"{one}_probability and {other}_probability add up to {total:g}, "
+                    f"{one}_probability and {other}_probability{also} add up to {total:g}, "
                     "expected at most 1; lower one of them"
                 )
         if self.band_low_upper_hz >= self.band_high_lower_hz:

@@ -15,6 +15,8 @@ Keys of the parameters:
     noises_db: level of each noise beyond the first, relative to it.
     colour: exponent and seed of coloured noise, which then is the first noise.
     babble: number of voices, which then are the first noise.
+    impacts: seed of impacts, which then are the first noise.
+    switched: seed of the times when the noise stops and starts.
     only: clean or noise, where the other is left out.
     room: a file and channel, or a simulated room with its positions; target is ``rir_target``.
     band: edges in Hz; target is ``band_target``.
@@ -44,9 +46,9 @@ from specmask.errors import UserError
 # Each has its own generator. New ones are added at the end: the numbers are a part of the seed.
 KINDS = (
     "level", "blend", "speed", "pitch", "eq_speech", "eq_noise", "noises", "kind", "only", "room",
-    "band", "clip", "codec", "babble", "layers",
+    "band", "clip", "codec", "babble", "layers", "switched",
 )  # fmt: skip
-MADE_LEVEL_DB = -25  # of coloured noise and of each voice of babble, in dBFS
+MADE_LEVEL_DB = -25  # of synthetic noise and of each voice of babble, in dBFS
 ROOM_HEIGHT_M = 2.4, 3.5
 
 Parameters = dict[str, Any]
@@ -123,15 +125,19 @@ def _draw_noises(a: Augment, generators: Generators) -> Parameters:
         further = int(rng.integers(a.noises_lower, a.noises_upper + 1)) - 1
         if further:
             drawn["noises_db"] = [_uniform(rng, -a.noise_spread_db, 0, 2) for _ in range(further)]
-    # The two ends of one number, so that neither probability changes the files of the other.
-    if a.coloured_probability or a.babble_probability:
+    # One number, from both ends, so that colour and babble do not change each other's files.
+    if a.coloured_probability or a.babble_probability or a.impact_probability:
         rng = generators("kind")
         number = rng.random()
         if number < a.coloured_probability:
             exponent = _uniform(rng, a.colour_lower, a.colour_upper, 3)
             drawn["colour"] = [exponent, int(rng.integers(2**32))]
+        elif number < a.coloured_probability + a.impact_probability:
+            drawn["impacts"] = int(rng.integers(2**32))
         elif number >= 1 - a.babble_probability:
             drawn["babble"] = int(rng.integers(a.babble_voices_lower, a.babble_voices_upper + 1))
+    if switching := _chance(generators, "switched", a.switched_probability):
+        drawn["switched"] = int(switching.integers(2**32))
     if a.clean_only_probability or a.noise_only_probability:
         number = generators("only").random()
         if number < a.clean_only_probability:
@@ -143,7 +149,7 @@ def _draw_noises(a: Augment, generators: Generators) -> Parameters:
 
 def _draw_room(a: Augment, rng: np.random.Generator, responses: Sequence[Response]) -> Parameters:
     room: Parameters
-    if responses:
+    if responses and (a.rir_share == 1 or rng.random() < a.rir_share):
         speech, noise = (responses[k] for k in rng.integers(len(responses), size=2))
         room = {"path": speech.path, "channel": int(rng.integers(speech.channels))}
         of_noise = {"noise_path": noise.path, "noise_channel": int(rng.integers(noise.channels))}
@@ -205,10 +211,15 @@ def babble(voices: Sequence[np.ndarray], rate: int) -> np.ndarray:
     return total
 
 
-def coloured_noise(samples: int, rate: int, parameters: Parameters) -> np.ndarray:
-    """Return the coloured noise of the parameters."""
-    exponent, seed = parameters["colour"]
-    return 10 ** (MADE_LEVEL_DB / 20) * effects.coloured(samples, rate, exponent, seed)
+def synthetic_noise(samples: int, rate: int, parameters: Parameters) -> np.ndarray | None:
+    """Return the coloured noise or the impacts of the parameters; None if they name neither."""
+    if "colour" in parameters:
+        x = effects.coloured(samples, rate, *parameters["colour"])
+    elif "impacts" in parameters:
+        x = effects.impacts(samples, rate, parameters["impacts"])
+    else:
+        return None
+    return 10 ** (MADE_LEVEL_DB / 20) * x
 
 
 def mix(
@@ -296,6 +307,8 @@ def _sum_noises(noises: Sequence[np.ndarray], rate: int, parameters: Parameters)
     for other, level_db in zip(noises[1:], parameters.get("noises_db", ()), strict=True):
         gain = math.sqrt(power / levels.power(other)) * 10 ** (level_db / 20)
         x = x + gain * other.astype(np.float64)
+    if "switched" in parameters:
+        x = effects.switched(x, rate, parameters["switched"])
     return effects.equalise(x, rate, parameters["eq_noise"]) if "eq_noise" in parameters else x
 
 

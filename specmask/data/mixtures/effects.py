@@ -1,4 +1,4 @@
-"""Effects on signals: speed, pitch, equaliser, band limit, clipping, codecs; coloured noise.
+"""Effects on signals: speed, pitch, equaliser, band limit, clipping, codecs; synthetic noise.
 
 Conventions:
     Pure functions of (signal, rate, parameters). Signals are ``[samples]``, rates in Hz. The
@@ -23,6 +23,11 @@ WSOLA_SECONDS = 0.03  # length of a window
 WSOLA_SEARCH_SECONDS = 0.008  # half a period of the lowest voices, either way
 FIR_SECONDS = 0.03  # half the length of the band filter: edges of about 100 Hz
 LOWEST_HZ = 20  # below it the spectrum of coloured noise is flat
+IMPACTS_PER_SECOND = 0.3, 3.0  # of doors, steps, dishes
+IMPACT_T60_SECONDS = 0.05, 1.5
+IMPACT_COLOURS = -4.0, 0.5  # exponents of the power spectrum, see coloured
+SWITCH_SECONDS = 0.3, 2.0  # that a machine runs or rests
+SWITCH_RAMP_SECONDS = 0.003, 0.15
 BLOCK_SECONDS = 1.0  # of a block for an encoder
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -223,3 +228,45 @@ def coloured(samples: int, rate: int, exponent: float, seed: int) -> np.ndarray:
     hertz = np.maximum(scipy.fft.rfftfreq(samples, 1 / rate), LOWEST_HZ)
     x = scipy.fft.irfft(spectrum * (hertz / LOWEST_HZ) ** (exponent / 2), samples)
     return x / np.sqrt(np.sum(np.square(x)) / samples)
+
+
+def impacts(samples: int, rate: int, seed: int) -> np.ndarray:
+    """Impacts at random times: coloured noise that sets in at once and decays, as slams and steps.
+
+    Each has its own level, colour and decay; the first one begins in the first half.
+
+    Returns:
+        float64 [samples] of power about 1.
+    """
+    rng = np.random.Generator(np.random.Philox(seed))
+    count = 1 + rng.poisson(rng.uniform(*IMPACTS_PER_SECOND) * samples / rate)
+    starts = rng.integers(samples, size=count)
+    starts[0] = rng.integers(max(1, samples // 2))
+    x = np.zeros(samples)
+    for start in starts:
+        t60 = math.exp(rng.uniform(*np.log(IMPACT_T60_SECONDS)))
+        length = min(samples - start, max(2, math.ceil(t60 * rate)))
+        impact = coloured(length, rate, rng.uniform(*IMPACT_COLOURS), int(rng.integers(2**32)))
+        decay = 10 ** (-3 * np.arange(length) / (t60 * rate))
+        x[start : start + length] += 10 ** (rng.uniform(-12, 0) / 20) * decay * impact
+    return x / np.sqrt(np.sum(np.square(x)) / samples)
+
+
+def switched(x: np.ndarray, rate: int, seed: int) -> np.ndarray:
+    """A sound that stops and starts again at random times, as machines do; it runs at first or not.
+
+    Between, it is silent.
+    """
+    rng = np.random.Generator(np.random.Philox(seed))
+    times, on = [0.0], bool(rng.integers(2))
+    while times[-1] < len(x):
+        times.append(times[-1] + rate * rng.uniform(*SWITCH_SECONDS))
+    times[1] = min(times[1], len(x) / 2)  # it is heard at some time
+    ramp = rate * math.exp(rng.uniform(*np.log(SWITCH_RAMP_SECONDS)))
+    at: list[float] = []
+    values: list[float] = []
+    for k, time in enumerate(times):
+        level = float(on == (k % 2 == 0))
+        at += [time, max(time + min(ramp, 0.2 * rate), time + 1)]
+        values += [values[-1] if values else level, level]
+    return x * np.interp(np.arange(len(x)), at, values)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal, TextIO
 import numpy as np
 
 from specmask import files
+from specmask.config.data import Augment
 from specmask.config.schema import Config
 from specmask.config.types import ini_name
 from specmask.data.mixtures.plan import data_settings
@@ -248,12 +249,17 @@ def changed(old: dict, new: dict) -> str:
 
 
 def read_settings(path: Path) -> dict:
-    """Return the settings beside a manifest; none if the file is missing or damaged."""
+    """Return the settings beside a manifest; none if the file is missing or damaged.
+
+    Options that are newer than the data set have their defaults.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or not content:
+        return {}
+    return Augment().model_dump(exclude={"rir_path"}) | content
 
 
 def write_settings(path: Path, settings: dict) -> None:

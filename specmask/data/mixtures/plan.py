@@ -145,8 +145,9 @@ def _responses(config: Config) -> tuple[list[rir.Response], list[Rejected]]:
     """Return the room impulse responses that are used, and the files that cannot be."""
     if not config.augment.room_probability:
         return [], []
-    if config.augment.rir_path == Path():
+    if config.augment.rir_path == Path() or config.augment.rir_share < 1:
         rir.library()  # raises at once if it is not installed
+    if config.augment.rir_path == Path():
         return [], []
     return rir.scan(config.augment.rir_path)
 

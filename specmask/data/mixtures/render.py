@@ -156,8 +156,8 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     first, rate = parts.pop(0, {}), config.data.sample_rate
     if parameters.get("only") == "clean":
         noises = [np.zeros(samples, np.float32)]
-    elif "colour" in parameters:
-        noises = [augmentation.coloured_noise(samples, rate, parameters)]
+    elif (noise := augmentation.synthetic_noise(samples, rate, parameters)) is not None:
+        noises = [noise]
     elif "babble" in parameters:
         voices = [crops.read(v, speech_root, samples, config) for v in first.values()]
         noises = [augmentation.babble(voices, rate)]
@@ -183,8 +183,9 @@ def _noises(
     if parameters.get("only") == "clean":
         return [], [np.zeros(plan.samples, np.float32)]
     rate = plan.config.data.sample_rate
-    if "colour" in parameters:
-        pieces, noise = [], augmentation.coloured_noise(plan.samples, rate, parameters)
+    synthetic = augmentation.synthetic_noise(plan.samples, rate, parameters)
+    if synthetic is not None:
+        pieces, noise = [], synthetic
     elif "babble" in parameters:
         rng = augmentation.kind_generator(plan.config, plan.split, clip, "babble")
         voices = [
@@ -213,9 +214,9 @@ def _noise_type(parameters: augmentation.Parameters, pieces: list[Piece]) -> str
     """Return the type of the first noise."""
     if parameters.get("only") == "clean":
         return "none"
-    if "colour" in parameters:
-        return "coloured"
-    return "babble" if "babble" in parameters else pieces[0].source.label
+    types = {"colour": "coloured", "impacts": "impacts", "babble": "babble"}
+    of_parameters = [name for key, name in types.items() if key in parameters]
+    return of_parameters[0] if of_parameters else pieces[0].source.label
 
 
 def digest(array: np.ndarray) -> str:

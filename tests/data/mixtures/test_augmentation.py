@@ -28,7 +28,7 @@ from specmask.config.data import Augment
 from specmask.config.schema import Config
 from specmask.config.types import KINDS
 from specmask.data import stft_cache
-from specmask.data.mixtures import augmentation, build, effects, mixing, render, rir
+from specmask.data.mixtures import augmentation, build, effects, manifest, mixing, render, rir
 from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
 
@@ -41,6 +41,8 @@ SWITCHES = {
     "eq_noise": {"eq_noise_probability": 1},
     "noises_db": {"noises_lower": 2, "noises_upper": 3},
     "colour": {"coloured_probability": 1},
+    "impacts": {"impact_probability": 1},
+    "switched": {"switched_probability": 1},
     "babble": {"babble_probability": 1, "babble_voices_lower": 2, "babble_voices_upper": 3},
     "only clean": {"clean_only_probability": 1},
     "only noise": {"noise_only_probability": 1},
@@ -144,10 +146,9 @@ def test_any_combination(voices, tmp_path_factory, names, seed, reference, blend
     options = {}
     for name in sorted(names):
         options |= SWITCHES[name]
-    for pair in (("coloured", "babble"), ("clean_only", "noise_only")):
-        both = [f"{kind}_probability" for kind in pair]
-        if all(key in options for key in both):
-            options |= dict.fromkeys(both, 0.5)
+    for group in (("coloured", "impact", "babble"), ("clean_only", "noise_only")):
+        chosen = {f"{kind}_probability" for kind in group} & options.keys()
+        options |= dict.fromkeys(chosen, 1 / max(1, len(chosen)))
     config = configured(
         voices, tmp_path_factory.mktemp("any"), options, data__seed=seed,
         data__total_training_files=3, data__snr_reference=reference, data__blend=blend,
@@ -160,10 +161,10 @@ def test_one_option_does_not_move_the_draws_of_others(name):
     """Everything on against everything but one."""
     every, fewer = {}, {}
     for other, options in SWITCHES.items():
-        if other.split()[0] not in ("only", "colour", "babble"):
+        if other.split()[0] not in ("only", "colour", "impacts", "babble"):
             every |= options
             fewer |= options if other.split()[0] != name.split()[0] else {}
-    if name in ("colour", "babble", "only clean", "only noise"):
+    if name in ("colour", "impacts", "babble", "only clean", "only noise"):
         every |= {key: 0.5 if key.endswith("probability") else v for key, v in
                   SWITCHES[name].items()}  # fmt: skip
     configs = [data_config(*NOWHERE, **{f"augment__{k}": v for k, v in o.items()})
@@ -193,11 +194,11 @@ def test_of_two_that_exclude_each_other_neither_moves_the_other(one, other):
 def test_draws_are_independent():
     """Over 1,000 clips, the kinds are not correlated."""
     chances = {k for o in SWITCHES.values() for k in o if k.endswith("probability")}
-    options = {f"augment__{name}": 0.5 for name in chances}
+    options = {f"augment__{name}": 0.5 for name in chances - {"impact_probability"}}
     config = data_config(*NOWHERE, augment__noises_upper=2, **options)
     found = [augmentation.draw(config, "training", clip) for clip in range(1000)]
     keys = ["speed", "pitch", "eq_speech", "eq_noise", "noises_db", "colour", "room", "band",
-            "clip", "codec"]  # fmt: skip
+            "clip", "codec", "switched"]  # fmt: skip
     happened = [[key in d for d in found] for key in keys]
     happened.append([d["only"] == "clean" for d in found])
     correlation = np.corrcoef(happened) - np.eye(len(happened))
@@ -234,7 +235,7 @@ def test_probabilities(key):
 def test_ranges_are_kept_and_used():
     options = {k: v for o in SWITCHES.values() for k, v in o.items()}
     options |= {"babble_probability": 0.5, "coloured_probability": 0.5, "noises_lower": 1,
-                "clean_only_probability": 0, "noise_only_probability": 0}  # fmt: skip
+                "impact_probability": 0, "clean_only_probability": 0, "noise_only_probability": 0}  # fmt: skip
     config = data_config(*NOWHERE, **{f"augment__{k}": v for k, v in options.items()},
                          data__blend="level")  # fmt: skip
     found = [augmentation.draw(config, "training", k) for k in range(300)]
@@ -304,6 +305,15 @@ def test_equalisers_act_on_their_own_signal(plain):
     for m, changed, kept in ((one, "clean", "noise"), (two, "noise", "clean")):
         assert high(getattr(m, changed)) - high(getattr(before, changed)) < -10
         assert high(getattr(m, kept)) == pytest.approx(high(getattr(before, kept)), abs=0.1)
+
+
+def test_a_data_set_from_before_an_option_has_its_default(tmp_path):
+    path = tmp_path / "manifest_training.json"
+    path.write_text('{"speed_probability": 0.5}', encoding="utf-8")
+    found = manifest.read_settings(path)
+    assert (found["speed_probability"], found["rir_share"]) == (0.5, 1)
+    assert manifest.changed(found, {"rir_share": 1, "impact_probability": 0}) == ""
+    assert "impact_probability was 0" in manifest.changed(found, {"impact_probability": 0.1})
 
 
 def test_babble_has_its_voices_at_one_level():

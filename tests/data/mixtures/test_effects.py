@@ -251,3 +251,22 @@ def test_length_and_finite_samples(samples, kind, seed, rate):
         assert y.shape == (samples,)
         assert np.isfinite(y).all()
     assert np.isfinite(effects.speed(x, rate, rng.uniform(0.25, 4))).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_impacts_set_in_at_once_and_decay(seed):
+    x = effects.impacts(3 * RATE, RATE, seed)
+    assert_array_equal(x, effects.impacts(3 * RATE, RATE, seed))
+    assert np.mean(x**2) == pytest.approx(1)
+    first = int(np.flatnonzero(x)[0])
+    assert first < 3 * RATE // 2
+    frames = np.add.reduceat(x**2, np.arange(0, len(x), RATE // 50))
+    assert frames.max() > 5 * np.mean(frames)  # no steady noise
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_switched_noise_rests_and_runs(seed):
+    x = effects.switched(np.ones(3 * RATE), RATE, seed)
+    assert x.min() == 0 and x.max() == 1
+    assert 0.1 < np.mean(x) < 0.9
+    assert np.abs(np.diff(x)).max() <= 1 / (0.003 * RATE) + 1e-6
