@@ -20,6 +20,9 @@ def config(args: argparse.Namespace) -> None:
     from specmask.config import ini
     from specmask.errors import UserError
 
+    default = console.default_config()
+    if args.show and not args.config and default:
+        args.config = [default]
     layers = ini.read(args.config, args.set)
     checked = ini.build(layers)
     if args.show:
@@ -29,8 +32,8 @@ def config(args: argparse.Namespace) -> None:
     if not args.out:
         print(text, end="")
         return
-    kept = args.out.is_file() and not any(args.out.samefile(path) for path in args.config)
-    if kept and not args.overwrite and args.out.read_text(encoding="utf-8") != text:
+    edited = args.out.is_file() and args.out.read_bytes() != text.encode()
+    if edited and not args.overwrite and args.out.resolve() not in map(Path.resolve, args.config):
         raise UserError(
             f"{args.out}: exists; --config {args.out} keeps its values, --overwrite replaces it"
         )
@@ -44,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = console.parser(__doc__, config_help="INI file to take values from; later ones win")
     parser.set_defaults(config=[])
     parser.add_argument(
-        "--show", action="store_true", help="print all values, and which file or option gave each"
+        "--show",
+        action="store_true",
+        help="print all values, with the source of those that are not the default; without "
+        "--config those of the config.ini that the other commands take",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write this file")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")

@@ -45,6 +45,7 @@ class Value:
 
     text: Any
     source: str
+    replaced: str = ""  # source of the value before it
 
 
 @dataclass
@@ -78,7 +79,8 @@ class Layers:
                 raise UserError(
                     f"{source}: [{ini_name(name)}] {ini_name(key)}: empty, expected a path"
                 )
-        self.values.setdefault(name, {})[key] = Value(value, source)
+        values = self.values.setdefault(name, {})
+        values[key] = Value(value, source, values[key].source if key in values else "")
 
 
 def load(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
@@ -230,7 +232,8 @@ def render(config: Config | None = None, layers: Layers | None = None) -> str:
 
     Args:
         config: its paths are absolute.
-        layers: of the configuration; every value then has a comment with its source.
+        layers: of the configuration; values that are not the default, or replace that of another
+            layer, then have a comment with their source.
 
     >>> "epochs = 20" in render()
     True
@@ -239,9 +242,17 @@ def render(config: Config | None = None, layers: Layers | None = None) -> str:
         return explain(Layers(Path()), Path())
 
     def lines(section: str, key: str, info: FieldInfo) -> list[str]:
+        line = _assignment(key, getattr(getattr(config, section), key))
         given = layers.values.get(section, {}).get(key) if layers else None
-        source = [f"# from {given.source}"] if given else []
-        return [*source, _assignment(key, getattr(getattr(config, section), key))]
+        if not layers or not given:
+            return [line]
+        if given.replaced:
+            return [f"# from {given.source}, in place of {given.replaced}", line]
+        if info.annotation is Path:
+            is_default = given.text == (_resolve(info.default, layers.base) if info.default else "")
+        else:
+            is_default = line == _assignment(key, info.default)
+        return [line] if is_default else [f"# from {given.source}", line]
 
     return _render(lines)
 

@@ -240,8 +240,11 @@ def test_config_shows_where_values_come_from(tmp_path):
         "train.epochs=3",
     ]
     shown = specmask(*words, cwd=tmp_path).stdout
-    assert "# from b.ini\nseed = 2\n" in shown
-    assert "# from command line\nepochs = 3\n" in shown and "a.ini" not in shown
+    assert "# from b.ini, in place of a.ini\nseed = 2\n" in shown
+    assert "# from command line\nepochs = 3\n" in shown
+    shown = specmask("config", "--show", "--set", "data.seed=3", cwd=tmp_path).stdout  # config.ini
+    assert f"# from command line, in place of {ROOT / 'config.ini'}\nseed = 3\n" in shown
+    assert shown.count("# from") == 1
 
 
 def test_config_of_the_folder_where_there_is_no_clone(tmp_path, monkeypatch):

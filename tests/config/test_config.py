@@ -326,9 +326,12 @@ def test_an_error_names_the_layer(layers):
 def test_sources_are_comments_of_an_ini_file_that_loads(layers, tmp_path):
     read = ini.read(layers, ["train.epochs=9"])
     text = ini.render(ini.build(read), read)
-    assert f"# from {layers[1]}\nseed = 2\n" in text
-    assert "# from command line\nepochs = 9\n" in text
+    assert f"# from {layers[1]}, in place of {layers[0]}\nseed = 2\n" in text
+    assert f"# from command line, in place of {layers[0]}\nepochs = 9\n" in text
+    assert f"# from {layers[1]}\nbatch_size = 4\n" in text
     assert text.count("# from ") == 5
+    default = ini.read(None, ["train.batch_size=8"])
+    assert "# from" not in ini.render(ini.build(default), default)
     assert load_text(tmp_path, text) == ini.build(read)
 
 
