@@ -15,7 +15,7 @@ from specmask.errors import UserError
 
 METER_DB = 60  # range of a meter
 METER_WIDTH = 20
-TRIAL_SECONDS = 1.0  # of silence, to measure the largest lag of a stream
+TRIAL_SECONDS = 5.0  # of silence, to measure the largest lag of a stream
 
 
 def devices() -> str:
@@ -56,6 +56,8 @@ class Live:
         for _ in range(round(TRIAL_SECONDS / self.block_seconds)):
             stream.feed(silence)
             self.delay = max(self.delay, stream.lag)
+        if rate != self.model.rate:  # the lag of a resampler goes up and down, at times by more
+            self.delay += self.block
         self.streamer = Streamer(self.model, rate=rate)
         self.ready = np.zeros(self.delay, np.float32)
 

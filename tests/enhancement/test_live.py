@@ -142,6 +142,15 @@ def test_a_device_of_another_rate_is_opened_at_its_own(identity, device):
     assert error_db(y[500:-500], x[500 : len(y) - 500]) < -100
 
 
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_resampled_sound_never_runs_dry(rate):
+    session = live.Live(enhancer.load(), rate=rate)
+    block = np.zeros(session.block, np.float32)
+    for _ in range(3000):
+        session.process(block)
+    assert session.underruns == 0
+
+
 def test_one_bad_sample_does_not_silence_the_rest(identity):
     session, x = live.Live(identity), white_noise(800)
     x[100] = np.nan
