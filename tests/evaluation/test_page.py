@@ -282,9 +282,7 @@ def test_blind_test_in_a_browser(data, browser):
     assert names == ["A", "B", "C", "reference"]
     text = first.text + browser.find_element("css selector", "#files").text
     assert "wiener" not in text and "enhanced" not in text
-    assert (
-        run("return getComputedStyle(document.querySelector('article img')).visibility") == "hidden"
-    )
+    assert run("return getComputedStyle(document.querySelector('article img')).display") == "none"
     run("document.querySelectorAll('.vote button')[1].click()")
     ((file, vote),) = run("return Object.entries(votes).map(([f, v]) => [f, v.vote])")
     assert vote in ("noisy", "wiener", "enhanced")
