@@ -166,9 +166,9 @@ def make(
         for name in names:
             if number and name in WITHOUT_SPEECH:
                 continue
-            heard, reference = PROBES[name](x, other, rate)
+            sent, reference = PROBES[name](x, other, rate)
             yield Probe(
-                name, sound.name, heard.astype(np.float32), reference.astype(np.float32), rate
+                name, sound.name, sent.astype(np.float32), reference.astype(np.float32), rate
             )
 
 
@@ -273,13 +273,13 @@ def measure_folder(folder: Path, enhanced: Path) -> list[dict]:
 def _compare_files(pair: pairing.FilePair) -> dict[str, Any]:
     """Compare an output with its reference; up to 0.05 s may be missing at its end."""
     (reference, rate), (output, output_rate) = read(pair.clean), read(pair.enhanced)
-    heard, _ = read(pair.clean.parents[1] / INPUTS / pair.clean.name)
-    missing = len(heard) - len(output)
+    sent, _ = read(pair.clean.parents[1] / INPUTS / pair.clean.name)
+    missing = len(sent) - len(output)
     if output_rate != rate or missing > LENGTH_SECONDS * rate:
         raise AudioError(
-            f"{len(output)} samples at {output_rate} Hz, expected {len(heard)} at {rate} Hz"
+            f"{len(output)} samples at {output_rate} Hz, expected {len(sent)} at {rate} Hz"
         )
-    return compare(reference[:, 0], fit(output[:, 0], len(heard)), rate)
+    return compare(reference[:, 0], fit(output[:, 0], len(sent)), rate)
 
 
 # ---------------------------------------------------------------- results

@@ -168,7 +168,7 @@ def test_oracles_of_all_targets_without_a_model(data, capsys):
         (["--set", "data.unknown=1"], "unknown option"),
     ],
 )
-def test_script_says_what_is_wrong_in_one_line(data, capsys, arguments, message):
+def test_errors_are_one_line(data, capsys, arguments, message):
     arguments = [a.format(data) for a in arguments]
     assert script.main(["--config", str(data / "config.ini"), *arguments]) == 2
     err = capsys.readouterr().err
@@ -220,7 +220,7 @@ def test_check_makes_the_figures_again(data, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"inputs": {}}'])
-def test_check_of_what_is_no_summary(data, capsys, text):
+def test_check_of_a_wrong_summary(data, capsys, text):
     path = data / "s.json"
     if text is not None:
         path.write_text(text)

@@ -309,13 +309,13 @@ def test_visqol():
     assert perceptual.visqol(x, x, RATE) > 4.9 > perceptual.visqol(x, e, RATE)
 
 
-def test_dnsmos_of_nothing_to_hear():
+def test_dnsmos_of_silence():
     for x, reason in ((np.zeros(RATE), "enhanced is silent"), (np.full(9, np.nan), "NaN")):
         _, reasons = table.score(noise(len(x)), None, x, RATE, table.DNSMOS)
         assert reason in reasons["dnsmos_sig"]
 
 
-def test_dnsmos_that_is_not_there_is_a_reason(monkeypatch):
+def test_missing_dnsmos_is_a_reason(monkeypatch):
     perceptual._dnsmos_session.cache_clear()
     monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: None)
     values, reasons = table.score(noise(RATE), None, noise(RATE), RATE, table.DNSMOS)

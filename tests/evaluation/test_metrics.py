@@ -228,7 +228,7 @@ def test_shortest_signal_for_stoi():
         perceptual.stoi(noise[:-1], noise[:-1], RATE)
 
 
-# ---------------------------------------------------------------- what cannot be measured
+# ---------------------------------------------------------------- undefined metrics
 
 GOOD = bursts(1)
 BAD = {
@@ -259,7 +259,7 @@ DEFINED = {
 @pytest.mark.parametrize(
     ("case", "name"), [(c, n) for c in BAD for n in table.DEFAULT if (c, n) not in DEFINED]
 )
-def test_what_cannot_be_measured_is_nan_with_a_reason(case, name):
+def test_undefined_metrics_are_nan_with_a_reason(case, name):
     clean, enhanced, reason = BAD[case]
     noisy = clean + 0.1 * bursts(1, seed=9)[: len(clean)].reshape(clean.shape)
     values, reasons = table.score(clean, noisy, enhanced, RATE, [name])

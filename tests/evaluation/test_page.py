@@ -51,7 +51,7 @@ def embedded(folder) -> dict:
     return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
 
 
-def test_the_folder_holds_all_that_it_shows(data):
+def test_the_folder_holds_all_files_of_the_page(data):
     arguments = ["--config", str(data / "config.ini"), "--baseline", "wiener"]
     name = "noisy2_SNRdb_0.00_clnsp2"
     assert script.main([*arguments, "--set", "evaluate.page_files=1", "--listen", name]) == 0

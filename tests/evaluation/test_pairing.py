@@ -273,7 +273,7 @@ def test_a_list_of_paths_alone(tmp_path):
         ("l.scp", "a x.wav\na y.wav\n", r"y\.wav: x\.wav has the same name"),
     ],
 )
-def test_lists_that_are_none(tmp_path, name, text, message):
+def test_wrong_lists(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         file_lists.index(tmp_path / name)

@@ -11,7 +11,7 @@ from helpers import SCORE_ROWS, make_row
 from specmask.evaluation import report, scoring, statistics
 
 
-def test_means_say_what_they_are_over():
+def test_means_count_their_files():
     for name, expected in (("si_sdr", (4.0, 3, 0)), ("stoi", (0.625, 2, 1))):
         m = report.mean(SCORE_ROWS[:3], name)
         assert (m["mean"], m["scored"], m["missing"]) == expected
@@ -83,7 +83,7 @@ def test_a_summary_of_before_is_checked_with_its_own_groups():
     assert report.summary(rows, "", {}, report.ungrouped_snrs(new)) == new
 
 
-def test_many_snrs_are_put_together():
+def test_many_snrs_are_grouped():
     rows = [make_row(snr=s, si_sdr=s) for s in np.linspace(-5, 9.9, 60)]
     found = report.groups(rows)["by_snr"]
     assert list(found) == ["-5 to 0 dB", "0 to 5 dB", "5 to 10 dB"]

@@ -154,12 +154,12 @@ def test_bandwidths_of_pesq_do_not_mix(tmp_path):
         ({"systems": {"noisy": Path("x")}}, "--system noisy=...: this name is used already"),
     ],
 )
-def test_options_that_cannot_be_met(data, options, message):
+def test_wrong_options(data, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         run_evaluation(data, **options)
 
 
-# ---------------------------------------------------------------- going on where it stopped
+# ---------------------------------------------------------------- resuming
 
 
 def count_scored(monkeypatch) -> list:
@@ -174,7 +174,7 @@ def count_scored(monkeypatch) -> list:
     return scored
 
 
-def test_what_is_scored_already_is_not_scored_again(data, monkeypatch):
+def test_scored_files_are_not_scored_again(data, monkeypatch):
     arguments = ["--config", str(data / "config.ini")]
     assert script.main(arguments) == 0
     table = (data / "report" / "scores.csv").read_bytes()
@@ -209,7 +209,7 @@ def test_rows_with_gaps_are_made_again(data, monkeypatch):
     assert scored == [("enhanced", "noisy2_SNRdb_0.00_clnsp2")]
 
 
-def test_a_killed_run_goes_on(data, monkeypatch):
+def test_a_killed_run_is_resumed(data, monkeypatch):
     real = scoring.score_item
 
     def killed(item, names):
@@ -260,7 +260,7 @@ def test_a_changed_sign_is_no_delay():
     assert scoring.best_lag(x, -x, RATE) == 0
 
 
-def test_no_delay_between_strangers():
+def test_no_delay_between_unrelated_signals():
     rng = np.random.default_rng(0)
     assert scoring.best_lag(*rng.standard_normal((2, 4 * RATE)), RATE) is None
 

@@ -75,7 +75,7 @@ def test_names_in_transcripts(tmp_path):
     ("text", "message"),
     [("a.wav one two\n", "line 1: expected FILE, a tab"), ("\n", "no transcripts"), (None, "read")],
 )
-def test_transcripts_that_are_none(tmp_path, text, message):
+def test_wrong_transcripts(tmp_path, text, message):
     path = tmp_path / "t.tsv"
     if text is not None:
         path.write_text(text)
@@ -87,7 +87,7 @@ def test_grammar():
     assert "( five | six )+" in word_errors.grammar(["SIX", "FIVE"])
 
 
-def test_words_are_put_together():
+def test_unknown_words_are_composed():
     known = {"rub": "R AH B", "out": "AW T"}
     assert word_errors._pronounce("rubout", known.get) == "R AH B AW T"
     with pytest.raises(UserError, match="cannot pronounce 'rubber'"):
@@ -200,7 +200,7 @@ def test_pocketsphinx_on_real_words(tmp_path, capsys):
     assert "WER %" in capsys.readouterr().out
 
 
-def test_what_is_heard_does_not_depend_on_the_files_before():
+def test_pocketsphinx_does_not_depend_on_the_files_before():
     pytest.importorskip("pocketsphinx", reason="extra asr is not installed")
     if not AN4.is_dir():
         pytest.skip(f"needs real speech in {AN4}")
