@@ -315,7 +315,8 @@ def _open(folder: Path) -> Cache:
     count = int(index["shard"].max()) + 1
     shards = {
         kind: [
-            np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False)
+            # as plain arrays: parts of a np.memmap take four times as long
+            np.asarray(np.load(folder / _shard_name(kind, s), mmap_mode="r", allow_pickle=False))
             for s in range(count)
         ]
         for kind in ("clean", "noise")

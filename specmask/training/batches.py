@@ -1,10 +1,13 @@
-"""Batches of an epoch, read ahead from the cache by threads of tf.data.
+"""Batches of an epoch, read ahead from the cache by threads.
 
 A batch is a function of (seed, epoch, step) alone. With several workers each reads its own rows
 of the same global batch.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,12 @@ import tensorflow as tf
 from specmask.audio.stft import Stft
 from specmask.config.schema import Config
 from specmask.data import seeding
-from specmask.data.stft_cache import Cache
+from specmask.data.stft_cache import ALIGNMENT, Cache
 from specmask.errors import UserError
 from specmask.files import replacing
-from specmask.training import distributed
 from specmask.training.remix import Remix
 
+READERS = 2  # threads
 AHEAD = 2  # batches that wait for the trainer
 
 
@@ -51,23 +54,21 @@ class Batches:
         seconds = config.train.crop_seconds
         self.crop = stft.frames(round(seconds * config.data.sample_rate)) if seconds else 0
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple]:
-        """Yield the batches of an epoch from a step on; see :meth:`batch`."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[tf.Tensor, ...]]:
+        """Yield the batches of an epoch from a step on, as tensors; see :meth:`batch`."""
         order = self.order(number)
-        bins = self.config.bins
-        shapes = ((None, None, bins, 2), (None, None, None, bins, 2), (None, None), (None,) * 3)
-        kinds = tf.float16, tf.float16, tf.float32, tf.float32
-
-        def make(step: np.ndarray) -> tuple:
-            return self.batch(order, number, int(step))
-
-        def read(step: Any) -> tuple:
-            # Not stateful: in its deterministic mode tf.data reads with one thread otherwise.
-            batch = tf.numpy_function(make, [step], kinds, stateful=False)
-            return tuple(tf.ensure_shape(x, s) for x, s in zip(batch, shapes, strict=True))
-
-        steps = tf.data.Dataset.range(start, self.steps)
-        return iter(steps.map(read, num_parallel_calls=distributed.READERS).prefetch(AHEAD))
+        steps = iter(range(start, self.steps))
+        pool = ThreadPoolExecutor(READERS)
+        batches: deque[Future[tuple[np.ndarray, ...]]] = deque()
+        try:
+            while True:
+                for step in itertools.islice(steps, READERS + AHEAD - len(batches)):
+                    batches.append(pool.submit(self.batch, order, number, step))
+                if not batches:
+                    return
+                yield tuple(map(_tensor, batches.popleft().result()))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the training files of an epoch; none repeats before all were used."""
@@ -115,6 +116,16 @@ class Batches:
             np.stack([d.clean_gain for d in draws]),
             np.stack([d.noise_gains for d in draws]),
         )
+
+
+def _tensor(array: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor, without a copy where its memory is aligned as those of tensors.
+
+    tf.data would take about as long to hand a batch over as reading it takes.
+    """
+    if array.ctypes.data % ALIGNMENT:
+        return tf.convert_to_tensor(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def mixture(clean: Any, noise: Any, clean_gain: Any, noise_gain: Any) -> tuple[Any, Any]:

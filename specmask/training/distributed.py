@@ -17,7 +17,6 @@ from specmask.config.training import Train
 from specmask.errors import UserError
 
 MOST_PARTS = 4  # of a batch, by default
-READERS = 2  # threads that read batches
 
 # Raised by TensorFlow in a worker whose peer is gone.
 LOST = (
@@ -77,8 +76,6 @@ def limit_threads(train: Train) -> None:
         return
     try:
         threading.set_intra_op_parallelism_threads(1)
-        # Parts would otherwise occupy the threads that read the next batch.
-        threading.set_inter_op_parallelism_threads((os.cpu_count() or 1) + READERS)
     except RuntimeError:
         print(
             "note: TensorFlow already runs several threads per operation in this process: "

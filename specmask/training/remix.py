@@ -44,10 +44,15 @@ class Remix:
 
     def __init__(self, config: Config, index: np.ndarray):
         train = config.train
-        self.train, self.bins, self.index = train, config.bins, index
+        self.train, self.bins = train, config.bins
         self.bins_hz = np.linspace(0, config.data.sample_rate / 2, config.bins)
+        band = np.linspace(0, np.pi, config.bins)
+        self.cosines = np.cos(band[:, None] * np.arange(1, CURVE_TERMS + 1))  # [bins, terms]
         self.snr_db = train.remix_snr_db or [config.data.snr_lower, config.data.snr_upper]
-        clean, noise = (index[f"{kind}_level_db"] for kind in ("clean", "noise"))
+        # Columns on their own: reading a field of one record takes several times as long.
+        self.frames: list[int] = index["frames"].tolist()
+        clean, noise = (index[f"{kind}_level_db"].copy() for kind in ("clean", "noise"))
+        self.noise_level_db = noise
         self.lendable = np.flatnonzero(index["additive"] & np.isfinite(noise))
         spoken = clean[np.isfinite(clean)]
         # Where there is no speech, noise is as loud as if there were some of the usual level.
@@ -70,15 +75,13 @@ class Remix:
         else:
             noises = self.lendable[rng.integers(len(self.lendable), size=count)]
             starts = np.array([self._start(rng, int(n), frames) for n in noises])
-            shares = np.zeros(count)  # of the noise power
+            shares_db = np.full(count, -np.inf)  # of the noise power
             used = int(rng.integers(1, count + 1))
-            shares[:used] = rng.dirichlet(np.ones(used))
-            with np.errstate(divide="ignore"):
-                shares_db = 10 * np.log10(shares)
+            shares_db[:used] = 10 * np.log10(rng.dirichlet(np.ones(used)))
             level_db = (
                 gain_db + self.clean_level_db[item] - rng.uniform(self.snr_db[0], self.snr_db[1])
             )
-            level_db = level_db - self.index["noise_level_db"][noises] + shares_db
+            level_db = level_db - self.noise_level_db[noises] + shares_db
             noise_db = level_db[:, None] + np.stack([self._curve_db(rng) for _ in noises])
         if self.train.remix_band_probability:
             band_db = self._band_db(rng)  # of the whole mixture, as a microphone or codec limits it
@@ -93,23 +96,22 @@ class Remix:
     def plain(self, item: int, frames: int, epoch: int, place: int) -> Draw:
         """Return the item with its own noise at gain 1, cropped where there is a crop length."""
         start = 0
-        if frames < self.index["frames"][item]:
+        if frames < self.frames[item]:
             start = self._start(seeding.generator(self.train.seed, epoch, place), item, frames)
         one = np.ones(1, np.float32)
         return Draw(item, start, np.array([item]), np.array([start]), one, one[None])
 
     def _start(self, rng: np.random.Generator, item: int, frames: int) -> int:
-        return int(rng.integers(max(1, int(self.index["frames"][item]) - frames + 1)))
+        return int(rng.integers(max(1, self.frames[item] - frames + 1)))
 
     def _curve_db(self, rng: np.random.Generator) -> np.ndarray:
         """Draw an equaliser: a few cosines over the band, its largest value up to the limit."""
         limit = self.train.remix_tilt_db
         if not limit:
             return np.zeros(1)
-        terms = np.arange(1, CURVE_TERMS + 1)
-        heights = rng.uniform(-1, 1, CURVE_TERMS) / terms  # the first is the tilt
-        band = np.linspace(0, np.pi, self.bins)
-        curve = np.cos(band[:, None] * terms) @ heights
+        # the first is the tilt
+        heights = rng.uniform(-1, 1, CURVE_TERMS) / np.arange(1, CURVE_TERMS + 1)
+        curve = self.cosines @ heights
         return curve * rng.uniform(0, limit) / np.abs(curve).max()
 
     def _rumble_db(self, rng: np.random.Generator) -> np.ndarray:
