@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import FRAMES, PROJECT_INI, cache_index
 
 from specmask.config import ini as configuration
 from specmask.data import stft_cache
 from specmask.errors import UserError
+from specmask.training import batches
 from specmask.training.batches import Batches, mixture
 
 BINS = 129
@@ -119,3 +121,16 @@ def test_short_and_long_epochs_cut_the_same_order(make, steps):
     got = np.concatenate([cut.order(k) for k in range(15 // steps)])
     assert len(cut.order(0)) == 4 * steps == 4 * len(list(cut.epoch(0)))
     np.testing.assert_array_equal(got, wanted[: len(got)])
+
+
+@pytest.mark.parametrize("shift", [0, 2, 16])
+def test_arrays_become_tensors_whatever_their_alignment(shift):
+    """TensorFlow ends the process over memory that is not aligned."""
+    memory = np.zeros(10_000, np.uint8)
+    start = -memory.ctypes.data % 64 + shift
+    array = memory[start : start + 6400].view(np.float16)
+    array[:] = 1
+    tensor = batches._tensor(array)
+    assert float(tf.reduce_sum(tensor + tensor)) == 6400
+    array[:] = 2
+    assert (tensor.numpy() == (1 if shift else 2)).all()  # aligned memory is not copied
