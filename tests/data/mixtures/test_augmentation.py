@@ -235,7 +235,8 @@ def test_probabilities(key):
 def test_ranges_are_kept_and_used():
     options = {k: v for o in SWITCHES.values() for k, v in o.items()}
     options |= {"babble_probability": 0.5, "coloured_probability": 0.5, "noises_lower": 1,
-                "impact_probability": 0, "clean_only_probability": 0, "noise_only_probability": 0}  # fmt: skip
+                "impact_probability": 0, "clean_only_probability": 0,
+                "noise_only_probability": 0}  # fmt: skip
     config = data_config(*NOWHERE, **{f"augment__{k}": v for k, v in options.items()},
                          data__blend="level")  # fmt: skip
     found = [augmentation.draw(config, "training", k) for k in range(300)]
