@@ -190,7 +190,8 @@ def test_damaged_newest_checkpoint_falls_back(own, tmp_path):
     wanted = final_arrays(ini)
     newest = newest_first(ini.parent / "cp" / "run")[0]
     newest.write_bytes(newest.read_bytes()[:-200])
-    result = call_script("train.py", "--config", ini, cwd=tmp_path)
+    # in a process of its own: only there are the bits those of the unbroken run
+    result = run_script("train.py", "--config", ini, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "damaged" in result.stdout
     for name, array in final_arrays(ini).items():
