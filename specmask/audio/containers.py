@@ -17,14 +17,14 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 LARGEST_BYTES = 0xFFFFFFFF  # of a size of 32 bits
 TAG_BYTES = 256  # of a tag after the frames of MP3, at most
 PADDING_BYTES = 4096  # after a data chunk, at most: a block of a disk
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")
-WINDOW_BYTES = 1 << 20
+HEADER_BYTES, WINDOW_BYTES = 1 << 12, 1 << 20  # read at a time: of headers, of a whole file
 MS_ADPCM, IMA_ADPCM, GSM610, NMS_ADPCM = 0x02, 0x11, 0x31, 0x38  # codes in the fmt chunk of WAV
 
 
@@ -75,7 +75,7 @@ def examine(path: Path, size: int, modified_ns: int) -> Container:
         AudioError: if the file has less sound than it states, or more that may be something else.
         OSError: if it cannot be read.
     """
-    with path.open("rb") as raw:
+    with path.open("rb", buffering=0) as raw:
         file = _Window(raw, size)
         for start, reader in _READERS.items():
             if file.at(0, len(start)) == start:
@@ -86,10 +86,11 @@ def examine(path: Path, size: int, modified_ns: int) -> Container:
 
 
 class _Window:
-    """Bytes of a file at any position, read a megabyte at a time."""
+    """Bytes of a file at any position, read ``window`` bytes at a time."""
 
-    def __init__(self, raw: BinaryIO, size: int):
+    def __init__(self, raw: RawIOBase, size: int):
         self.size = size
+        self.window = HEADER_BYTES
         self._raw = raw
         self._start = 0
         self._bytes = b""
@@ -99,7 +100,7 @@ class _Window:
         first = position - self._start
         if first < 0 or first + count > len(self._bytes):
             self._raw.seek(position)
-            self._bytes = self._raw.read(max(count, WINDOW_BYTES))
+            self._bytes = self._raw.read(max(count, self.window)) or b""
             self._start, first = position, 0
         return self._bytes[first : first + count]
 
@@ -266,7 +267,7 @@ def _ogg(file: _Window) -> Container:
     starts: list[int] = []
     open_streams: set[int] = set()
     begun = False  # a page of content has been seen since the last start
-    position = 0
+    position, file.window = 0, WINDOW_BYTES
     while position + 27 <= file.size:
         head = file.at(position, 27)
         if head[:4] != b"OggS":
@@ -377,6 +378,7 @@ def _mpeg(file: _Window) -> Container:
     """
     segments: list[_Segment] = []
     position, rate, layer3 = 0, 1, False
+    file.window = WINDOW_BYTES
     while position + 4 <= file.size:
         header = file.at(position, 4)
         frame = _mpeg_frame(header)
