@@ -1,10 +1,10 @@
 """Networks: one file each. Adding one is a build function and a line in :data:`NETWORKS`.
 
-Look-ahead of L frames is the same for every causal network: what it says after frame t + L is the
-mask of frame t. So its step stays one frame and a state, and whoever calls the step holds the
-noisy frames back by L. Inside, a :class:`specmask.models.layers.Delay` gives the features of
-frame t beside those of frame t + L, so that a network of short convolutions need not remember L
-frames in its recurrent state, and the level that frame t had, which some targets need.
+Look-ahead of L frames is the same for every causal network: its output after frame t + L is the
+mask of frame t. So its step stays one frame and a state, and the caller of the step delays the
+noisy frames by L. Inside, a :class:`specmask.models.layers.Delay` puts the features of frame t
+beside those of frame t + L, so that a network of short convolutions need not remember L frames in
+its recurrent state, and the level of frame t, which some targets need.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Network:
 
     The spectrum is float32 [batch, frames, bins, 2] with any number of frames from 1 on, the
     mask has its shape; the state is a list of float32 tensors [batch, ...], all zero at the
-    start. A network that is not causal has no state and sees what it is given as the whole.
+    start. A network that is not causal has no state and takes its input as the whole.
 
     Attributes:
         model: the Keras model of the function.

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds for each second of audio, and look-ahead."""
+"""Complexity of a network: parameters, multiply-adds per second of audio, look-ahead."""
 
 import math
 from typing import Any
@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from specmask.config.schema import Config
 
-FRAMES = 256  # that are counted; padding to whole windows counts too, since it is computed
+FRAMES = 256  # counted, with the padding to whole windows, since it is computed too
 
 
 def description(model: keras.Model, config: Config) -> str:
-    """Return what a network is and costs, for people."""
+    """Return name and complexity of a network as a line of text."""
     late_ms = 1000 * config.lookahead_frames * config.hop_length / config.data.sample_rate
     return (
         f"{config.model.network}, {parameters(model):,} parameters, "
-        f"{multiply_adds(model, config) / 1e6:.1f} M multiply-adds a second of audio"
+        f"{multiply_adds(model, config) / 1e6:.1f} M multiply-adds per second of audio"
         + (f", {late_ms:g} ms of look-ahead" if late_ms else "")
     )
 
@@ -27,10 +27,10 @@ def parameters(model: keras.Model) -> int:
 
 
 def multiply_adds(model: keras.Model, config: Config) -> float:
-    """Return the multiply-adds a second of matrix products and convolutions, one channel.
+    """Return the multiply-adds per second of audio of one channel, in products and convolutions.
 
-    Element-wise operations are left out, as is usual. Counted in the traced graph, so nothing
-    that a network does can be forgotten; the body of a loop counts once a frame.
+    Element-wise operations are left out, as is usual. The traced graph is counted, so that no
+    operation is forgotten; the body of a loop counts once per frame.
 
     Args:
         model: of a :class:`specmask.models.Network`.
@@ -55,11 +55,12 @@ def _count(graph: Any) -> float:
 
 
 def _body(graph: Any, op: Any) -> Any:
+    # TensorFlow has no public way to it; test_models counts a loop by hand.
     return graph._get_function(op.get_attr("body").name).graph
 
 
 def _product(op: Any) -> float:
-    """[..., n, k] times [..., k, m]: every value of the result takes k."""
+    """[..., n, k] times [..., k, m]: k for every value of the result."""
     transposed = any(
         op.get_attr(name) for name in ("transpose_a", "adj_x") if name in op.node_def.attr
     )
@@ -67,12 +68,12 @@ def _product(op: Any) -> float:
 
 
 def _convolution(op: Any) -> float:
-    """Every value of the result takes the kernel's height x width x input channels."""
+    """Height x width x input channels of the kernel for every value of the result."""
     return _size(op.outputs[0]) * math.prod(op.inputs[1].shape[:3])
 
 
 def _transposed(op: Any) -> float:
-    """Every value of the input gives the kernel's height x width x output channels."""
+    """Height x width x output channels of the kernel for every value of the input."""
     return _size(op.inputs[2]) * math.prod(op.inputs[1].shape[:3])
 
 

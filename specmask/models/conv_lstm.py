@@ -23,7 +23,7 @@ NORMALISATIONS = {
     # With several replicas the statistics are of all of them.
     "batch": lambda **options: keras.layers.BatchNormalization(synchronized=True, **options),
 }
-WAYS = {"forward": False, "backward": True}  # name -> backwards
+DIRECTIONS = {"forward": False, "backward": True}  # name -> backwards
 
 
 def causal(config: Config) -> bool:
@@ -51,10 +51,11 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
         if states.causal:
             x = states.through(recurrent.LSTM(units, name=name), x, (units,), (units,))
         else:
-            there, back = (
-                recurrent.LSTM(units, b, name=f"{name}_{way}") for way, b in WAYS.items()
+            forward, backward = (
+                recurrent.LSTM(units, b, name=f"{name}_{direction}")
+                for direction, b in DIRECTIONS.items()
             )
-            x = ops.concatenate([there(x)[0], back(x)[0]], axis=-1)
+            x = ops.concatenate([forward(x)[0], backward(x)[0]], axis=-1)
     x = keras.layers.Dense(c.dense_units, activation="relu", name="dense")(x)
     x = keras.layers.Dense(channels * bins, name="mask")(x)
     x = keras.layers.Reshape((-1, channels, bins))(x)

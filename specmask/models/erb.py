@@ -25,7 +25,11 @@ def erb_matrices(
         split_hz: where the triangles begin.
         erb_bands: number of triangles; raised until ``multiple`` divides the number of bands.
             0: every bin is a band of its own, followed by empty ones.
-        multiple: what the number of bands has to be a multiple of.
+        multiple: divisor of the number of bands.
+
+    >>> to_bands, to_bins = erb_matrices(257, 16000, split_hz=2000, erb_bands=32, multiple=8)
+    >>> to_bands.shape, to_bins.shape
+    ((257, 96), (96, 257))
     """
     if not erb_bands:
         eye = np.eye(bins, -(-bins // multiple) * multiple, dtype=np.float32)

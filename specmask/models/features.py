@@ -1,4 +1,4 @@
-"""What a network sees of a spectrum: compression, and the features made from it.
+"""Features: the inputs of networks, made from a compressed spectrum.
 
 Spectra are float32 ``[..., frames, bins, 2]``, levelled: the running mean of |Y|² is 1.
 """
@@ -14,7 +14,7 @@ from specmask.config.schema import Config
 # Floor of |X|²: gradients stay finite at zero bins, and features made in float32 and float64
 # agree. A spectrum bin of 16-bit rounding noise has about this power.
 FLOOR = 1e-8
-PEAK_DB = 20  # of a levelled spectrum: where the range of the logarithm ends
+PEAK_DB = 20  # of a levelled spectrum: upper end of the logarithm's range
 RANGE_DB = 80
 
 
@@ -59,6 +59,9 @@ def mel_matrix(bins: int, rate: int, bands: int) -> np.ndarray:
     """Return triangles of area 1, evenly on mel(f) = 2595 log10(1 + f / 700): [bins, bands].
 
     A band narrower than the bins are apart takes the nearest bin.
+
+    >>> mel_matrix(bins=257, rate=16000, bands=40).sum(axis=0).round(3).tolist() == [1.0] * 40
+    True
     """
     hz = np.linspace(0, rate / 2, bins)
     edges = np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2)
@@ -98,7 +101,7 @@ def _cepstral_smoothing(config: Config) -> np.ndarray:
 
 
 def mel(spectrum: Any, config: Config) -> Any:
-    """Logarithmic mel spectrum, interpolated back to the bins so that features lie side by side."""
+    """Logarithmic mel spectrum, interpolated to the bins, as the other features."""
     return ops.matmul(_log_mel(spectrum, config), _to_bins(config))
 
 
@@ -108,7 +111,7 @@ def mfcc(spectrum: Any, config: Config) -> Any:
     return ops.matmul(_log_mel(spectrum, config), matrix)
 
 
-# One line a feature: name -> function (levelled spectrum [..., bins, 2], config) -> [..., bins].
+# One line per feature: name -> function (levelled spectrum [..., bins, 2], config) -> [..., bins].
 FEATURES = {
     "magnitude": lambda x, config: compressed_magnitude(x, config.model.compression),
     "real": lambda x, config: compress(x, config.model.compression)[..., 0],

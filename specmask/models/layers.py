@@ -1,4 +1,4 @@
-"""Building blocks that carry state: fed block by block they give what they give on the whole.
+"""Layers that carry state: block by block they give the same output as on the whole.
 
 Each causal layer is called as ``layer(x, state) -> (y, state)`` with x [batch, frames, ...].
 """
@@ -79,7 +79,7 @@ class States:
         """Return y of ``layer(x, *states) -> (y, *states)``.
 
         Args:
-            shapes: one shape a state, without the batch; numbers are the shape of the only one.
+            shapes: one shape per state, without the batch; numbers are the shape of the only one.
         """
         shapes = (shapes,) if isinstance(shapes[0], int) else shapes
         if self.causal:
@@ -113,7 +113,7 @@ class Zeros(keras.layers.Layer):
 
 
 class Delay(keras.layers.Layer):
-    """Frames, so many frames later; the state is the last ones [batch, frames, ...].
+    """A delay by frames; the state is the last ones [batch, frames, ...].
 
     Args:
         frames: of the delay, at least 1.
@@ -142,7 +142,7 @@ class DeltaPhase(keras.layers.Layer):
 
 
 class CausalConv2D(keras.layers.Layer):
-    """Convolution over [time, frequency] that sees no later frame; same size, ReLU or none.
+    """Convolution over [time, frequency] without later frames; the size stays the same.
 
     The state holds the last (kernel − 1) · dilation frames. Without a state the kernel is
     centred in time instead.

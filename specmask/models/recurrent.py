@@ -10,7 +10,7 @@ from keras import ops
 class LSTMCell(keras.layers.Layer):
     """An LSTM cell whose input is already multiplied by its kernel.
 
-    The product over all frames at once is one large matrix product instead of one small one a
+    The product over all frames at once is one large matrix product instead of a small one per
     frame. Hochreiter and Schmidhuber 1997 with forget gate; gates in the order of Keras (i, f,
     c, o).
     """
@@ -113,7 +113,7 @@ class BandLSTM(keras.layers.Layer):
 class GRUCell(keras.layers.Layer):
     """A GRU cell whose input is already multiplied by its kernels.
 
-    Cho et al. 2014 with the reset gate behind the recurrent product, so that one product a step
+    Cho et al. 2014 with the reset gate behind the recurrent product, so that one product per step
     serves all gates: z = σ(xz + h Uz), r = σ(xr + h Ur), n = tanh(xn + r · (h Un + b)),
     h' = z h + (1 − z) n.
     """

@@ -1,4 +1,7 @@
-"""The Keras twin of :mod:`specmask.audio.stft`, for losses on waveforms; tested against it."""
+"""Short-time Fourier transform in Keras, for losses on waveforms: that of specmask.audio.stft.
+
+Not ``keras.ops.stft``, which centres the window in its n_fft frame; here it is left-aligned.
+"""
 
 from typing import Any
 

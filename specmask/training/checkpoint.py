@@ -33,7 +33,16 @@ Groups = Mapping[str, Mapping[str, Any]]
 
 
 def save(path: Path, groups: Groups, state: Mapping[str, Any]) -> None:
-    """Write variables by group and name, and a JSON state, atomically."""
+    """Write variables by group and name, and a JSON state, atomically.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "best.npz"
+    ...     save(path, {"model": {"mask/bias": np.zeros(3)}}, {"epoch": 2})
+    ...     arrays, state_of_run = read(path)
+    >>> sorted(arrays), state_of_run
+    (['model/mask/bias'], {'epoch': 2})
+    """
     arrays: dict[str, Any] = {
         f"{group}/{name}": np.asarray(variable)
         for group, variables in groups.items()

@@ -31,7 +31,11 @@ def learning_rate(train: Train, step: int, total: int, reductions: int) -> float
         train: the [train] section.
         step: counted from 0, over all epochs.
         total: steps of the whole training.
-        reductions: how many plateaus there were.
+        reductions: number of plateaus so far.
+
+    >>> train = Train(learning_rate=0.1, warmup_steps=10, schedule="constant")
+    >>> learning_rate(train, step=4, total=100, reductions=0)
+    0.05
     """
     rise = min(1.0, (step + 1) / max(1, train.warmup_steps))
     shape = 1.0
@@ -48,7 +52,7 @@ def learning_rate(train: Train, step: int, total: int, reductions: int) -> float
 
 
 def make(train: Train, variables: list[Any]) -> keras.optimizers.Optimizer:
-    """Return the optimizer, built: its state has to be there before a checkpoint is read."""
+    """Return the optimizer, built: its variables have to exist before a checkpoint is loaded."""
     rate, decay = train.learning_rate, train.weight_decay
     optimizer = {
         "adam": lambda: keras.optimizers.Adam(rate, name="adam"),
@@ -132,7 +136,7 @@ class Average:
             self.means[name].assign(tf.convert_to_tensor(weight))
 
     def update(self, step: Any) -> None:
-        """Take in the weights after a step, counted from 1."""
+        """Update the means after a step, counted from 1."""
         n = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + n) / (10 + n))
         for name, weight in self.weights.items():
@@ -156,7 +160,8 @@ class LossScale:
     """A factor of the loss that keeps float16 gradients from vanishing; 1 in other precisions.
 
     Halved when a gradient is not finite, doubled after 2,000 finite steps: Micikevicius et al.
-    2017, Mixed precision training, arXiv 1710.03740.
+    2017, Mixed precision training, arXiv 1710.03740. Not Keras's LossScaleOptimizer, which judges
+    each replica's gradient alone and whose state older checkpoints do not have.
     """
 
     def __init__(self, precision: str):
@@ -170,7 +175,7 @@ class LossScale:
         return {"scale": self.scale, "finite_steps": self.finite_steps} if self.used else {}
 
     def update(self, finite: Any) -> None:
-        """Take note of a step whose gradient was finite or not."""
+        """Update the scale after a step whose gradient was finite or not."""
         if not self.used:
             return
         count = tf.where(finite, self.finite_steps + 1, 0)
