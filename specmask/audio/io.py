@@ -113,7 +113,7 @@ class Decoder(Protocol):
 
 
 class AudioFile:
-    """An audio file, open for reading; all of its sound, whatever its header states.
+    """An audio file, open for reading; all of its sound, also where its header states less.
 
     Attributes:
         samplerate: in Hz.

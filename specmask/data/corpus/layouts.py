@@ -1,7 +1,7 @@
 """Naming schemes of known corpora: speaker, noise type and recording of a file from its path.
 
 File names of known corpora count first, since they say more than any folder:
-    LibriSpeech       SPEAKER-CHAPTER-UTTERANCE, in whatever folders
+    LibriSpeech       SPEAKER-CHAPTER-UTTERANCE, in any folders
     VCTK              p225_001, also in VoiceBank+DEMAND and MS-SNSD
     PTDB-TUG          mic_F01_sa1, in MS-SNSD
     DNS-Challenge     book_..._reader_SPEAKER_..., and TYPE_Freesound_validated_RECORDING_PART
