@@ -100,6 +100,7 @@ def load(
     highband: str = "keep",
     knobs: Knobs | Mapping[str, float] | None = None,
     runtime: str = "auto",
+    engine: str | None = None,
 ) -> Enhancer:
     """Load the default model, a trained run, a .npz file, or a file of export.py.
 
@@ -117,11 +118,13 @@ def load(
         runtime: auto, tensorflow, litert or onnx. auto runs a file in its own runtime, a run in
             LiteRT or ONNX Runtime where export.py has been called for its weights and in
             TensorFlow otherwise, and the default model in the first one that is installed.
+        engine: earlier name of ``runtime``.
 
     Raises:
         UserError: if there is none, or it is damaged.
         ValueError: if one of the settings is unknown.
     """
+    runtime = engine or runtime
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime = {runtime!r}: expected one of {', '.join(RUNTIMES)}")
     path = Path(path)
