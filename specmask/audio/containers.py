@@ -6,7 +6,7 @@ with what is in the file:
     WAV, RF64, W64, AIFF, AU   size of the data chunk, with the size of the file
     Ogg                        pages: the last one is marked, further streams may follow (RFC 3533)
     MP3                        frame headers, with the number of frames in the Xing header
-    FLAC                       number of samples, which may be unknown
+    FLAC                       number of samples, which may be unknown; further streams may follow
 
 A file that has less than its header states is truncated. One that has more is decoded in parts: a
 part is a range of bytes with a header of its own before it.
@@ -474,8 +474,21 @@ def _xing_frame(header: bytes, frames: int) -> bytes:
     return content.ljust(frame.length, b"\0")
 
 
+_STREAMINFO = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # header of the first block of metadata
+
+
 def _flac(file: _Window) -> Container:
-    """FLAC: the number of samples is in 36 bits of STREAMINFO, 0: unknown (RFC 9639, 8.2)."""
+    """FLAC: the number of samples is in 36 bits of STREAMINFO, 0: unknown (RFC 9639, 8.2).
+
+    Further streams may follow, where files were joined; the decoder stops after the first.
+    """
+    starts, start = [0], 0
+    while (start := _find(file, b"fLaC", start + 4)) >= 0:
+        if file.at(start + 4, 4) in _STREAMINFO:
+            starts.append(start)
+    if len(starts) > 1:
+        stops = [*starts[1:], file.size]
+        return Container(tuple(Part(b"", a, b) for a, b in zip(starts, stops, strict=True)))
     samples = int.from_bytes(file.at(21, 5), "big") & 0xFFFFFFFFF
     return Container(stated=samples > 0)
 

@@ -180,6 +180,12 @@ def test_chunks_after_the_sound_are_no_sound(contents, sound, tmp_path):
         assert len(all_ways(saved(tmp_path, "a.wav", contents["wav"] + rest))) == len(sound)
 
 
+def test_joined_flac(contents, sound, tmp_path):
+    found = all_ways(saved(tmp_path, "a.flac", contents["flac"] * 3))
+    one = sf.read(io.BytesIO(contents["flac"]), dtype="float32")[0]
+    np.testing.assert_array_equal(found, np.concatenate([one] * 3))
+
+
 def test_flac_of_unknown_length(contents, sound, tmp_path):
     content = bytearray(contents["flac"])
     content[21] &= 0xF0
