@@ -225,6 +225,11 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Train":
+        if self.parts > 1 and self.strategy != "default":
+            raise ValueError(
+                f"parts = {self.parts} does not go with strategy = {self.strategy}; set one of "
+                "them to its default"
+            )
         if self.jit_compile and self.strategy != "default":
             raise ValueError(
                 f"jit_compile = yes does not go with strategy = {self.strategy}; set one of them "

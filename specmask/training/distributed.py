@@ -55,13 +55,17 @@ class Cluster:
         return float(total) / len(self.strategy.extended.worker_devices)
 
 
-def parts(train: Train, replicas: int = 1) -> int:
-    """Return the number of parts of a replica's rows, the same on every machine without GPU."""
+def parts(train: Train) -> int:
+    """Return the number of parts of a batch, the same on every machine without GPU.
+
+    With a strategy the rows of each replica stay together.
+    """
     if train.parts:
         return train.parts
-    if not train.deterministic or tf.config.list_physical_devices("GPU"):
+    shared = train.strategy != "default" or tf.config.list_physical_devices("GPU")
+    if shared or not train.deterministic:
         return 1
-    rows = train.batch_size // replicas // train.accumulation
+    rows = train.batch_size // train.accumulation
     return max(count for count in range(1, MOST_PARTS + 1) if rows % count == 0)
 
 
@@ -99,12 +103,11 @@ def cluster(config: Config) -> Cluster:
         made = Cluster(tf.distribute.MirroredStrategy([d.name for d in devices]))
     else:
         made = Cluster(tf.distribute.get_strategy())
-    pieces = made.replicas * train.accumulation * max(1, train.parts)
+    pieces = made.replicas * train.accumulation
     if train.batch_size % pieces:
-        also = f" times parts = {train.parts}" if train.parts > 1 else ""
         raise UserError(
             f"[train] batch_size = {train.batch_size} cannot be shared by {made.replicas} replicas "
-            f"times accumulation = {train.accumulation}{also}; make it a multiple of {pieces}"
+            f"times accumulation = {train.accumulation}; make it a multiple of {pieces}"
         )
     return made
 

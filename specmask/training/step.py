@@ -3,7 +3,7 @@
 With several replicas each computes the gradient of its rows, divided by the size of the global
 batch; ``apply_gradients`` adds them up, so the update is that of one device with the whole batch.
 
-The rows of a replica are cut into ``[train] parts``, computed side by side with one thread per
+On one device the batch is cut into ``[train] parts``, computed side by side with one thread per
 operation. Threads that share an operation add in an order that changes from call to call; here
 every operation has one thread, and the parts are added in a fixed order: the same bits on any
 number of cores.
@@ -72,7 +72,7 @@ class TrainingStep:
         self.variables = list(trained.values())
         self.average = Average(config.train.ema, trained) if config.train.ema else None
         self.scale = LossScale(config.train.precision)
-        self.parts = distributed.parts(config.train, self.replicas)
+        self.parts = distributed.parts(config.train)
         xla = {"jit_compile": config.train.jit_compile, "reduce_retracing": True}
         if self.parts == 1:
             self._compiled = tf.function(self._step, **xla)

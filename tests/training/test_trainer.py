@@ -71,7 +71,10 @@ def test_parts_do_not_depend_on_the_machine(trainer):
         (["train.deterministic=no"], 1),
     ):
         assert trainer(*options).step.parts == count, options
-    assert distributed.parts(trainer("train.batch_size=8").config.train, replicas=4) == 2
+    mirrored = trainer("train.batch_size=8", "train.strategy=mirrored").config.train
+    assert distributed.parts(mirrored) == 1
+    with pytest.raises(UserError, match="parts = 2 does not go with strategy = mirrored"):
+        trainer("train.parts=2", "train.strategy=mirrored")
 
 
 def test_threads_cannot_be_limited_once_tensorflow_runs(trainer, capsys):
