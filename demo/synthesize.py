@@ -187,7 +187,7 @@ def gain_to(x: np.ndarray, level_db: float) -> float:
 
 def rms(x: np.ndarray) -> float:
     """Root of the mean square."""
-    return float(np.sqrt(levels.power(x)))
+    return float(np.sqrt(levels.mean_square(x)))
 
 
 # --- noise: building blocks ---------------------------------------------------------------------

@@ -26,7 +26,7 @@ REASONS = {  # by the name's beginning; None: strange, but to be used
     "cutogg": "truncated: the last page",
     "claims": "truncated",
     "single": "too short",
-    "none": "too short",
+    "none": "no samples",
     "nan": "NaN or infinite",
     "inf": "NaN or infinite",
     "silence": "silent: peak",
