@@ -100,7 +100,7 @@ def _huber(error: Any, delta: float) -> Any:
     return 0.5 * ops.square(small) + delta * (error - small)
 
 
-def consistency(enhanced: Any, resynthesised: Any, exponent: float) -> Any:
+def consistency(resynthesised: Any, enhanced: Any, exponent: float) -> Any:
     """Mean of |Ŝ^p − P(Ŝ)^p|², P(Ŝ) the STFT of the inverse STFT of Ŝ, after [3].
 
     Zero if the estimate is the spectrum of some signal.
@@ -319,7 +319,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
     "si_sdr": (negative_si_sdr, "clean_wave enhanced_wave"),
     "waveform_l1": (waveform_l1, "clean_wave enhanced_wave"),
     "multi_resolution": (multi_resolution, "clean_resolutions enhanced_resolutions"),
-    "consistency": (consistency, "enhanced_inside resynthesised_inside exponent"),
+    "consistency": (consistency, "resynthesised_inside enhanced_inside exponent"),
     "mixture_consistency": (mixture_consistency, "noise noisy enhanced exponent complex_weight"),
     "speech_noise": (speech_noise, "clean speech_kept noise_left speech_weight"),
     "sdr": (negative_sdr, "clean_wave enhanced_wave"),
