@@ -85,7 +85,7 @@ class MediaFile:
         self._done = 0
         self._at_end = False
 
-    def _converted(self, frame: object) -> list[np.ndarray]:
+    def _converted(self, frame: Any) -> list[np.ndarray]:
         frames = self._converter.resample(frame)
         return [f.to_ndarray().reshape(-1, self.channels) for f in frames]
 
@@ -116,7 +116,7 @@ class MediaFile:
 
     def _refuse_truncated(self) -> None:
         stream, stated = self._stream, 0.0
-        if stream.duration:
+        if stream.duration and stream.time_base:
             stated = float(stream.duration * stream.time_base)
         elif self._container.duration and len(self._container.streams) == 1:
             stated = self._container.duration / 1e6
