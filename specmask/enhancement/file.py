@@ -24,6 +24,7 @@ FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".s
 FORMATS |= {".aif": "aiff", ".aifc": "aiff"}
 TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
 TAGS += ["tracknumber", "genre"]
+BLOCK_CODECS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM")  # of whole blocks: too long
 FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS")  # subtypes that hold more than full scale
 UNCOMPRESSED = ["PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -188,6 +189,7 @@ def _encodings(format: str, layout: Layout) -> list[tuple[str, str]]:
         kind = layout.format
     wide = layout.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_24", "ALAC_32")
     subtypes = ["PCM_24" if wide else "PCM_16", sf.default_subtype(kind)]
-    if kind == layout.format or layout.subtype in UNCOMPRESSED:
+    same_length = not layout.subtype.startswith(BLOCK_CODECS)
+    if (kind == layout.format and same_length) or layout.subtype in UNCOMPRESSED:
         subtypes.insert(0, layout.subtype)
     return [(kind, subtype) for subtype in subtypes if sf.check_format(kind, subtype)]

@@ -34,6 +34,7 @@ from specmask.models.stft import forward, inverse
 
 PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
 AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
+CONVERGENCE_FLOOR = 0.01  # of the power of the mixture, under the norm of the clean spectrum
 HUBER_RANGE_DB, HUBER_SCALE_DB = 80, 82  # of the vbelz project
 RESOLUTIONS_SECONDS = (0.01, 0.025, 0.05)  # windows of the multi-resolution loss; hops a fifth
 GAIN_FLOOR = 1e-12  # of |M|² in a logarithm: 32 dB below what the target noise_db reaches
@@ -177,22 +178,27 @@ def waveform_l1(clean: Any, enhanced: Any) -> Any:
     return ops.mean(ops.abs(clean - enhanced), axis=-1)
 
 
-def multi_resolution(clean: list[Any], enhanced: list[Any]) -> Any:
+def multi_resolution(clean: list[Any], noisy: list[Any], enhanced: list[Any]) -> Any:
     """Spectral convergence plus the mean distance of log magnitudes, over resolutions [4].
 
-    ‖|S| − |Ŝ|‖_F / ‖|S|‖_F + mean |ln |S| − ln |Ŝ||, averaged over the resolutions.
+    ‖|S| − |Ŝ|‖_F / max(‖|S|‖_F, 0.1 ‖|Y|‖_F) + mean |ln |S| − ln |Ŝ||, averaged over the
+    resolutions.
 
-    Differs from the paper: magnitudes have a floor of 1e-4, and so has the norm below.
+    Differs from the paper: magnitudes have a floor of 1e-4, and the norm below has one 20 dB
+    under the mixture, so that a file without speech counts no more than others.
 
     Args:
         clean: the spectra of the clean signals, one tensor per resolution.
+        noisy: those of the mixtures.
         enhanced: those of the estimates.
     """
     values = []
-    for s, e in zip(clean, enhanced, strict=True):
+    for s, y, e in zip(clean, noisy, enhanced, strict=True):
         s, e = (ops.sqrt(features.power(x) + AMPLITUDE_FLOOR**2) for x in (s, e))
         above = ops.sum(ops.square(s - e), axis=(1, 2)) + AMPLITUDE_FLOOR**2
-        convergence = ops.sqrt(above / (ops.sum(ops.square(s), axis=(1, 2)) + AMPLITUDE_FLOOR**2))
+        below = ops.sum(ops.square(s), axis=(1, 2)) + AMPLITUDE_FLOOR**2
+        floor = CONVERGENCE_FLOOR * ops.sum(features.power(y), axis=(1, 2))
+        convergence = ops.sqrt(above / ops.maximum(below, floor))
         values.append(convergence + ops.mean(ops.abs(ops.log(s) - ops.log(e)), axis=(1, 2)))
     return sum(values[1:], values[0]) / len(values)
 
@@ -265,6 +271,11 @@ class Estimate:
         return self._resolutions(self.clean_wave)
 
     @property
+    def noisy_resolutions(self) -> list[Any]:
+        """Spectra of the mixtures, one tensor per resolution."""
+        return self._resolutions(self._wave(self.noisy))
+
+    @property
     def enhanced_resolutions(self) -> list[Any]:
         """Spectra of the enhanced signals, one tensor per resolution."""
         return self._resolutions(self.enhanced_wave)
@@ -318,7 +329,10 @@ LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
     "compressed": (compressed, "clean enhanced exponent complex_weight"),
     "si_sdr": (negative_si_sdr, "clean_wave enhanced_wave"),
     "waveform_l1": (waveform_l1, "clean_wave enhanced_wave"),
-    "multi_resolution": (multi_resolution, "clean_resolutions enhanced_resolutions"),
+    "multi_resolution": (
+        multi_resolution,
+        "clean_resolutions noisy_resolutions enhanced_resolutions",
+    ),
     "consistency": (consistency, "resynthesised_inside enhanced_inside exponent"),
     "mixture_consistency": (mixture_consistency, "noise noisy enhanced exponent complex_weight"),
     "speech_noise": (speech_noise, "clean speech_kept noise_left speech_weight"),

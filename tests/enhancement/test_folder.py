@@ -168,6 +168,16 @@ def test_compressed_samples_become_uncompressed_in_another_container(identity, t
     assert sf.info(tmp_path / "out" / "a.wav").subtype == "PCM_16"
 
 
+@pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM"])
+def test_codecs_of_whole_blocks_do_not_lengthen_a_recording(identity, tmp_path, subtype):
+    source = write_audio(tmp_path / "a.wav", white_noise(16001), 8000, subtype=subtype)
+    with audio_io.opened(source) as file:
+        frames = file.frames  # libsndfile's own IMA files state whole blocks
+    enhance_file(source, tmp_path / "b.wav", identity, 1)
+    written = sf.info(tmp_path / "b.wav")
+    assert (written.frames, written.subtype) == (frames, "PCM_16")
+
+
 def test_encodings_that_cannot_be_written_become_the_usual_ones(identity, tmp_path):
     """MP3 in WAV, as some recorders write it."""
     write_audio(tmp_path / "a.mp3", white_noise(9000), 16000)
@@ -300,7 +310,7 @@ def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkey
 def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path):
     memo = tmp_path / "memo.m4a"
     memo.write_bytes(bytes(999))
-    with pytest.raises(UserError, match=r"memo\.m4a: not readable .* convert .*another recording$"):
+    with pytest.raises(UserError, match=r"memo\.m4a: not readable .*another recording$"):
         enhance_folder(memo, tmp_path / "out", causal, 10)
 
 

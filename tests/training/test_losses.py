@@ -112,10 +112,17 @@ def test_waveform_l1_by_hand():
 def test_multi_resolution_by_hand():
     """|S| = 3, 4 and |Ŝ| = 3, 1: convergence 3 / 5, logarithms differ by 0 and ln 4."""
     one = 3 / 5 + np.log(4) / 2
-    got = losses.multi_resolution([pairs(3j, 4)], [pairs(3, -1)])
+    got = losses.multi_resolution([pairs(3j, 4)], [pairs(5, 5)], [pairs(3, -1)])
     np.testing.assert_allclose(got, [one], rtol=1e-5)
-    got = losses.multi_resolution([pairs(3, 4), pairs(2)], [pairs(3, 1), pairs(2j)])
+    noisy = [pairs(3, 4), pairs(2)]
+    got = losses.multi_resolution([pairs(3, 4), pairs(2)], noisy, [pairs(3, 1), pairs(2j)])
     np.testing.assert_allclose(got, [one / 2], rtol=1e-3)
+
+
+def test_multi_resolution_of_a_silent_target_is_of_the_size_of_speech():
+    """Residue 20 dB under the mixture: convergence 1, logarithms differ by ln 1e3."""
+    got = losses.multi_resolution([pairs(0, 0)], [pairs(1, 1)], [pairs(0.1, 0.1)])
+    np.testing.assert_allclose(got, [1 + np.log(1e3)], rtol=1e-2)
 
 
 def test_losses_on_masks_by_hand():
