@@ -224,7 +224,9 @@ def make_missing(split: Status) -> Summary:
     if not split.done.any():
         path.unlink(missing_ok=True)
         manifest.remove_journal(path)
-    manifest.write_settings(path.with_suffix(".json"), split.settings)
+    sidecar = path.with_suffix(".json")
+    if manifest.changed(manifest.read_settings(sidecar), split.settings):
+        manifest.write_settings(sidecar, split.settings)
     if split.up_to_date:
         return Summary(plan.split, total, 0, split.surplus, path)
 
