@@ -77,8 +77,14 @@ def test_parts_do_not_depend_on_the_machine(trainer):
         trainer("train.parts=2", "train.strategy=mirrored")
 
 
-def test_threads_cannot_be_limited_once_tensorflow_runs(trainer, capsys):
-    tf.constant(1.0) + 1
+def test_threads_cannot_be_limited_once_tensorflow_runs(trainer, capsys, monkeypatch):
+    def refuse(threads: int) -> None:
+        raise RuntimeError("TensorFlow already runs")
+
+    # as it is in a process of its own; here another test may have limited the threads
+    threading = tf.config.threading
+    monkeypatch.setattr(threading, "get_intra_op_parallelism_threads", lambda: 0)
+    monkeypatch.setattr(threading, "set_intra_op_parallelism_threads", refuse)
     distributed.limit_threads(trainer("train.parts=1").config.train)
     assert capsys.readouterr().out == ""
     distributed.limit_threads(trainer("train.parts=2").config.train)
