@@ -32,6 +32,7 @@ from specmask.audio.stft import Stft, forward, to_pairs
 from specmask.config.schema import Config
 from specmask.data.mixtures import manifest
 from specmask.errors import UserError
+from specmask.files import parse_json
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
@@ -185,7 +186,7 @@ def _shard_name(kind: str, shard: int) -> str:
 
 def _read_facts(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+        found = parse_json((folder / "cache.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

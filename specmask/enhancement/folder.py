@@ -31,6 +31,7 @@ from specmask.enhancement.file import (
 )
 from specmask.enhancement.inputs import Recording
 from specmask.errors import UserError
+from specmask.files import parse_json
 from specmask.progress import Progress
 
 TOGETHER = 8  # short files that share the calls of the network
@@ -239,7 +240,7 @@ def _log_settings(
     existing = next((r for r in recordings if r.target.exists()), None)
     if existing is not None and not overwrite:
         try:
-            before = dict(json.loads(log.read_text(encoding="utf-8")))
+            before = dict(parse_json(log.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             before = {}
         if before != settings:

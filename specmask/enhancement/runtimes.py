@@ -22,6 +22,7 @@ import numpy as np
 from specmask.audio.stft import Stft
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
+from specmask.files import parse_json
 from specmask.silence import quiet
 
 METADATA_KEY = "specmask"  # of the JSON text in the metadata of an ONNX file
@@ -49,7 +50,7 @@ class Description:
     @classmethod
     def from_json(cls, text: str) -> "Description":
         """Return the description that :meth:`to_json` has written."""
-        values = json.loads(text)
+        values = parse_json(text)
         del values["window"], values["synthesis_window"]
         parts = {"stft": Stft(**values["stft"]), "knobs": Knobs(**values["knobs"])}
         return cls(**values | parts)

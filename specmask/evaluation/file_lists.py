@@ -13,13 +13,13 @@ Lists:
 """
 
 import csv
-import json
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from specmask.audio import io, media
 from specmask.errors import UserError
+from specmask.files import parse_json
 
 NAME_KEYS = ("id", "name", "key", "utt")
 PATH_KEYS = ("path", "file", "wav", "audio", "audio_filepath")
@@ -75,7 +75,7 @@ def _read_list(path: Path) -> Iterator[tuple[str, Path]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            entries = _of_json(json.loads(text))
+            entries = _of_json(parse_json(text))
         elif path.suffix.lower() in (".csv", ".tsv"):
             table = csv.DictReader(text.splitlines(), dialect=_dialect(path))
             entries = [_of_object(row) for row in table]

@@ -6,7 +6,6 @@ Conventions:
 """
 
 import csv
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from specmask.config.types import SPLITS
 from specmask.data.names import read_noisy, read_snr
 from specmask.errors import UserError
 from specmask.evaluation import baselines, file_lists, oracles
+from specmask.files import parse_json
 
 NOISY = "noisy"
 BUILT_IN = (NOISY, *baselines.BASELINES, *oracles.ORACLES)
@@ -288,7 +288,7 @@ def read_manifest(path: Path) -> dict[str, Condition]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            rows = [(r["id"], r["snr_db"], r["noise"], r.get("speaker")) for r in json.loads(text)]
+            rows = [(r["id"], r["snr_db"], r["noise"], r.get("speaker")) for r in parse_json(text)]
         else:
             rows = [
                 (r["noisy_file"], r["snr_db"], r["noise_type"], r.get("speaker"))

@@ -33,7 +33,7 @@ from specmask.evaluation.gate import LOWEST_DB, Enhance, chord, evenly_spaced, r
 from specmask.evaluation.metrics.checks import is_silent
 from specmask.evaluation.metrics.distortion import si_sdr
 from specmask.evaluation.scoring import LENGTH_SECONDS
-from specmask.files import replacing
+from specmask.files import parse_json, replacing
 
 FRAME_SECONDS = 0.032
 RANGE_DB = 20  # below the loudest frame, within which a frame counts as speech
@@ -253,7 +253,7 @@ def measure_folder(folder: Path, enhanced: Path) -> list[dict]:
         UserError: if the folder holds no set, or files have no counterpart.
     """
     try:
-        entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        entries = parse_json((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder / INDEX}: not readable ({error}); write a set with --probe-set"

@@ -5,7 +5,6 @@ Conventions:
     be moved. Digests are of the bytes of files, 24 hexadecimal digits.
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -17,7 +16,7 @@ from specmask.config import ini
 from specmask.config.schema import Config
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, scoring
-from specmask.files import digest
+from specmask.files import digest, parse_json
 
 LOG = "enhanced.json"  # written by enhance.py beside its files
 PATH_KEYS = ("clean_dir", "noisy_dir", "by")
@@ -59,7 +58,7 @@ def read(summary: Path) -> tuple[dict, dict]:
         UserError: if it is not a summary, or an older one without its inputs.
     """
     try:
-        content = json.loads(summary.read_text(encoding="utf-8"))
+        content = parse_json(summary.read_text(encoding="utf-8"))
         inputs = dict(content["inputs"])
         base = summary.resolve().parent
         for key in PATH_KEYS:
@@ -81,7 +80,7 @@ def read(summary: Path) -> tuple[dict, dict]:
 def checkpoint(folder: Path) -> str | None:
     """Return the digest of the weights that made the files of a folder, if it was logged."""
     try:
-        return json.loads((folder / LOG).read_text(encoding="utf-8")).get("model")
+        return parse_json((folder / LOG).read_text(encoding="utf-8")).get("model")
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -89,7 +88,7 @@ def checkpoint(folder: Path) -> str | None:
 def replaced(folder: Path, systems: Mapping[str, Path]) -> list[str]:
     """Return a line if a folder holds a report of other systems or weights."""
     try:
-        old = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        old = parse_json((folder / "summary.json").read_text(encoding="utf-8"))
         before = dict(old["checkpoints"])
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask.files import replacing
+from specmask.files import parse_json, replacing
 
 FILE = "scores.csv"
 PARTIAL = "scores.partial.jsonl"
@@ -111,7 +111,7 @@ def _partial(path: Path) -> Iterator[dict]:
         return
     for line in lines:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:  # the line that was being written when the run was killed
             continue
         if isinstance(row, dict) and not any(

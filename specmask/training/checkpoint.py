@@ -24,6 +24,7 @@ import numpy as np
 
 from specmask import files
 from specmask.errors import UserError
+from specmask.files import parse_json
 
 DAMAGED = "{path}: damaged checkpoint ({error}); remove it to use an older one"
 OTHER = "the checkpoint is of another network: use the run's own config.ini or --fresh"
@@ -112,7 +113,7 @@ def state(path: Path) -> dict[str, Any]:
 def _read(path: Path, arrays: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = json.loads(str(file["state"]))
+            found = parse_json(str(file["state"]))
             if not isinstance(found, dict):
                 raise ValueError("its state holds no counters")
             names = [name for name in file.files if arrays and name != "state"]

@@ -5,7 +5,6 @@ the machines that the environment variable TF_CONFIG lists; each runs the same c
 same data set, and they share the folder of the checkpoints.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 from specmask.config.schema import Config
 from specmask.config.training import Train
 from specmask.errors import UserError
+from specmask.files import parse_json
 
 MOST_PARTS = 4  # of a batch, by default
 
@@ -116,7 +116,7 @@ def _place() -> tuple[int, int]:
     """Return this worker's number and the number of workers."""
     text = os.environ.get("TF_CONFIG", "")
     try:
-        found = json.loads(text)
+        found = parse_json(text)
         workers = found["cluster"]["worker"]
         index = int(found["task"]["index"])
         if found["task"]["type"] != "worker" or not 0 <= index < len(workers):

@@ -31,6 +31,7 @@ from specmask.data.mixtures import manifest
 from specmask.errors import UserError
 from specmask.evaluation import pairing, provenance, scoring
 from specmask.evaluation.metrics import table
+from specmask.files import parse_json
 from specmask.training import runs, state
 from specmask.training.state import Progress
 
@@ -382,7 +383,7 @@ class Comparison:
 
     def costs(self, training: Training) -> Mapping[str, Any]:
         """Return the costs of the network of a training whose files are enhanced."""
-        return json.loads(self._costs_path(training).read_text(encoding="utf-8"))
+        return parse_json(self._costs_path(training).read_text(encoding="utf-8"))
 
 
 def _write_ini(training: Training) -> None:
@@ -407,7 +408,7 @@ def _rate_and_length(config: Config) -> tuple[int, float]:
 def _read_plan(out: Path) -> dict[str, Any]:
     """Return the plan of a folder, empty if it is new."""
     try:
-        return json.loads((out / PLAN).read_text(encoding="utf-8"))
+        return parse_json((out / PLAN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if out.is_dir() and any(out.iterdir()) and not (out / ".specmask").is_dir():
             raise UserError(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from specmask import parallel
 from specmask.config.schema import Config
+from specmask.files import parse_json
 
 FILE_NAME = "scan.sqlite"
 VERSION = 4  # of the facts: to be raised when others are found, or the same in another way
@@ -53,7 +54,7 @@ class ScanCache:
                 "AND version = ?",
                 (*stamp, VERSION),
             ).fetchone()
-            return json.loads(row[0]) if row else None
+            return parse_json(row[0]) if row else None
         except (sqlite3.Error, ValueError):  # locked for long, damaged
             return None
 

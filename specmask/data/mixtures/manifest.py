@@ -25,6 +25,7 @@ from specmask.config.types import ini_name
 from specmask.data.mixtures.plan import data_settings
 from specmask.data.mixtures.render import COLUMNS, is_imported
 from specmask.errors import UserError
+from specmask.files import parse_json
 
 Row = dict[str, str]
 WHOLE = ("index", "samples", "sample_rate")  # columns of whole numbers, of so many digits:
@@ -254,7 +255,7 @@ def read_settings(path: Path) -> dict:
     Options that are newer than the data set have their defaults.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(content, dict) or not content:

@@ -28,6 +28,7 @@ from specmask.data.mixtures.crops import Piece
 from specmask.data.mixtures.plan import Plan
 from specmask.data.names import mixture_files
 from specmask.data.seeding import generator
+from specmask.files import parse_json
 
 COLUMNS = (
     "index", "clean_file", "noise_file", "noisy_file", "speaker", "noise_type", "snr_db",
@@ -141,16 +142,16 @@ def remake(row: dict[str, str], config: Config, split: str) -> mixing.Mixture:
     """Make the three arrays of a file again from its manifest row alone."""
     speech_root, noise_root = splits.roots(config, "test" if split == "testing" else "train")
     if is_imported(row):
-        clean, noisy = (json.loads(row[kind])[0]["path"] for kind in ("speech", "noise"))
+        clean, noisy = (parse_json(row[kind])[0]["path"] for kind in ("speech", "noise"))
         return imported.read(
             speech_root, clean, noisy, int(row["samples"]), int(row["sample_rate"]),
             config.audio.resampler, float(row["clean_gain"]),
         )  # fmt: skip
-    samples, parameters = int(row["samples"]), json.loads(row["augmentation"] or "{}")
+    samples, parameters = int(row["samples"]), parse_json(row["augmentation"] or "{}")
     length = augmentation.source_samples(samples, parameters)
-    speech = crops.read(json.loads(row["speech"]), speech_root, length, config)
+    speech = crops.read(parse_json(row["speech"]), speech_root, length, config)
     parts: dict[int, dict[int | None, list[dict]]] = {}  # pieces of noise by layer and voice
-    for piece in json.loads(row["noise"]):
+    for piece in parse_json(row["noise"]):
         layer = parts.setdefault(piece.get("layer", 0), {})
         layer.setdefault(piece.get("voice"), []).append(piece)
     first, rate = parts.pop(0, {}), config.data.sample_rate

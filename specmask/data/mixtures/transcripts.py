@@ -1,6 +1,5 @@
 """Transcripts of the files of a data set, from those of the sources."""
 
-import json
 import os
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +7,7 @@ from specmask import files
 from specmask.data.corpus import pairs
 from specmask.data.mixtures import manifest
 from specmask.data.mixtures.plan import Plan
+from specmask.files import parse_json
 
 
 def find(root: Path) -> dict[str, str]:
@@ -53,7 +53,7 @@ def write(plan: Plan) -> Path | None:
     for row in manifest.stream(plan.config, plan.split):
         tolerance = pairs.TOLERANCE_SECONDS * int(row["sample_rate"]) if plan.pairs else 0
         try:
-            words = _words(json.loads(row["speech"]), transcripts, lengths, tolerance)
+            words = _words(parse_json(row["speech"]), transcripts, lengths, tolerance)
         except manifest.DAMAGED_ROW:
             continue  # data_prep.py --verify and --render report the row
         if words:
