@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak is read from the resource module")
 def test_a_step_of_the_published_network_fits_in_3_gb():
     command = [sys.executable, str(ROOT / "benchmarks" / "train.py"), "--network", "published"]

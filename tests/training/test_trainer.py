@@ -91,6 +91,7 @@ def test_threads_cannot_be_limited_once_tensorflow_runs(trainer, capsys, monkeyp
     assert "results may differ by rounding" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_training_in_parts_is_the_same_twice(tmp_path):
     """Two processes, one of them stopped on the way, end with the same weights."""
     ini = make_project(tmp_path)
