@@ -54,7 +54,7 @@ def test_header_has_its_parts(name):
     assert "SI-SDR" in expected or name == "realistic"
     assert "minutes" in expected or name == "realistic"
     # a stand-in for a published data set has to be called one
-    outside = {"bench", "default", "demo", "realistic"}
+    outside = {"bench", "default", "demo", "realistic", "second"}
     assert name in outside or "surrogate data" in text or "NOIZEUS" in text
 
 
