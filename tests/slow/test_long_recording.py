@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import make_run
+from helpers import make_run, script_command
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,9 +31,8 @@ def measure(folder: Path, hours: float, engine: str) -> dict:
 def test_memory_does_not_grow(engine, tmp_path, attempts):
     run, hours = make_run(tmp_path, *NETWORK), attempts(10)
     if engine == "onnx":
-        command = ["--checkpoint", str(run), "--format", "onnx"]
-        script = Path(__file__).resolve().parents[2] / "export.py"
-        subprocess.run([sys.executable, str(script), *command], check=True, cwd=tmp_path)
+        command = ["--checkpoint", run, "--format", "onnx", "--noisy", tmp_path / "test_speech"]
+        subprocess.run(script_command("export.py", *command), check=True, cwd=tmp_path)
     minute = measure(run, 1 / 60, engine)
     found = measure(run, hours, engine)
     assert minute["frames"] == 60 * 8000
