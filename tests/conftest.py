@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import make_corpus, make_test_set
+from helpers import TOTALS, data_config, make_corpus, make_data, make_test_set, snapshot
 from hypothesis import settings
 
 # No deadlines on busy machines, and the same examples on every run.
@@ -36,6 +36,14 @@ def rng() -> random.Random:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of recordings for reading only."""
     return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def expected(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a data set of TOTALS that one worker makes."""
+    folder = tmp_path_factory.mktemp("expected")
+    make_data(data_config(corpus, folder, **TOTALS))
+    return snapshot(folder)
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ import soundfile as sf
 from specmask.config import ini
 from specmask.config.schema import Config
 from specmask.data import stft_cache
+from specmask.data.mixtures import build
+from specmask.data.mixtures.plan import make_plans
 from specmask.evaluation import scoring
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +142,18 @@ def data_overrides(corpus: Path, out: Path, **changes: object) -> list[str]:
 def data_config(corpus: Path, out: Path, **changes: object) -> Config:
     """Return the configuration of a small data set with few and short files."""
     return ini.load(ROOT / "config.ini", data_overrides(corpus, out, **changes))
+
+
+TOTALS = {
+    "data__total_training_files": 40,
+    "data__total_validation_files": 4,
+    "data__total_testing_files": 4,
+}
+
+
+def make_data(config: Config) -> list[build.Summary]:
+    """Make all splits of a data set."""
+    return [build.make(plan) for plan in make_plans(config)[0]]
 
 
 def settings_args(overrides: Iterable[str]) -> list[str]:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from helpers import (
+    TOTALS,
     assert_error_line,
     call_script,
     data_config,
     data_overrides,
+    make_data,
     settings_args,
     snapshot,
 )
@@ -21,28 +23,7 @@ from hypothesis import strategies as st
 from specmask import files, parallel
 from specmask.config.inference import Compute
 from specmask.config.schema import Config
-from specmask.data.mixtures import build
-from specmask.data.mixtures.plan import make_plans
 from specmask.errors import UserError
-
-TOTALS = {
-    "data__total_training_files": 40,
-    "data__total_validation_files": 4,
-    "data__total_testing_files": 4,
-}
-
-
-@pytest.fixture(scope="module")
-def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
-    """The files that one worker makes."""
-    folder = tmp_path_factory.mktemp("expected")
-    make(data_config(corpus, folder, **TOTALS))
-    return snapshot(folder)
-
-
-def make(config: Config) -> list[build.Summary]:
-    """Make all splits of a data set."""
-    return [build.make(plan) for plan in make_plans(config)[0]]
 
 
 @contextmanager
@@ -58,7 +39,7 @@ def dask_cluster():
 def assert_made_by_two(config: Config, expected: dict[str, bytes]) -> None:
     """Make a data set; it must be the expected one, made by two processes that are not this one."""
     with parallel.engine(config.compute):
-        made = make(config)
+        made = make_data(config)
     workers = made[0].workers
     assert len(workers) >= 2
     assert not any(worker.endswith(f":{os.getpid()}") for worker in workers)
@@ -69,7 +50,7 @@ def assert_made_by_two(config: Config, expected: dict[str, bytes]) -> None:
 def test_local_workers_make_the_same_bytes(corpus, tmp_path, expected):
     config = data_config(corpus, tmp_path, compute__workers=2, **TOTALS)
     with parallel.engine(config.compute):
-        assert make(config)[0].new == 40
+        assert make_data(config)[0].new == 40
     assert snapshot(tmp_path) == expected
 
 

@@ -295,9 +295,12 @@ def _ogg(file: _Window) -> Container:
             open_streams.discard(serial)
         position += length
     _refuse_open(open_streams)
-    if len(starts) < 2:
-        return Container()
-    stops = [*starts[1:], file.size]
+    return _in_parts(starts, file.size) if len(starts) > 1 else Container()
+
+
+def _in_parts(starts: list[int], size: int) -> Container:
+    """Return streams that follow one another, each up to the start of the next."""
+    stops = [*starts[1:], size]
     return Container(tuple(Part(b"", a, b) for a, b in zip(starts, stops, strict=True)))
 
 
@@ -487,8 +490,7 @@ def _flac(file: _Window) -> Container:
         if file.at(start + 4, 4) in _STREAMINFO:
             starts.append(start)
     if len(starts) > 1:
-        stops = [*starts[1:], file.size]
-        return Container(tuple(Part(b"", a, b) for a, b in zip(starts, stops, strict=True)))
+        return _in_parts(starts, file.size)
     samples = int.from_bytes(file.at(21, 5), "big") & 0xFFFFFFFFF
     return Container(stated=samples > 0)
 

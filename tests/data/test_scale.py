@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from helpers import (
+    TOTALS,
     assert_error_line,
     assert_user_error,
     call_script,
     data_config,
     data_overrides,
+    make_data,
     make_project,
     run_script,
     settings_args,
@@ -23,28 +25,7 @@ from helpers import (
 )
 
 from specmask import files
-from specmask.config.schema import Config
 from specmask.data.mixtures import build
-from specmask.data.mixtures.plan import make_plans
-
-TOTALS = {
-    "data__total_training_files": 40,
-    "data__total_validation_files": 4,
-    "data__total_testing_files": 4,
-}
-
-
-@pytest.fixture(scope="module")
-def expected(corpus, tmp_path_factory) -> dict[str, bytes]:
-    """The files that one worker makes."""
-    folder = tmp_path_factory.mktemp("expected")
-    make(data_config(corpus, folder, **TOTALS))
-    return snapshot(folder)
-
-
-def make(config: Config) -> list[build.Summary]:
-    """Make all splits of a data set."""
-    return [build.make(plan) for plan in make_plans(config)[0]]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -121,14 +102,14 @@ def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
                 os.killpg(process.pid, signal.SIGKILL)
     done = run_script("data_prep.py", *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    make(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
+    make_data(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "expected")
     assert {p.name for p in (tmp_path / "out/.specmask").iterdir()} <= {"lock", "scan.sqlite"}
 
 
 def test_what_a_kill_has_left_of_a_manifest_is_removed(corpus, tmp_path, expected):
     (tmp_path / f"{files.TEMPORARY}1e3a.csv").write_text("index,clean_f")
-    make(data_config(corpus, tmp_path, **TOTALS))
+    make_data(data_config(corpus, tmp_path, **TOTALS))
     assert snapshot(tmp_path) == expected
 
 
@@ -139,4 +120,4 @@ def test_two_runs_in_one_folder(corpus, tmp_path):
         done = run_script("data_prep.py", *args, cwd=tmp_path)
         assert_user_error(done, str(tmp_path), "another run", str(os.getpid()), "wait")
         assert not list(tmp_path.rglob("*.wav"))
-    assert make(config)[0].new == 40
+    assert make_data(config)[0].new == 40
