@@ -29,12 +29,11 @@ from specmask.config import ini  # noqa: E402
 from specmask.enhancement import (  # noqa: E402
     array,
     enhancer,
-    export,
-    export_check,
     postprocess,
     runtimes,
     streaming,
 )
+from specmask.export import check, formats  # noqa: E402
 
 
 def seconds_of(call: Callable[[], object], repeats: int = 3) -> float:
@@ -74,7 +73,7 @@ def own(run: Path, x: np.ndarray) -> None:
         folder = Path(temporary)
         settings = ini.load(enhancer.weights_and_config(run)[1])
         with console.quiet():
-            paths = export.export_run(
+            paths = formats.export_run(
                 model.runtime, settings, ["onnx", "litert"], folder, True, postprocess.Knobs()
             )
         for path in paths:
@@ -82,7 +81,7 @@ def own(run: Path, x: np.ndarray) -> None:
                 continue
             exported = enhancer.load(path)
             whole = seconds_of(lambda m=exported: array.enhance(x, m.rate, m)) / duration
-            ms = export_check.ms_per_frame(exported.runtime)
+            ms = check.ms_per_frame(exported.runtime)
             line(f"{path.name} with STFT", whole, None, path.stat().st_size / 1e6)
             line(f"{path.name} network alone", ms / 1000 / hop, ms)
 
@@ -126,8 +125,8 @@ def main() -> None:
     count = round(args.seconds * rate)
     x = 0.05 * np.random.default_rng(0).standard_normal(count).astype(np.float32)
     if args.noisy:
-        recording = export_check.find_pairs(args.noisy, Path("none"), 1)[0][0]
-        x = np.resize(export_check.read_beginning(recording, rate), count)
+        recording = check.find_pairs(args.noisy, Path("none"), 1)[0][0]
+        x = np.resize(check.read_beginning(recording, rate), count)
     print(f"{'one core':28s}{'RTF':>8s}{'ms per frame':>12s}{'MB':>10s}")
     own(args.checkpoint, x)
     if args.dtln:

@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from specmask.audio import io as audio_io
 from specmask.audio import levels
 from specmask.cli import console
-from specmask.enhancement import array, enhancer, export_check
+from specmask.enhancement import array, enhancer
 from specmask.evaluation.metrics import table
+from specmask.export import check
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     model = enhancer.load(args.checkpoint)
     pairs = [
         [audio_io.to_mono(audio_io.read(path)[0]) for path in pair]
-        for pair in export_check.find_pairs(args.noisy, args.clean, args.files)
+        for pair in check.find_pairs(args.noisy, args.clean, args.files)
     ]
     names = ["si_sdr", "pesq", "stoi"]
     print(f"{len(pairs)} recordings\n level dBFS   " + "".join(f"{n:>9s}" for n in names))

@@ -46,8 +46,9 @@ def main() -> None:
     p.add_argument("--name", default="default")
     args = p.parse_args()
     console.import_tensorflow()
-    from specmask.enhancement import enhancer, export
+    from specmask.enhancement import enhancer
     from specmask.enhancement.postprocess import Knobs
+    from specmask.export import formats
 
     weights, ini = enhancer.weights_and_config(args.run)
     PRETRAINED.mkdir(exist_ok=True)
@@ -56,7 +57,7 @@ def main() -> None:
     own.write_text(settings(configuration.load(ini)), encoding="utf-8")
     model = enhancer.load(kept)
     with tempfile.TemporaryDirectory() as temporary, console.quiet():
-        export.export_run(
+        formats.export_run(
             model.runtime,
             configuration.load(own),
             ["onnx", "litert"],

@@ -36,10 +36,11 @@ def export(args: argparse.Namespace) -> int:
     cfg = ini.load(args.config, args.set)
     console.import_tensorflow()
     from specmask import files
-    from specmask.enhancement import enhancer, export_check
-    from specmask.enhancement.export import export_run
+    from specmask.enhancement import enhancer
     from specmask.enhancement.keras_runtime import KerasRuntime
     from specmask.enhancement.postprocess import Knobs
+    from specmask.export import check
+    from specmask.export.formats import export_run
     from specmask.silence import quiet
 
     weights, run_ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
@@ -50,23 +51,23 @@ def export(args: argparse.Namespace) -> int:
         )
     noisy = args.noisy or cfg.enhance.input_path
     clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
-    pairs = export_check.find_pairs(noisy, clean, args.files)  # errors come before the work
+    pairs = check.find_pairs(noisy, clean, args.files)  # errors come before the work
     knobs = Knobs.from_config(cfg)
     run = KerasRuntime(weights, run_ini)
     model = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         paths = export_run(run, ini.load(run_ini), formats, folder, args.int8, knobs)
-    rows = export_check.compare(paths, model, *zip(*pairs, strict=True))
+    rows = check.compare(paths, model, *zip(*pairs, strict=True))
     with_clean = sum(c is not None for _, c in pairs)
-    text = f"{export_check.table(rows)}\n\n{len(pairs)} recordings, {with_clean}"
+    text = f"{check.table(rows)}\n\n{len(pairs)} recordings, {with_clean}"
     text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
     numbers = json.dumps([asdict(row) for row in rows])
     for name, content in (("parity.md", text), ("parity.json", numbers)):
         with files.replacing(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     print(f"{text}\n{len(paths)} exports -> {folder}")
-    differing = export_check.differing(rows)
+    differing = check.differing(rows)
     for line in differing:
         print(f"different: {line}", file=sys.stderr)
     return console.EXIT_BROKEN_BOUND if differing else console.EXIT_OK

@@ -1,1 +1,1 @@
-"""Enhancement of arrays, streams, files and folders; exports."""
+"""Enhancement of arrays, streams, files and folders."""

@@ -27,10 +27,11 @@ import specmask
 from specmask import models
 from specmask.audio import stft
 from specmask.config import ini as configuration
-from specmask.enhancement import enhancer, export, live, pipe, runtimes, streaming
+from specmask.enhancement import enhancer, live, pipe, runtimes, streaming
 from specmask.enhancement.enhancer import Enhancer
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
+from specmask.export import formats
 from specmask.models import targets
 
 FRAMES = [0, 1, 4]  # of look-ahead; a hop is 10 ms
@@ -250,7 +251,7 @@ def exported(run, ahead, tmp_path_factory) -> Path:
     pytest.importorskip("tf2onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp("exported")
     cfg = configuration.load(run / "config.ini")
-    export.export_run(ahead.runtime, cfg, ["onnx", "litert"], folder, False, Knobs(mix=0.8))
+    formats.export_run(ahead.runtime, cfg, ["onnx", "litert"], folder, False, Knobs(mix=0.8))
     return folder
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from specmask.audio import io as audio_io
-from specmask.enhancement import array, export, runtimes
+from specmask.enhancement import array, runtimes
 from specmask.enhancement.enhancer import Enhancer
 from specmask.errors import UserError
 from specmask.evaluation import pairing
 from specmask.evaluation.metrics.table import score
+from specmask.export.formats import INT8
 
 TOLERANCE = 1e-3  # largest difference of a float export
 SECONDS = 10  # of a recording that are compared
@@ -45,7 +46,7 @@ def compare(
     """Compare exports with the Keras model that they were made from.
 
     Args:
-        paths: of :func:`specmask.enhancement.export.export_run`.
+        paths: of :func:`specmask.export.formats.export_run`.
         model: in TensorFlow, with the knobs of the exports.
         noisy: recordings at any rate; the first channel of their first seconds is taken.
         clean: of the same length each, or None.
@@ -208,5 +209,5 @@ def differing(rows: Sequence[Row]) -> list[str]:
     return [
         f"{row.name}: differs by {row.difference:.1e}, expected at most {TOLERANCE:g}"
         for row in rows
-        if export.INT8 not in row.name and not row.difference <= TOLERANCE
+        if INT8 not in row.name and not row.difference <= TOLERANCE
     ]

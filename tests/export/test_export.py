@@ -24,16 +24,9 @@ from specmask import models
 from specmask.audio.stft import Stft, analyse, overlap_add
 from specmask.config import ini as configuration
 from specmask.config import schema
-from specmask.enhancement import (
-    array,
-    enhancer,
-    export,
-    export_check,
-    keras_runtime,
-    postprocess,
-    runtimes,
-)
+from specmask.enhancement import array, enhancer, keras_runtime, postprocess, runtimes
 from specmask.errors import UserError
+from specmask.export import check, formats, step, whole
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
 SMALL += [
@@ -65,10 +58,10 @@ def steps(request, tmp_path_factory):
     cfg = small(f"model.network={request.param}")
     keras.utils.set_random_seed(0)
     network = models.build(cfg)
-    step = export.step_model(cfg, [np.asarray(v) for v in network.model.variables])
+    made = step.step_model(cfg, [np.asarray(v) for v in network.model.variables])
     description = keras_runtime.describe(cfg, network, "of nothing")
-    export.write_onnx(step, folder / "step.onnx", description)
-    export.write_litert(step, folder / "step.tflite", description)
+    formats.write_onnx(made, folder / "step.onnx", description)
+    formats.write_litert(made, folder / "step.tflite", description)
     return network, folder
 
 
@@ -77,13 +70,13 @@ def test_steps_equal_the_network(steps, name):
     network, folder = steps
     x = noisy(70)  # more than the state of any layer reaches back
     wanted, _ = network(x, network.zero_state(2))
-    step = runtimes.load(folder / name)
-    state, parts = step.zero_state(2), []
+    exported = runtimes.load(folder / name)
+    state, parts = exported.zero_state(2), []
     for start, stop in ((0, 1), (1, 30), (30, 70)):
-        part, state = step.mask(x[:, start:stop], state)
+        part, state = exported.mask(x[:, start:stop], state)
         parts.append(part)
     np.testing.assert_allclose(np.concatenate(parts, 1), wanted, atol=TOLERANCE)
-    assert export_check.ms_per_frame(step, frames=2, repeats=1) > 0
+    assert check.ms_per_frame(exported, frames=2, repeats=1) > 0
 
 
 @pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
@@ -107,7 +100,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_networks_that_are_not_causal_have_no_step():
     with pytest.raises(UserError, match="not causal"):
-        export.step_model(small("model.bidirectional=yes"))
+        step.step_model(small("model.bidirectional=yes"))
 
 
 # ---------------------------------------------------------------- the whole chain in one graph
@@ -118,10 +111,10 @@ def test_matrices_are_the_transform(window, n_fft):
     stft = Stft(window, 200, 80, n_fft)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(200).astype(np.float32)
-    pairs = (x @ export.analysis_matrix(stft)).reshape(-1, 2)
+    pairs = (x @ whole.analysis_matrix(stft)).reshape(-1, 2)
     wanted = analyse(x, stft)[0]
     np.testing.assert_allclose(pairs[:, 0] + 1j * pairs[:, 1], wanted, atol=1e-4)
-    back = pairs.ravel() @ export.synthesis_matrix(stft)
+    back = pairs.ravel() @ whole.synthesis_matrix(stft)
     np.testing.assert_allclose(back, overlap_add(wanted[None], stft), atol=1e-5)
 
 
@@ -131,7 +124,7 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
     sound = postprocess.Knobs(max_suppression_db=3, mix=0.7, post_gain_db=-6)
     model = enhancer.load(run, knobs=sound)
     weights = [np.asarray(v) for v in model.runtime.network.model.variables]
-    found = export.whole_model(configuration.load(run / "config.ini"), weights, sound)
+    found = whole.whole_model(configuration.load(run / "config.ini"), weights, sound)
     for samples in (1, 80, 5003):
         x = white_noise(samples)
         y = np.asarray(found(x[None]))[0]
@@ -146,9 +139,9 @@ def test_windowed_networks_are_exported_for_every_length(tmp_path, network):
     model = enhancer.load(run)
     weights = [np.asarray(v) for v in model.runtime.network.model.variables]
     cfg = configuration.load(run / "config.ini")
-    made = export.whole_model(cfg, weights, postprocess.Knobs())
+    made = whole.whole_model(cfg, weights, postprocess.Knobs())
     description = keras_runtime.describe(cfg, model.runtime.network, "of nothing")
-    export.write_onnx(made, tmp_path / "whole.onnx", description)
+    formats.write_onnx(made, tmp_path / "whole.onnx", description)
     session = runtimes.session(tmp_path / "whole.onnx")
     for samples in (1, 640, 5003):
         x = white_noise(samples)
@@ -189,17 +182,15 @@ def test_parity_report(exported):
 def test_recordings_to_compare_on(tmp_path):
     write_audio(tmp_path / "a.wav", white_noise(900), 8000)
     (tmp_path / "b.wav").write_bytes(b"no sound")
-    assert export_check.find_pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
+    assert check.find_pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
     (tmp_path / "a.wav").unlink()
     with pytest.raises(UserError, match="no recordings to compare on"):
-        export_check.find_pairs(tmp_path, tmp_path / "none", 5)
+        check.find_pairs(tmp_path, tmp_path / "none", 5)
 
 
 def test_a_wrong_export_is_noticed():
-    row = export_check.Row("step.onnx", 1, float("nan"), None, None, None, 1)
-    assert export_check.differing([row]) and not export_check.differing(
-        [export_check.Row("a", 1, 1e-5, 0, 0, 1, 1)]
-    )
+    row = check.Row("step.onnx", 1, float("nan"), None, None, None, 1)
+    assert check.differing([row]) and not check.differing([check.Row("a", 1, 1e-5, 0, 0, 1, 1)])
 
 
 @pytest.mark.parametrize("program, model", [("onnx", "step.onnx"), ("litert", "step.tflite")])

@@ -1,0 +1,1 @@
+"""Trained networks for other runtimes, and their comparison with the Keras model."""
