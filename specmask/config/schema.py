@@ -10,7 +10,7 @@ from specmask.config.data import Audio, Augment, Data
 from specmask.config.inference import Compute, Enhance, Evaluate
 from specmask.config.model import STFT, Model
 from specmask.config.training import Train
-from specmask.config.types import MASK_LOSSES, MASK_TARGETS, Section
+from specmask.config.types import MASK_LOSSES, MASK_TARGETS, PESQ_RATE_HZ, Section
 
 
 class Config(Section):
@@ -92,6 +92,11 @@ class Config(Section):
                 f"[train] loss = {of_masks[0]} compares masks, which [model] target = "
                 f"{self.model.target} does not have; expected {', '.join(MASK_TARGETS)}, or "
                 "another loss"
+            )
+        if "pesq" in self.train.loss and self.data.sample_rate != PESQ_RATE_HZ:
+            raise ValueError(
+                f"[train] loss = pesq with [data] sample_rate = {self.data.sample_rate}: wideband "
+                f"PESQ is of {PESQ_RATE_HZ} Hz; use another loss, or that rate"
             )
         if self.model.target.endswith("_mapping") and self.model.compression < 0.1:
             raise ValueError(

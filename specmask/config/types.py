@@ -21,10 +21,11 @@ TARGETS: tuple[str, ...] = get_args(Target)
 CODECS: tuple[str, ...] = get_args(Codec)
 LOSSES = (
     "compressed", "si_sdr", "waveform_l1", "multi_resolution", "consistency",
-    "mixture_consistency", "speech_noise", "sdr", "lost_speech", "mse", "huber", "huber_db",
-    "mask_mse", "bce", "dice",
+    "mixture_consistency", "speech_noise", "sdr", "lost_speech", "pesq", "mse", "huber",
+    "huber_db", "mask_mse", "bce", "dice",
 )  # fmt: skip
 MASK_LOSSES = ("mask_mse", "bce", "dice")  # compare masks
+PESQ_RATE_HZ = 16000  # the only rate of wideband PESQ, as a metric and as a loss
 MASK_TARGETS = ("ratio", "binary", "phase_sensitive")  # have an ideal mask to compare with
 
 BAND_LOW_HZ = 300  # highest lower edge of the bands that remix draws: that of telephones

@@ -31,6 +31,7 @@ from specmask.audio.stft import Stft
 from specmask.config.schema import Config
 from specmask.models import features, targets
 from specmask.models.stft import forward, inverse
+from specmask.training.pesq import pesq
 
 PROBABILITY_FLOOR = 1e-6  # log(p) of the cross entropy stays finite
 AMPLITUDE_FLOOR = 1e-4  # of spectral magnitudes in logarithms and norms
@@ -338,6 +339,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
     "speech_noise": (speech_noise, "clean speech_kept noise_left speech_weight"),
     "sdr": (negative_sdr, "clean_wave enhanced_wave"),
     "lost_speech": (lost_speech, "clean enhanced exponent"),
+    "pesq": (pesq, "clean_wave enhanced_wave"),
     "mse": (mse, "clean enhanced"),
     "huber": (huber, "clean enhanced"),
     "huber_db": (huber_db, "clean noisy mask"),
