@@ -92,7 +92,7 @@ def pesq(clean: Any, enhanced: Any) -> Any:
     frames = (clean.shape[-1] or ops.shape(clean)[-1]) // HOP
     reference, active = _band_powers(clean, frames)
     degraded, _ = _band_powers(enhanced, frames)
-    threshold = ops.convert_to_tensor(np.float32(HEARING_THRESHOLD))
+    threshold = ops.convert_to_tensor(np.array(HEARING_THRESHOLD, np.float32))
 
     # The reference gets the mean spectrum of the degraded signal: what a filter does costs nothing.
     speech = ops.cast(_audible(reference, 100 * threshold) >= SILENT_POWER, "float32")[..., None]
@@ -120,7 +120,7 @@ def pesq(clean: Any, enhanced: Any) -> Any:
     asymmetry = ops.where(asymmetry < 3, 0.0, ops.minimum(asymmetry, 12))
 
     weight = ops.power((audible + 1e5) / LEVEL, 0.04)
-    width = ops.convert_to_tensor(np.float32(BAND_WIDTH_BARK)[1:])
+    width = ops.convert_to_tensor(np.array(BAND_WIDTH_BARK[1:], np.float32))
     total = float(np.sum(BAND_WIDTH_BARK[1:]))
     squares = ops.sum(ops.square(disturbance[..., 1:] * width), axis=-1)
     symmetric = ops.sqrt(squares * total + TINY)  # (Σ (w d)² / Σ w)^½ Σ w
@@ -131,7 +131,7 @@ def pesq(clean: Any, enhanced: Any) -> Any:
 
 
 def _band_powers(signal: Any, frames: Any) -> tuple[Any, Any]:
-    """Return the band powers of a levelled signal, and how far it is from silence, 0 to 1 [batch]."""
+    """Return band powers of a levelled signal, and how far it is from silence, 0 to 1 [batch]."""
     stft, matrix, band = _constants()
     spectrum = forward(signal, stft)
     power = features.power(spectrum)  # [batch, frames, bins]
@@ -144,7 +144,7 @@ def _band_powers(signal: Any, frames: Any) -> tuple[Any, Any]:
 
 @functools.cache
 def _constants() -> tuple[Stft, np.ndarray, np.ndarray]:
-    """Return the transform, the matrix from powers to bands, and the weights of the level's bins."""
+    """Return the transform, the matrix from powers to bands, and the level's weights of bins."""
     stft = Stft.hann(WINDOW, HOP)
     hz = np.arange(stft.bins) * PESQ_RATE_HZ / WINDOW
     z = np.exp(-2j * np.pi * hz / PESQ_RATE_HZ)
@@ -157,7 +157,8 @@ def _constants() -> tuple[Stft, np.ndarray, np.ndarray]:
     # Parseval: Σ_frames Σ_k |X[k]|² = n_fft Σ_n x[n]² Σ_frames w²; one side of the spectrum, twice.
     per_sample = np.sum(stft.window**2) / HOP
     inside = (hz >= SPEECH_BAND_HZ[0]) & (hz <= SPEECH_BAND_HZ[1])
-    return stft, np.float32(matrix), np.float32(2 * inside / (WINDOW * per_sample))
+    level = 2 * inside / (WINDOW * per_sample)
+    return stft, matrix.astype(np.float32), level.astype(np.float32)
 
 
 def _audible(power: Any, threshold: Any) -> Any:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
-from tests.helpers import RATE, speechlike
 
 from specmask.config import ini
 from specmask.errors import UserError
 from specmask.training.pesq import pesq
+from tests.helpers import RATE, speechlike
 
 SECONDS = 3
 
@@ -67,5 +67,5 @@ def test_value_and_gradient_are_finite_also_in_silence(clean_level, enhanced_lev
 
 
 def test_another_rate_is_refused():
-    with pytest.raises(UserError, match="pesq.*sample_rate = 8000.*16000 Hz"):
+    with pytest.raises(UserError, match=r"pesq.*sample_rate = 8000.*16000 Hz"):
         ini.load(None, ["train.loss=compressed:1, pesq:0.01", "data.sample_rate=8000"])
