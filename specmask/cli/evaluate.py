@@ -28,8 +28,6 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Set
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +36,6 @@ from specmask.errors import UserError
 
 if TYPE_CHECKING:
     from specmask.config.schema import Config
-    from specmask.enhancement.enhancer import Enhancer
     from specmask.evaluation.word_errors import Recogniser
 
 
@@ -144,8 +141,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--probe-set", type=Path, metavar="DIR", help="folder of a set of probes")
     args = p.parse_args(argv)
     args.command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
-    action = check if args.check else evaluate
-    return console.run(probe if args.probe or args.probe_set else action, args)
+    if args.probe or args.probe_set:
+        return console.run(probe, args)
+    return console.run(check if args.check else evaluate, args)
 
 
 def evaluate(args: Namespace) -> int:
@@ -173,16 +171,20 @@ def evaluate(args: Namespace) -> int:
     items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
     # missing packages and models are reported before the work
     recogniser = _recogniser(args.transcripts, args.recogniser) if args.transcripts else None
-    gate = _load_gate(settings) if args.gate else None
+    gated = None
+    if args.gate:
+        from specmask.cli import gate
+
+        gated = gate.load(settings)
     for line in provenance.replaced(out, inputs["systems"]):
         print(line)
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
     content = provenance.collect(settings, inputs, out)
     words: list[dict] = []
     violations: list[str] = []
-    if gate:
+    if gated:
         clean = file_lists.index(inputs["clean_dir"])
-        figures, violations = _check_gate(*gate, settings, clean, rows, recogniser)
+        figures, violations = gate.check(*gated, settings, clean, rows, recogniser)
         content |= figures
     if recogniser:
         content["words"], words = _words(recogniser, items, out)
@@ -207,7 +209,7 @@ def evaluate(args: Namespace) -> int:
     print(f"listen -> {page.write(out, rows, content, items, count, args.listen, words)}")
     for line in violations:
         print(f"gate: {line}", file=sys.stderr)
-    if gate and not violations:
+    if gated and not violations:
         print("gate: all bounds hold")
     return console.EXIT_BROKEN_BOUND if violations else console.EXIT_OK
 
@@ -351,51 +353,11 @@ def _words(recogniser: tuple, items: list, out: Path) -> tuple[dict, list[dict]]
     return found, rows
 
 
-def _load_gate(settings: "Config") -> tuple["Enhancer", list[Path]]:
-    """Return the model and the music of the gate."""
-    from specmask.audio import io
-    from specmask.enhancement import enhancer
+def probe(args: Namespace) -> int:
+    """Print what a model, or another program, does to the probes; or write them for it."""
+    from specmask.cli import gate
 
-    folder = settings.evaluate.music_path
-    music = [folder / name for name in io.files(folder)] if folder != Path() else []
-    if folder != Path() and not music:
-        raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
-    return enhancer.load(enhancer.find(settings), settings.enhance.channels), music
-
-
-def _check_gate(
-    model: "Enhancer",
-    music: list[Path],
-    settings: "Config",
-    clean: Mapping[str, Path],
-    rows: list[dict],
-    recogniser: tuple | None,
-) -> tuple[dict, list[str]]:
-    """Return the figures of the gate and the violated bounds; print the figures."""
-    from specmask.enhancement import array
-    from specmask.evaluation import gate, probe, report, word_errors
-
-    enhance, count = partial(array.enhance, model=model), settings.evaluate.harm_files
-    speech = list(clean.values())
-    found = gate.measure(enhance, speech, music, model.rate, count)
-    probes = probe.measure(enhance, probe.make(speech, model.rate, count, probe.GATE))
-    words = None
-    if recogniser:
-        words_of = word_errors.finder(recogniser[0])
-        known = [(path, text) for name, path in clean.items() if (text := words_of(name))]
-        words = gate.words(enhance, known, recogniser[1], count)
-    print(gate.table(found, words), probe.table(probes), sep="\n\n", end="\n\n")
-    own = [row for row in rows if row["system"] == "enhanced"]
-    improvement = report.mean(own, "si_sdr_improvement")["mean"]
-    if improvement is None:
-        print("gate: no SI-SDR improvement to check; name noisy files with --noisy")
-    figures = {
-        "harm": gate.means(found),
-        "probes": probe.means(probes),
-        "harm_words": {k: asdict(e) for k, e in words.items()} if words else None,
-    }
-    violations = gate.violations(found, improvement, settings, words)
-    return figures, violations + probe.violations(probes, settings)
+    return gate.run_probes(args)
 
 
 def check(args: Namespace) -> int:
@@ -414,28 +376,3 @@ def check(args: Namespace) -> int:
     if not differences:
         print(f"{args.check}: {len(rows)} rows scored again, all figures are the same")
     return console.EXIT_BROKEN_BOUND if differences else console.EXIT_OK
-
-
-def probe(args: Namespace) -> int:
-    """Print what a model, or another program, does to the probes; or write them for it."""
-    from specmask.config import ini
-    from specmask.evaluation import file_lists
-    from specmask.evaluation import probe as probes
-
-    settings = ini.load(args.config, args.set)
-    if args.probe and args.probe_set:
-        print(probes.table(probes.measure_folder(args.probe_set, Path(args.probe))))
-        return console.EXIT_OK
-    clean = args.clean or settings.stft.folder("CleanSpeech", "testing")
-    speech, count = list(file_lists.index(clean).values()), settings.evaluate.harm_files
-    if args.probe_set:
-        made = probes.make(speech, settings.data.sample_rate, count)
-        number = probes.write_set(args.probe_set, made)
-        print(f"{number} probes -> {args.probe_set / probes.INPUTS}")
-        return console.EXIT_OK
-    from specmask.enhancement import array, enhancer
-
-    model = enhancer.load(args.probe, runtime=settings.enhance.runtime)
-    enhance = partial(array.enhance, model=model)
-    print(probes.table(probes.measure(enhance, probes.make(speech, model.rate, count))))
-    return console.EXIT_OK
