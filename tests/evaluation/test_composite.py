@@ -1,6 +1,7 @@
 """Distances between frames: hand-derived values, and slow loops written from the equations."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -307,6 +308,20 @@ def test_visqol():
     api.create(mode="speech", use_lattice_model=False)
     assert perceptual.visqol(x, e, RATE) == api.measure_from_arrays(x, e, RATE).moslqo
     assert perceptual.visqol(x, x, RATE) > 4.9 > perceptual.visqol(x, e, RATE)
+
+
+def test_distill_mos_is_that_of_the_package(tmp_path):
+    """A file of three pieces rated by the package's own way for files."""
+    sqa = pytest.importorskip("distillmos.sqa", reason="package distillmos is not installed")
+    torch = pytest.importorskip("torch")
+    x = np.clip(0.1 * noise(9 * RATE) * np.repeat(np.arange(36) % 2, RATE // 4), -1, 1)
+    x = x.astype(np.float32)
+    with mock.patch.object(sqa.torchaudio, "load", lambda _: (torch.from_numpy(x[None]), RATE)):
+        [(_, expected)] = sqa._infer_file_list(["file"])
+    assert_allclose(perceptual.distill_mos(x, RATE), expected, atol=1e-5)
+    assert_allclose(perceptual.distill_mos(np.repeat(x, 3), 3 * RATE), expected, atol=0.2)
+    _, reasons = table.score(None, None, np.zeros(RATE), RATE, ["distill_mos"])
+    assert reasons == {"distill_mos": "enhanced is silent"}
 
 
 def test_dnsmos_of_silence():

@@ -1,4 +1,4 @@
-"""Metrics that model a listener: PESQ, STOI, ESTOI, ViSQOL, and DNSMOS without reference.
+"""Metrics that model a listener: PESQ, STOI, ESTOI, ViSQOL; without reference DNSMOS, Distill-MOS.
 
 Conventions:
     ``f(clean, enhanced, rate)``: the reference comes first. Signals are real ``[samples]``, full
@@ -11,6 +11,7 @@ Metrics:
     dnsmos: P.835 ratings of speech, background and the whole, predicted by a network [5].
     dnsmos_p808: P.808 mean opinion score, predicted by a network [6].
     visqol: MOS-LQO by similarity of spectrograms, by package visqol-python [7].
+    distill_mos: mean opinion score, predicted by a network of package distillmos [8].
 
 References:
     [1] ITU-T P.862 (2001) and P.862.1 (2003).
@@ -26,13 +27,15 @@ References:
         to evaluate noise suppressors. ICASSP 2021.
     [7] Chinen et al.: ViSQOL v3: an open source production ready objective speech and audio
         metric. QoMEX 2020.
+    [8] Stahl, Gamper: Distillation and pruning for scalable self-supervised representation-based
+        speech quality assessment. ICASSP 2025.
 """
 
 import importlib.util
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,8 @@ PESQ_PIECE_SECONDS = 16
 
 VISQOL_RATE = 16000
 VISQOL_SECONDS = 0.5
+
+DISTILL_MOS_RATE = 16000
 
 DNSMOS_RATE = 16000
 MEL_FRAME, MEL_HOP, MEL_BANDS = 321, 160, 120  # of P.808
@@ -231,18 +236,27 @@ def _mel_bands() -> np.ndarray:
 
 def _dnsmos_pieces(enhanced: np.ndarray, rate: int) -> list[np.ndarray]:
     """Return the pieces of a recording that DNSMOS rates: float32 [samples] at 16 kHz."""
-    x = np.asarray(enhanced, np.float64)
-    if not np.isfinite(x).all():
-        raise MetricError("enhanced holds NaN or infinite samples")
-    if not x.size or is_silent(x):
-        raise MetricError("enhanced is silent")
-    x = resample(x, rate, DNSMOS_RATE)
+    x = _audible(enhanced, rate, DNSMOS_RATE)
     length = int(DNSMOS_SECONDS * DNSMOS_RATE)
     while len(x) < length:
         x = np.append(x, x)
     count = int(len(x) // DNSMOS_RATE - DNSMOS_SECONDS) + 1  # whole seconds, as its authors do
     starts = range(0, count * DNSMOS_RATE, DNSMOS_RATE)
     return [x[start : start + length].astype(np.float32) for start in starts]
+
+
+def _audible(enhanced: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Return a recording at another rate.
+
+    Raises:
+        MetricError: if it is silent or holds NaN or infinite samples.
+    """
+    x = np.asarray(enhanced, np.float64)
+    if not np.isfinite(x).all():
+        raise MetricError("enhanced holds NaN or infinite samples")
+    if not x.size or is_silent(x):
+        raise MetricError("enhanced is silent")
+    return resample(x, rate, new_rate)
 
 
 def _run(name: str, x: np.ndarray) -> np.ndarray:
@@ -302,6 +316,42 @@ def _visqol_api() -> Any:
     api = VisqolApi()
     api.create(mode="speech", use_lattice_model=False)
     return api
+
+
+def distill_mos(enhanced: np.ndarray, rate: int) -> float:
+    """Distill-MOS, a predicted rating from 1 to 5 [8], by package distillmos.
+
+    The network rates pieces of 7.68 s, normalised to their peaks; the figure is their mean. Other
+    rates are resampled to 16 kHz.
+
+    Args:
+        enhanced: [samples], not silent.
+        rate: in Hz.
+
+    Raises:
+        MetricError: if it is not defined.
+    """
+    x = _audible(enhanced, rate, DISTILL_MOS_RATE).astype(np.float32)
+
+    def compute() -> float:
+        network = _distill_mos_network()
+        import torch
+
+        with torch.inference_mode():
+            return network(torch.from_numpy(x[None])).item()
+
+    return by_package("distillmos", compute)
+
+
+@lru_cache(1)
+def _distill_mos_network() -> Any:
+    """Load the network once per process, on one thread: files are spread over processes."""
+    import distillmos
+    import torch
+
+    torch.set_num_threads(1)
+    with redirect_stdout(None):  # it says where its weights are
+        return distillmos.ConvTransformerSQAModel().eval()
 
 
 @contextmanager
