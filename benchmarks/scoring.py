@@ -1,12 +1,14 @@
-"""Memory of the scoring processes while many files are scored.
+"""Time and memory of evaluate.py while many files are scored, and the size of its report.
 
     python benchmarks/scoring.py OUT [--files 10000] [--metrics si_sdr stoi ...]
 
-Makes short files (1 s, 20 different ones under many names), scores them on two processes, and
-prints, after every tenth, the resident memory of this process and of its workers. Linux only.
+Makes short files (1 s, 20 different ones under many names, of any SNR and 40 noises), scores them
+on two processes, and prints, after every tenth, the resident memory of this process and of its
+workers. Linux only.
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import helpers  # noqa: E402
 
 from specmask import parallel  # noqa: E402
-from specmask.evaluation import report, scoring  # noqa: E402
+from specmask.cli import evaluate  # noqa: E402
 from specmask.evaluation.metrics import table  # noqa: E402
 
 DIFFERENT = 20
@@ -39,7 +41,13 @@ def workers() -> list[Path]:
 
 
 def make(out: Path, count: int) -> None:
-    """Write the missing pairs."""
+    """Write the missing pairs and their conditions."""
+    rows = [
+        {"id": f"{i:05d}", "snr_db": i % 251 / 10 - 5, "noise": f"noise {i % 40}"}
+        for i in range(count)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "conditions.json").write_text(json.dumps(rows))
     for i in range(count):
         for folder, level in (("clean", 0), ("noisy", 0.02)):
             path = out / folder / f"{i:05d}.wav"
@@ -69,12 +77,15 @@ def main() -> None:
             yield row
 
     parallel.map_chunks = watched
-    folders = {"enhanced": args.out / "noisy"}
-    rows = scoring.evaluate(
-        args.out / "clean", folders, workers=2, names=args.metrics, folder=args.out / "report"
-    )
-    report.write(args.out / "report", rows, report.summary(rows, "", {}))
-    print(f"report written: own {megabytes(Path('/proc/self')):.0f} MB")
+    table.DEFAULT = tuple(args.metrics)
+    out = args.out / "report"
+    words = [args.out / "clean", args.out / "noisy", "--noisy", args.out / "noisy", "--out", out]
+    words += ["--by", args.out / "conditions.json", "--set", "compute.workers=2"]
+    evaluate.main([str(word) for word in words])
+    own = f"{megabytes(Path('/proc/self')):.0f}"
+    print(f"report written: {time.monotonic() - start:5.0f} s  own {own} MB")
+    for path in sorted(out.glob("*.*")):
+        print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
 
 main()

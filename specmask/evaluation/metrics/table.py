@@ -94,7 +94,8 @@ _PIECES = "in pieces of 16 s at most"
 _NO_CORRIGENDUM = "without Corrigendum 2 of 2018, which raises wideband scores"
 
 # Processor time per minute of audio, as a multiple of PESQ's: DNSMOS P.835 59, Distill-MOS 16,
-# ViSQOL 2.9, DNSMOS P.808 2.6, the composite ratings 0.7, ESTOI 0.65, STOI 0.4, SDR 0.25, all others below 0.1.
+# ViSQOL 2.9, DNSMOS P.808 2.6, the composite ratings 0.7, ESTOI 0.65, STOI 0.4, SDR 0.25, all
+# others below 0.1.
 # Names are those of the columns of scores.csv, in their order. "pesq" stands for one of the two
 # PESQ columns, see :func:`column`.
 METRICS = {
