@@ -148,7 +148,7 @@ class Program:
         """Return a new tensor, with its dimensions in memory in the order of a view's."""
         order = list(range(len(shape)))
         if like is not None:
-            order = sorted(order, key=lambda i: -abs(like.strides[i]) if like.shape[i] > 1 else 0)
+            order.sort(key=lambda i: -abs(like.strides[i]))
         values = np.empty([shape[i] for i in order], np.float32)
         self.add(Buffer(values, kept=kept))
         return values.transpose(np.argsort(order)) if len(order) else values
