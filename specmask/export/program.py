@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from specmask.enhancement.highband import TOP_BAND
 from specmask.enhancement.runtimes import METADATA_KEY, NEXT, Description
 from specmask.errors import UserError
 
-MAGIC, VERSION, HEADER_WORDS = b"SPMK", 1, 24
+MAGIC, VERSION, HEADER_WORDS = b"SPMK", 1, 23
 DIMENSIONS = 4  # of an operation
 NONE = -(2**31)  # offset of no view
 ALIGNMENT = 16  # of tensors, in floats
@@ -781,11 +780,7 @@ def make(model: Any, description: Description) -> bytes:
         )
     program = Program(model.graph)
     turns = 2 * np.pi * np.arange(stft.n_fft) / stft.n_fft
-    hz = np.arange(stft.bins) * description.sample_rate / stft.n_fft
-    low_hz, high_hz = (share * description.sample_rate / 2 for share in TOP_BAND)
-    top = ((hz >= low_hz) & (hz <= high_hz)).astype(np.float32)
     arrays = [stft.window, stft.synthesis_window, np.cos(turns), -np.sin(turns)]
-    arrays.append(top / max(1, top.sum()))
     arena, constants = program.place()
     operations = list(itertools.chain.from_iterable(map(program.encode, program.operations)))
     lengths = np.cumsum([len(constants), *map(len, arrays)])
@@ -796,7 +791,7 @@ def make(model: Any, description: Description) -> bytes:
                        stft.n_fft, description.lookahead_frames)  # fmt: skip
     body += struct.pack("<3f", knobs.mix, knobs.max_suppression_db, knobs.gain)
     body += struct.pack(
-        "<12i", arena, program.offset(program.views["noisy"]), program.offset(program.mask),
+        "<11i", arena, program.offset(program.views["noisy"]), program.offset(program.mask),
         HEADER_WORDS, len(operations), HEADER_WORDS + len(operations), len(constants),
         *lengths[:-1],
     )  # fmt: skip

@@ -32,9 +32,8 @@ enum header {
   AT_NOISY, AT_MASK,                      /* offsets in the arena */
   AT_OPERATIONS, AT_OPERATION_WORDS,      /* from the start of the program */
   AT_CONSTANTS, AT_CONSTANT_COUNT,        /* from the start of the program */
-  /* Offsets in the constants: windows, cos and -sin of 2 pi k / n_fft, weights of the bins whose
-     mean gain holds above the model's band. */
-  AT_WINDOW, AT_SYNTHESIS_WINDOW, AT_COSINES, AT_SINES, AT_TOP_WEIGHTS,
+  /* Offsets in the constants: windows, cos and -sin of 2 pi k / n_fft. */
+  AT_WINDOW, AT_SYNTHESIS_WINDOW, AT_COSINES, AT_SINES,
   HEADER_WORDS
 };
 
@@ -66,6 +65,7 @@ struct specmask {
   const float *constants;
   int window_length, hop_length, n_fft, bins, lookahead_frames;
   float mix, max_suppression_db, gain;
+  int top_first, top_count; /* the bins whose mean gain holds above the band */
   int frame;       /* the slot of spectra that comes next */
   float *arena;
   float *spectra;  /* [lookahead_frames + 1][bins][2] */
@@ -503,7 +503,6 @@ static void overlap_add(const specmask *s, const float *frame, float *overlap, f
 
 void specmask_synthesise(specmask *s, float *enhanced, float *top_gain) {
   const float *window = s->constants + s->program[AT_WINDOW];
-  const float *top_weights = s->constants + s->program[AT_TOP_WEIGHTS];
   const float floor = exponential(-0.115129255f * s->max_suppression_db); /* 10^(-dB / 20) */
   float *samples = s->work + 2 * s->n_fft, *spectrum = due(s), gain = 0;
   for (int k = 0; k < s->bins; k++) {
@@ -516,9 +515,9 @@ void specmask_synthesise(specmask *s, float *enhanced, float *top_gain) {
     }
     real = s->gain * (s->mix * real + 1 - s->mix);
     imaginary = s->gain * s->mix * imaginary;
-    if (top_gain) {
+    if (top_gain && k >= s->top_first && k < s->top_first + s->top_count) {
       const float now = square_root(real * real + imaginary * imaginary);
-      gain += top_weights[k] * (now < s->gain ? now : s->gain);
+      gain += (now < s->gain ? now : s->gain) / (float)s->top_count;
     }
     const float a = spectrum[2 * k], b = spectrum[2 * k + 1];
     spectrum[2 * k] = real * a - imaginary * b;
@@ -633,8 +632,7 @@ static int is_program(const int32_t *p, size_t bytes) {
       !part(p[AT_NOISY], n_fft + 2, arena) || !part(p[AT_MASK], n_fft + 2, arena) ||
       !part(p[AT_WINDOW], p[AT_WINDOW_LENGTH], constants) ||
       !part(p[AT_SYNTHESIS_WINDOW], p[AT_WINDOW_LENGTH], constants) ||
-      !part(p[AT_COSINES], n_fft, constants) || !part(p[AT_SINES], n_fft, constants) ||
-      !part(p[AT_TOP_WEIGHTS], n_fft / 2 + 1, constants))
+      !part(p[AT_COSINES], n_fft, constants) || !part(p[AT_SINES], n_fft, constants))
     return 0;
   const int32_t *op = p + p[AT_OPERATIONS];
   for (int32_t left = p[AT_OPERATION_WORDS]; left > 0;) {
@@ -685,8 +683,19 @@ specmask *specmask_create(const void *program, size_t program_bytes, void *memor
   s->bins = s->n_fft / 2 + 1;
   s->lookahead_frames = p[AT_LOOKAHEAD_FRAMES];
   specmask_set(s, float_of(p[AT_MIX]), float_of(p[AT_MAX_SUPPRESSION_DB]), float_of(p[AT_GAIN]));
+  specmask_set_rate(s, p[AT_SAMPLE_RATE]);
   specmask_reset(s);
   return s;
+}
+
+void specmask_set_rate(specmask *s, int rate) {
+  /* 3/4 to 15/16 of the band that both share, as TOP_BAND of highband.py */
+  const int64_t model = s->program[AT_SAMPLE_RATE], shared = rate < model ? rate : model;
+  s->top_first = s->top_count = 0;
+  for (int k = 0; k < s->bins; k++) {
+    if (8 * k * model < 3 * shared * s->n_fft || 32 * k * model > 15 * shared * s->n_fft) continue;
+    if (!s->top_count++) s->top_first = k;
+  }
 }
 
 void specmask_reset(specmask *s) {

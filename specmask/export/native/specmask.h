@@ -67,6 +67,9 @@ void specmask_analyse(specmask *s, const float *noisy);
 /* Give all handles the mean of their masks, weighted by the power of their frames. */
 void specmask_link(specmask *const *handles, int count);
 
+/* Hz of the recording, for top_gain below; of a new handle, the program's. */
+void specmask_set_rate(specmask *s, int rate);
+
 /* Apply the mask and return hop_length samples. With top_gain, also the gain of what is above the
    model's band, less 1, for each of them: the smoothed gain of the mask's highest bins, so that a
    caller who has resampled x to x' keeps that band by adding (1 + top_gain) * (x - x'). */

@@ -1,0 +1,28 @@
+// Worker: a recording enhanced block by block, and the spectrograms of both.
+
+const BLOCK_SECONDS = 2;
+
+// job: {blob, layout, target (layout of the result), model, knobs}
+onmessage = async ({ data: { blob, layout, target, model, knobs } }) => {
+  try {
+    const { rate, channels, frames } = layout, count = Math.ceil(BLOCK_SECONDS * rate);
+    const enhancer = new Enhancer(model, rate, channels, knobs);
+    const before = new Spectrogram(rate, frames), after = new Spectrogram(rate, frames);
+    const send = (noisy, y) => {
+      const { buffer, limited } = encodeSamples(y, target);
+      postMessage({
+        piece: new Blob([buffer]), frames: y[0].length, limited, width: before.width,
+        before: noisy ? before.feed(noisy) : before.flush(),
+        after: noisy ? after.feed(y) : [...after.feed(y), ...after.flush()],
+      });
+    };
+    for (let at = 0; at < frames; at += count) {
+      const noisy = await readFrames(blob, layout, at, count);
+      send(noisy, enhancer.feed(noisy));
+    }
+    send(null, enhancer.flush());
+    postMessage({ done: true, replaced: enhancer.replaced });
+  } catch (error) {
+    postMessage({ error: error.message });
+  }
+};
