@@ -1,10 +1,10 @@
 """Make speech and noise for the demo, so that it needs no recordings.
 
-Writes 16-bit WAV files that depend on the seed only:
-  OUT_FOLDER/clean/clean_train/VOICE/*.wav   speech by eSpeak NG, mono, 22.05 kHz
-  OUT_FOLDER/clean/clean_test/VOICE/*.wav    other voices, other sentences
-  OUT_FOLDER/noise/noise_train/TYPE/*.wav    noise from equations, 16 or 44.1 kHz, half of it stereo
-  OUT_FOLDER/noise/noise_test/TYPE/*.wav     the same types with other parameters
+Writes 16-bit FLAC files that depend on the seed only:
+  OUT_FOLDER/clean/clean_train/VOICE/*.flac  speech by eSpeak NG, mono, 22.05 kHz
+  OUT_FOLDER/clean/clean_test/VOICE/*.flac  other voices, other sentences
+  OUT_FOLDER/noise/noise_train/TYPE/*.flac  noise from equations, 16 or 44.1 kHz, half of it stereo
+  OUT_FOLDER/noise/noise_test/TYPE/*.flac   the same types with other parameters
 A folder that is complete is left as it is.
 
 example:
@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 import scipy.signal
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # Python has put this folder there, not the project's
@@ -39,7 +40,7 @@ from specmask.cli import console  # noqa: E402
 from specmask.errors import UserError  # noqa: E402
 from specmask.files import replacing  # noqa: E402
 
-VERSION = 1  # of what is made: raise it with any change that makes other files
+VERSION = 2  # of what is made: raise it with any change that makes other files
 MARKER = "demo_audio.json"
 SPLITS = ("train", "test")
 SPEECH, NOISE = 0, 1  # kinds of generator
@@ -164,7 +165,7 @@ def speech(voice: Voice, split: str, index: int, seed: int) -> list[Clip]:
     gain = gain_to(np.concatenate(coloured_speech), rng.uniform(*SPEECH_LEVELS_DB))
     folder = f"clean/clean_{split}/{voice.folder}"
     return [
-        Clip(f"{folder}/{number:02d}.wav", levels.to_int16(x * gain), rate_hz)
+        Clip(f"{folder}/{number:02d}.flac", levels.to_int16(x * gain), rate_hz)
         for number, x in enumerate(coloured_speech, 1)
     ]
 
@@ -505,7 +506,7 @@ def noise(kind: str, number: int, split: str, seed: int) -> list[Clip]:
     if number in (1, 2):  # one of each rate
         x = two_microphones(rng, x, rate_hz)
     x = levels.to_int16(x * gain_to(x, rng.uniform(*NOISE_LEVELS_DB)))
-    return [Clip(f"noise/noise_{split}/{kind}/{kind}_{number + 1}.wav", x, rate_hz)]
+    return [Clip(f"noise/noise_{split}/{kind}/{kind}_{number + 1}.flac", x, rate_hz)]
 
 
 def two_microphones(rng: np.random.Generator, x: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -749,7 +750,8 @@ def make(out: Path, seed: int) -> dict:
     (out / MARKER).unlink(missing_ok=True)
     seconds, files = {}, []
     for clip in clips(seed):
-        audio_io.write_pcm16(out / clip.path, clip.samples, clip.rate_hz)
+        with replacing(out / clip.path) as temporary:
+            soundfile.write(temporary, clip.samples, clip.rate_hz, format="FLAC")
         files.append(clip.path)
         part = clip.path.split("/")[1]
         seconds[part] = seconds.get(part, 0) + clip.seconds

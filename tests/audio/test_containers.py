@@ -157,6 +157,7 @@ def test_wav_from_a_pipe(size, contents, sound, tmp_path):
     assert len(all_ways(saved(tmp_path, "a.wav", content))) == len(sound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 96_000_000])
 def test_wav_of_more_than_four_gigabytes(size, tmp_path):
     """The size has 32 bits: it is the rest of a division, or unknown. The file is sparse."""

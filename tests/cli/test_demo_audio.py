@@ -77,8 +77,8 @@ def test_same_bytes_in_another_order(out, tmp_path):
         f"{kind}_{split}" for kind in ("clean", "noise") for split in synthesize.SPLITS
     }
     for clip in again:
-        sf.write(tmp_path / "again.wav", clip.samples, clip.rate_hz, subtype="PCM_16")
-        assert (tmp_path / "again.wav").read_bytes() == (out / clip.path).read_bytes(), clip.path
+        sf.write(tmp_path / "again.flac", clip.samples, clip.rate_hz)
+        assert (tmp_path / "again.flac").read_bytes() == (out / clip.path).read_bytes(), clip.path
 
 
 @needs_espeak
@@ -91,7 +91,7 @@ def test_another_seed_makes_other_files(out):
 
 @needs_espeak
 def test_levels_lengths_and_formats(out):
-    files = sorted(out.rglob("*.wav"))
+    files = sorted(out.rglob("*.flac"))
     assert len(files) == 8 + 8 + 6 + 2 * len(synthesize.NOISES)
     for path in files:
         x, rate = sf.read(path, always_2d=True)
@@ -118,22 +118,22 @@ def test_a_complete_folder_is_left_alone(out, monkeypatch, capsys):
 
 def test_a_missing_file_or_another_seed_makes_it_again(tmp_path, monkeypatch, capsys):
     def tiny(seed):
-        names = [f"clean/clean_train/a/{n}.wav" for n in range(3 - seed)]
+        names = [f"clean/clean_train/a/{n}.flac" for n in range(3 - seed)]
         x = np.full(RATE, 100 + seed, np.int16)
         return [lambda name=name: [synthesize.Clip(name, x, RATE)] for name in names]
 
     monkeypatch.setattr(synthesize, "jobs", tiny)
     command = [str(tmp_path), "--seed"]
     assert synthesize.main([*command, "0"]) == 0
-    (tmp_path / "clean/clean_train/a/1.wav").unlink()
-    mine = tmp_path / "clean/clean_train/a/mine.wav"
+    (tmp_path / "clean/clean_train/a/1.flac").unlink()
+    mine = tmp_path / "clean/clean_train/a/mine.flac"
     mine.write_bytes(b"not the demo's")
     assert synthesize.main([*command, "0"]) == 0
     assert "made: 3 files" in capsys.readouterr().out
     assert synthesize.main([*command, "1"]) == 0
-    found = sorted(p.name for p in tmp_path.rglob("*.wav"))
-    assert found == ["0.wav", "1.wav", "mine.wav"]  # of seed 0 nothing is left
-    assert sf.read(tmp_path / "clean/clean_train/a/0.wav", dtype="int16")[0][0] == 101
+    found = sorted(p.name for p in tmp_path.rglob("*.flac"))
+    assert found == ["0.flac", "1.flac", "mine.flac"]  # of seed 0 nothing is left
+    assert sf.read(tmp_path / "clean/clean_train/a/0.flac", dtype="int16")[0][0] == 101
 
 
 def test_user_errors_are_one_line(tmp_path):

@@ -136,6 +136,7 @@ def wait_for_rows(path: Path, rows: int, process: subprocess.Popen) -> None:
     raise AssertionError("no progress")
 
 
+@pytest.mark.slow
 def test_interrupted_and_killed_training_ends_with_the_same_bits(trained, copy):
     """Ctrl-C in the first epoch, kill -9 in the third, then on to the end."""
     history = copy.parent / "cp" / "run" / "history.csv"

@@ -86,6 +86,7 @@ def test_subfolders_from_end_to_end(tmp_path):
 # ---------------------------------------------------------------- interruptions
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
     """Five kills at random moments of a run; the last one finishes what is then the same set."""

@@ -141,6 +141,7 @@ def slow_sdr(clean, enhanced, taps=512):
     return 10 * np.log10(np.sum(target**2) / np.sum((padded - target) ** 2))
 
 
+@pytest.mark.slow
 def test_energy_ratios_of_every_file(rows, pairs):
     for row in rows:
         assert_allclose(row["si_sdr"], slow_si_sdr(*pairs[row["file"]]), atol=1e-4)
