@@ -3,6 +3,8 @@
   step.onnx, step.tflite   one frame and the state -> its mask and the state (causal networks)
   whole.onnx               samples -> samples, the STFT inside; up to about a minute
   saved_model              both, for TensorFlow; endpoints step and enhance
+  c                        step and STFT as C source without dependencies, with an example
+  ladspa                   the same as a plugin for audio programs under Linux
   parity.md, parity.json   differences, quality, size, speed
 
 Needs the extra export, and recordings to compare on: the test set, or those of --noisy.
@@ -10,6 +12,7 @@ Needs the extra export, and recordings to compare on: the test set, or those of 
 examples:
   python export.py
   python export.py --checkpoint cp/run --format onnx,litert --int8
+  python export.py --checkpoint pretrained/default.npz --format c,ladspa --output for_others
   python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
 """
 
@@ -22,7 +25,8 @@ from pathlib import Path
 
 from specmask.cli import console
 
-FORMATS = ("onnx", "litert", "savedmodel")
+FORMATS = ("onnx", "litert", "savedmodel")  # that are written without --format
+SOURCES = ("c", "ladspa")
 OTHER_NAMES = {"tflite": "litert", "saved_model": "savedmodel"}
 
 
@@ -31,8 +35,9 @@ def export(args: argparse.Namespace) -> int:
     from specmask.errors import UserError
 
     formats = [OTHER_NAMES.get(n, n) for n in map(str.strip, args.format.lower().split(","))]
-    if unknown := sorted(set(formats) - set(FORMATS)):
-        raise UserError(f"--format {unknown[0]}: expected some of {', '.join(FORMATS)}")
+    if unknown := sorted(set(formats) - {*FORMATS, *SOURCES}):
+        expected = ", ".join((*FORMATS, *SOURCES))
+        raise UserError(f"--format {unknown[0]}: expected some of {expected}")
     cfg = ini.load(args.config, args.set)
     console.import_tensorflow()
     from specmask import files
@@ -82,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--format",
         default=",".join(FORMATS),
-        help=f"some of {','.join(FORMATS)}; tflite is litert (default: all)",
+        help=f"some of {','.join((*FORMATS, *SOURCES))}; tflite is litert "
+        f"(default: {','.join(FORMATS)})",
     )
     parser.add_argument("--int8", action="store_true", help="also steps with weights in 8 bits")
     parser.add_argument(

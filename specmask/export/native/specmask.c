@@ -22,6 +22,7 @@
 #define MAGIC 0x4b4d5053 /* "SPMK" */
 #define VERSION 1
 #define DIMENSIONS 4
+#define MOST_ELEMENTS (1 << 28) /* of an operation, and of the arena */
 #define NONE INT32_MIN /* in place of an offset: no such view */
 
 enum header {
@@ -134,8 +135,11 @@ static inline float hyperbolic_tangent(float x) {
 
 static inline float logistic(float x) { return 1 / (1 + exponential(-x)); }
 
-static inline float softplus(float x) { /* ln(1 + e^x) */
-  return (x > 0 ? x : 0) + logarithm(1 + exponential(x > 0 ? -x : x));
+static inline float softplus(float x) { /* ln(1 + e^x) = max(x, 0) + ln(1 + t), t = e^-|x| */
+  const float t = exponential(x > 0 ? -x : x), s = t / (2 + t), q = s * s;
+  const float l = 1 + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9 + q * (1.0f / 11 +
+                  q * (1.0f / 13 + q * (1.0f / 15)))))));
+  return (x > 0 ? x : 0) + 2 * s * l;
 }
 
 static int is_finite(float x) { return x - x == 0; }
@@ -556,13 +560,15 @@ int specmask_latency(const specmask *s) {
 
 /* ---- Programs and handles */
 
-/* Whether every element of a view is within size floats from offset on */
+/* Whether every element of a view is within size floats from offset on, and none too many */
 static int inside(int64_t offset, const int32_t *sizes, const int32_t *strides, int dimensions,
                   int64_t size) {
-  int64_t first = offset, last = offset;
+  int64_t first = offset, last = offset, count = 1;
   for (int i = 0; i < dimensions; i++) {
-    const int64_t reach = (int64_t)(sizes[i] - 1) * strides[i];
     if (sizes[i] < 1) return 0;
+    count *= sizes[i];
+    if (count > MOST_ELEMENTS) return 0;
+    const int64_t reach = (int64_t)(sizes[i] - 1) * strides[i];
     if (reach < 0)
       first += reach;
     else
@@ -582,14 +588,13 @@ static int is_operation(const int32_t *program, const int32_t *op, int left) {
   if (left < 2 || op[E_LENGTH] > left) return 0;
   if (op[E_FUNCTION] == MATRIX_PRODUCT) {
     if (op[P_LENGTH] != P_WORDS) return 0;
-    const int32_t *size = op + P_OUTER;
     const int32_t k = op[P_K1], outer = op[P_OUTER], inner = op[P_INNER], one = 1;
     const int32_t out[] = {outer, inner, op[P_M], op[P_N]}, a[] = {outer, inner, op[P_M], k, op[P_K2]};
     const int32_t out_strides[] = {op[P_OUT_OUTER], op[P_OUT_INNER], op[P_OUT_M], 1};
     const int32_t b[] = {outer, inner, k, op[P_K2], op[P_N]};
     const int64_t b_k1 = (int64_t)op[P_K2] * op[P_B_K];
     const int32_t b_strides[] = {op[P_B_OUTER], op[P_B_INNER], (int32_t)b_k1, op[P_B_K], 1};
-    return size[0] > 0 && b_k1 == (int32_t)b_k1 && op[P_ACTIVATION] >= COPY &&
+    return b_k1 == (int32_t)b_k1 && op[P_ACTIVATION] >= COPY &&
            op[P_ACTIVATION] <= SOFTPLUS && inside(op[P_OUT], out, out_strides, 4, program[AT_ARENA]) &&
            readable(program, op[P_A], a, op + P_A_OUTER, 5) &&
            readable(program, op[P_B], b, b_strides, 5) &&
@@ -626,7 +631,7 @@ static int is_program(const int32_t *p, size_t bytes) {
   if (p[AT_SAMPLE_RATE] < 1 || n_fft < 2 || n_fft % 2 || n_fft > 1 << 20 ||
       p[AT_HOP_LENGTH] < 1 || p[AT_WINDOW_LENGTH] < p[AT_HOP_LENGTH] ||
       p[AT_WINDOW_LENGTH] > n_fft || p[AT_LOOKAHEAD_FRAMES] < 0 ||
-      p[AT_LOOKAHEAD_FRAMES] > 1 << 12 || arena < 0 || arena > 1 << 28 ||
+      p[AT_LOOKAHEAD_FRAMES] > 1 << 12 || arena < 0 || arena > MOST_ELEMENTS ||
       !part(p[AT_OPERATIONS], p[AT_OPERATION_WORDS], p[AT_WORDS]) ||
       !part(p[AT_CONSTANTS], constants, p[AT_WORDS]) ||
       !part(p[AT_NOISY], n_fft + 2, arena) || !part(p[AT_MASK], n_fft + 2, arena) ||
