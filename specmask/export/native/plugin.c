@@ -167,6 +167,7 @@ static LADSPA_Handle instantiate(const LADSPA_Descriptor *descriptor, unsigned l
       destroy(p);
       return 0;
     }
+    specmask_set_rate(p->channel[c].model, (int)rate);
   }
   const specmask *model = p->channel[0].model;
   const int host_rate = (int)rate, model_rate = specmask_sample_rate(model);
