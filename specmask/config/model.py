@@ -75,7 +75,7 @@ class Model(Section):
     low_hz: float = option(
         0,
         "frequency in Hz below which bins are neither an input nor a part of the running level; "
-        "above the first bin, a DC offset changes nothing",
+        "above the first bin, a DC offset changes nothing and is removed",
         ge=0,
         le=1000,
     )

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from specmask.audio.stft import Stft
 from specmask.config.schema import Config
 from specmask.errors import UserError
 from specmask.models import autoencoder, band_lstm, conv_lstm, crn, features, layers, targets, unet
@@ -118,11 +120,26 @@ def build(config: Config) -> Network:
     raw = NETWORKS[c.network].build(config, seen, target.channels, states)
     # A network may compute in half precision; its mask is made and applied in single precision.
     mask = target.mask(ops.cast(raw, "float32"), levelled, c)
+    if unseen:
+        mask = _without_offset(config, mask, noisy, states)
     return Network(
         keras.Model([noisy, *states.inputs], [mask, *states.outputs], name=c.network),
         states.causal,
         late,
     )
+
+
+def _without_offset(config: Config, mask: Any, noisy: Any, states: layers.States) -> Any:
+    """Return the mask, with gains that remove a DC offset in the bins that the network misses."""
+    unseen, late = config.unseen_bins, config.lookahead_frames
+    window = np.fft.rfft(Stft.from_config(config).window, config.stft.n_fft)[:unseen]
+    remover = layers.OffsetRemover(layers.level_frames(config), window / window[0], name="offset")
+    gain = states.through(remover, noisy, 2)
+    if late:
+        delay = layers.Delay(late, name="offset_lookahead")
+        gain = states.through(delay, gain, late, unseen, 2)
+    low = targets.apply_complex(mask[:, :, :unseen], gain)
+    return ops.concatenate([low, mask[:, :, unseen:]], axis=2)
 
 
 def _features(config: Config, levelled: Any, states: layers.States) -> Any:

@@ -15,6 +15,7 @@ from specmask.models import features
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
 LEVEL_FLOOR = 1e-6
 LEVEL_SECONDS = 2.0
+OFFSET_FLOOR = 1e-12  # of |Y|² below the gain that removes an offset
 
 
 class LevelNormaliser(keras.layers.Layer):
@@ -44,23 +45,58 @@ class LevelNormaliser(keras.layers.Layer):
         powers = ops.mean(ops.sum(ops.square(counted), axis=-1), axis=-1)  # [batch, frames]
         if self.exponent != 1:
             powers = ops.power(powers + LEVEL_FLOOR, self.exponent)
-        both = ops.stack([powers, ops.ones_like(powers)], axis=-1)  # [batch, frames, 2]
-        steps = ops.arange(ops.shape(spectrum)[1], dtype="float32")
-        distance = steps[:, None] - steps[None, :]
-        weights = ops.where(
-            distance >= 0, (1 - self.decay) * self.decay ** ops.maximum(distance, 0.0), 0.0
-        )
-        running = ops.matmul(weights, both)
-        running += (self.decay ** (steps + 1))[None, :, None] * state[:, None, :]
-        level = running[..., 0] / running[..., 1]
+        level, state = _running_mean(powers, state, self.decay)
         if self.exponent != 1:
             level = ops.power(level, 1 / self.exponent)
         scale = ops.rsqrt(level + LEVEL_FLOOR)
-        return spectrum * scale[..., None, None], running[:, -1]
+        return spectrum * scale[..., None, None], state
+
+
+def _running_mean(values: Any, state: Any, decay: float) -> tuple[Any, Any]:
+    """Return p / n of values [batch, frames], and the last (p, n) [batch, 2].
+
+    p[t] = α p[t−1] + (1 − α) x[t],  n[t] = α n[t−1] + 1 − α.
+    """
+    both = ops.stack([values, ops.ones_like(values)], axis=-1)  # [batch, frames, 2]
+    steps = ops.arange(ops.shape(values)[1], dtype="float32")
+    distance = steps[:, None] - steps[None, :]
+    weights = ops.where(distance >= 0, (1 - decay) * decay ** ops.maximum(distance, 0.0), 0.0)
+    running = ops.matmul(weights, both)
+    running += (decay ** (steps + 1))[None, :, None] * state[:, None, :]
+    return running[..., 0] / running[..., 1], running[:, -1]
+
+
+class OffsetRemover(keras.layers.Layer):
+    """A gain per low bin that removes a DC offset, and nothing else, of a spectrum.
+
+    d[t] is the running mean of Re Y[t,0], W the transform of the analysis window: an offset is
+    d[t] W[k] / W[0] in every frame.
+
+    G[t,k] = (Y[t,k] − d[t] W[k] / W[0]) Y*[t,k] / (|Y[t,k]|² + ε)
+
+    Args:
+        frames: time constant in frames.
+        window: W[k] / W[0] of the bins that count, complex [bins].
+    """
+
+    def __init__(self, frames: float, window: np.ndarray, **kwargs: Any):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.decay = float(np.exp(-1 / frames))
+        self.window = np.stack([window.real, window.imag], axis=-1).astype(np.float32)
+
+    def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
+        """Return complex gains [batch, frames, bins, 2] and the state [batch, 2] of (p, n)."""
+        low = spectrum[:, :, : len(self.window)]
+        offset, state = _running_mean(low[:, :, 0, 0], state, self.decay)
+        left = low - offset[..., None, None] * self.window
+        real = ops.sum(left * low, axis=-1)
+        imaginary = left[..., 1] * low[..., 0] - left[..., 0] * low[..., 1]
+        power = features.power(low) + OFFSET_FLOOR
+        return ops.stack([real / power, imaginary / power], axis=-1), state
 
 
 def level_frames(config: Config) -> float:
-    """Return the time constant of the level normaliser in frames."""
+    """Return the time constant of level and offset in frames."""
     return LEVEL_SECONDS * config.data.sample_rate / config.hop_length
 
 

@@ -11,7 +11,8 @@ from keras import ops
 from specmask import models
 from specmask.audio import stft
 from specmask.config import ini
-from specmask.models.layers import LEVEL_FLOOR, CausalConv2D, LevelNormaliser
+from specmask.models import targets
+from specmask.models.layers import LEVEL_FLOOR, CausalConv2D, LevelNormaliser, OffsetRemover
 from specmask.models.recurrent import LSTM
 from specmask.training import optim
 
@@ -260,15 +261,34 @@ def test_one_loud_frame_moves_a_level_of_a_low_power_less():
 
 @pytest.mark.parametrize("name", causal_networks())
 def test_an_offset_changes_nothing_with_low_hz(name):
-    """A Hann window of n_fft samples puts an offset into bins 0 and 1 only."""
-    own = build(f"model.network={name}", "model.low_hz=40", "model.target=magnitude")
+    """It is removed, and no more than it: a Hann window of n_fft samples puts it into two bins."""
+    options = ["STFT.window_length=0.032", "STFT.hop_size=0.016"]
+    own = build(f"model.network={name}", "model.low_hz=40", "model.target=magnitude", *options)
     transform = stft.Stft.hann(512, 256)
-    masks = []
+    masks, enhanced = [], []
     for offset in (0.0, 0.3):
-        x = (white_noise(8000) + offset).astype(np.float32)
+        x = (white_noise(16000) + offset).astype(np.float32)
         noisy = stft.to_pairs(stft.analyse(x[None], transform))
-        masks.append(own(noisy, own.zero_state(1))[0].numpy())
-    np.testing.assert_allclose(masks[0], masks[1], atol=2e-4)
+        masks.append(own(noisy, own.zero_state(1))[0])
+        enhanced.append(targets.apply_complex(masks[-1], noisy).numpy())
+    np.testing.assert_allclose(masks[0][:, :, 2:], masks[1][:, :, 2:], atol=2e-4)
+    np.testing.assert_allclose(enhanced[0], enhanced[1], atol=2e-2)  # 1.5e-4 of the offset
+
+
+def test_offset_remover_against_its_recursion():
+    window = np.array([1, -0.5 + 0.1j])
+    layer, x = OffsetRemover(10.0, window), spectra(50, bins=4, batch=1)
+    got, state = layer(x, np.zeros((1, 2), np.float32))
+    p = n = 0.0
+    decay = np.exp(-0.1)
+    for t in range(50):
+        p = decay * p + (1 - decay) * x[0, t, 0, 0]
+        n = decay * n + 1 - decay
+        y = x[0, t, :2, 0] + 1j * x[0, t, :2, 1]
+        gain = (y - p / n * window) / y
+        np.testing.assert_allclose(got[0, t, :, 0], gain.real, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(got[0, t, :, 1], gain.imag, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(state[0], [p, n], rtol=1e-4)
 
 
 @pytest.mark.parametrize("options", [*([f"model.network={n}"] for n in models.NETWORKS),
