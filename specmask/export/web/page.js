@@ -112,12 +112,17 @@ function drawAxis(seconds) {
 // ---- the recording and its result
 
 let recording = null; // {name, blob, layout, target}
-let result = null; // the one that is heard, {layout, pieces, frames, limited}
+let result = null; // the one that is heard
 let worker = null;
 
 function problem(text) {
   $("problem").textContent = text;
   show($("problem"), Boolean(text));
+}
+
+function busy(text) {
+  $("drop").textContent = text || "Drop a recording here";
+  document.body.classList.toggle("busy", Boolean(text));
 }
 
 async function open(file) {
@@ -128,6 +133,7 @@ async function open(file) {
   } catch (error) {
     problem(error.message);
   }
+  busy("");
 }
 
 // A WAV file as it is; what else the browser can decode as a WAV file of floats at its own rate.
@@ -140,12 +146,11 @@ async function readRecording(file) {
     return { name, blob: file, layout, target: layout };
   }
   const format = await containerFormat(file);
-  say(`Decoding ${name} …`);
+  busy(`Decoding ${name} …`);
   let sound;
   try {
     sound = await decode(await file.arrayBuffer(), format?.rate);
   } catch {
-    say("");
     throw new Error(`${name}: this browser cannot decode it; convert it to WAV, FLAC, MP3 or Ogg`);
   }
   layout = { rate: sound.sampleRate, channels: sound.numberOfChannels, frames: sound.length, float: true, bytes: 4 };
@@ -188,9 +193,32 @@ function chip(text) {
   return element;
 }
 
-function readResult(first, count) {
+// Frames of the result; those that are not yet there are waited for.
+async function readResult(first, count) {
+  const stop = Math.min(first + count, recording.layout.frames);
+  while (result.frames < stop) await result.more;
   result.blob ??= new Blob(result.pieces);
   return readFrames(result.blob, { ...result.layout, frames: result.frames, start: 0 }, first, count);
+}
+
+class Result {
+  constructor(layout) {
+    Object.assign(this, { layout, pieces: [], frames: 0, limited: 0, complete: false });
+    this.announce();
+  }
+
+  announce() {
+    this.arrived?.();
+    this.more = new Promise((resolve) => { this.arrived = resolve; });
+  }
+
+  add({ piece, frames, limited }) {
+    this.pieces.push(piece);
+    this.blob = null;
+    this.frames += frames;
+    this.limited += limited;
+    this.announce();
+  }
 }
 
 // Enhance the recording; what was heard before is heard until the new result is complete.
@@ -198,8 +226,9 @@ function enhance() {
   worker?.terminate();
   worker = new Worker(workerUrl);
   const { layout, target, blob, name } = recording, seconds = layout.frames / layout.rate, started = performance.now();
-  const made = { layout: target, pieces: [], frames: 0, limited: 0 };
-  if (!result) result = made;
+  const made = new Result(target), old = result;
+  if (!old?.complete) result = made;
+  old?.announce(); // to who waits for it
   show($("save"), false);
   show($("progress"), true);
   let loudestDb = -Infinity, opened = false;
@@ -210,10 +239,7 @@ function enhance() {
     if (data.done) return complete(made, took, data.replaced);
     if (!opened) openPictures(layout.rate, data.width, false);
     opened = true;
-    made.pieces.push(data.piece);
-    made.blob = null;
-    made.frames += data.frames;
-    made.limited += data.limited;
+    made.add(data);
     for (const column of data.before) for (const level of column) loudestDb = Math.max(loudestDb, level);
     for (const side of ["before", "after"]) {
       pictures[side].scaleTo(loudestDb);
@@ -221,7 +247,7 @@ function enhance() {
     }
     const share = made.frames / layout.frames;
     $("progress").value = share;
-    if (made.frames) say(`Enhancing … ${Math.floor(100 * share)} %, ${speed(made.frames / layout.rate / took)} real time`);
+    $("pace").textContent = made.frames ? `${Math.floor(100 * share)} %, ${speed(made.frames / layout.rate / took)} real time` : "";
   };
   worker.postMessage({ blob, layout, target, model, knobs: knobs() });
   say(`Enhancing ${clock(seconds)} …`);
@@ -235,7 +261,9 @@ function complete(made, seconds, replaced) {
   if (made.limited) notes.push(`${plural(made.limited, "sample")} above full scale limited: turn the gain down`);
   if (replaced) notes.push(`${plural(replaced, "sample")} of the file were not numbers and count as zero`);
   say(`${notes.join(". ")}.`);
+  $("pace").textContent = "";
   show($("progress"), false);
+  made.complete = true;
   result = made;
   if (swapped) player.seek(player.seconds); // from here on the new one
   URL.revokeObjectURL($("save").href);
@@ -296,13 +324,18 @@ function knobs() {
 }
 
 function setKnobs({ mix, max_suppression_db: limit, post_gain_db: gain }) {
-  for (const [input, value] of [[form.mix, 100 * mix], [form.limit, Math.min(NO_LIMIT, limit)], [form.gain, gain]]) input.defaultValue = input.value = value;
+  for (const [input, value] of [[form.mix, 100 * mix], [form.limit, Math.min(NO_LIMIT, limit)], [form.gain, gain]]) {
+    input.min = Math.min(input.min, value);
+    input.max = Math.max(input.max, value);
+    if (value % 1) input.step = "any";
+    input.defaultValue = input.value = value;
+  }
   writeKnobs();
 }
 
 function writeKnobs() {
   const { mix, maxSuppressionDb, gainDb } = knobs();
-  const texts = { mix: `${Math.round(100 * mix)} %`, limit: maxSuppressionDb === 200 ? "none" : `${maxSuppressionDb} dB`, gain: `${gainDb > 0 ? "+" : ""}${gainDb} dB`.replace("-", "−") };
+  const texts = { mix: `${+(100 * mix).toFixed(1)} %`, limit: maxSuppressionDb === 200 ? "none" : `${maxSuppressionDb} dB`, gain: `${gainDb > 0 ? "+" : ""}${gainDb} dB`.replace("-", "−") };
   for (const [name, text] of Object.entries(texts)) {
     form[name].previousElementSibling.textContent = text;
     form[name].setAttribute("aria-valuetext", text);
@@ -333,25 +366,28 @@ async function startLive() {
     return problem("The microphone is not available here: browsers give it to pages from https, localhost or a file");
   }
   player.pause();
-  worker?.terminate();
+  const context = new AudioContext({ latencyHint: "interactive" }); // while the click counts as a gesture
+  const resumed = context.resume();
   let stream;
   try {
     // As it is: without the browser's own processing.
     stream = await devices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 } });
   } catch (error) {
+    context.close();
     return problem(error.name === "NotFoundError" ? "No microphone was found; connect one" : "The microphone is not allowed; allow it in the browser's address bar");
   }
   try {
-    const context = new AudioContext({ latencyHint: "interactive" });
-    await context.resume();
+    await resumed;
     await context.audioWorklet.addModule(workletUrl);
     const node = new AudioWorkletNode(context, "specmask-live", { outputChannelCount: [1], processorOptions: { model, knobs: knobs() } });
     const volume = new GainNode(context, { gain: 0 });
     context.createMediaStreamSource(stream).connect(node).connect(volume).connect(context.destination);
+    worker?.terminate();
     live = { context, stream, node, volume, pieces: [], frames: 0, layout: { rate: context.sampleRate, channels: 1, float: true, bytes: 4 } };
     openLive();
   } catch (error) {
     for (const track of stream.getTracks()) track.stop();
+    context.close();
     live = null;
     problem(`The microphone cannot be processed: ${error.message}`);
   }
