@@ -56,7 +56,7 @@ def main() -> None:
     model = enhancer.PRETRAINED / "default.onnx"
     made, description = program.from_onnx(model), runtimes.load(model).description
     with tempfile.TemporaryDirectory() as folder:
-        page = web_page.write_web(made, description, "default", Path(folder))
+        page = web_page.write(made, description, Path(folder)) / "index.html"
         driver = browser()
         try:
             driver.get(page.as_uri())

@@ -5,6 +5,7 @@
   saved_model              both, for TensorFlow; endpoints step and enhance
   c                        step and STFT as C source without dependencies, with an example
   ladspa                   the same as a plugin for audio programs under Linux
+  web                      a page for browsers: recordings and the microphone, before and after
   parity.md, parity.json   differences, quality, size, speed
 
 Needs the extra export, and recordings to compare on: the test set, or those of --noisy.
@@ -12,7 +13,7 @@ Needs the extra export, and recordings to compare on: the test set, or those of 
 examples:
   python export.py
   python export.py --checkpoint cp/run --format onnx,litert --int8
-  python export.py --checkpoint pretrained/default.npz --format c,ladspa --output for_others
+  python export.py --checkpoint pretrained/default.npz --format c,ladspa,web --output for_others
   python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
 """
 
@@ -26,7 +27,7 @@ from pathlib import Path
 from specmask.cli import console
 
 FORMATS = ("onnx", "litert", "savedmodel")  # that are written without --format
-SOURCES = ("c", "ladspa")
+SOURCES = ("c", "ladspa", "web")
 OTHER_NAMES = {"tflite": "litert", "saved_model": "savedmodel"}
 
 

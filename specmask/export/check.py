@@ -5,6 +5,7 @@ Conventions:
     less Keras model, against the clean recording. Times are of one thread.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from specmask.enhancement.enhancer import Enhancer
 from specmask.errors import UserError
 from specmask.evaluation import pairing
 from specmask.evaluation.metrics.table import score
-from specmask.export import c_source
+from specmask.export import c_source, web_page
 from specmask.export.formats import INT8
 
 TOLERANCE = 1e-3  # largest difference of a float export
@@ -138,6 +139,10 @@ def _open(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
     if path.name in c_source.FORMATS:
         description = replace(model.runtime.description, knobs=model.knobs)
         return c_source.build(path, description), None
+    if path.name == web_page.FORMAT:
+        if not shutil.which("node"):
+            raise c_source.NotBuiltError("no node")
+        return lambda x: web_page.enhance_in_node(path, x[:, None], model.rate)[:, 0], None
     if path.suffix == ".onnx":
         session = runtimes.session(path)
         name = session.get_inputs()[0].name

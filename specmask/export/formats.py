@@ -22,7 +22,7 @@ from specmask.enhancement.keras_runtime import KerasRuntime
 from specmask.enhancement.postprocess import Knobs
 from specmask.enhancement.runtimes import Description
 from specmask.errors import UserError
-from specmask.export import c_source, program
+from specmask.export import c_source, program, web_page
 from specmask.export.step import step_model
 from specmask.export.whole import WholeModel, whole_model
 
@@ -42,8 +42,9 @@ def export_run(
     Args:
         run: the run.
         config: its configuration.
-        formats: any of onnx, litert, savedmodel, c, ladspa.
-        folder: receives step.onnx, whole.onnx, step.tflite, step.json, saved_model, c, ladspa.
+        formats: any of onnx, litert, savedmodel, c, ladspa, web.
+        folder: receives step.onnx, whole.onnx, step.tflite, step.json, saved_model, c, ladspa,
+            web.
         int8: also step_int8.onnx and step_int8.tflite.
         knobs: settings of the post-processing, in the graph of the whole model and in the
             description of a step.
@@ -65,12 +66,14 @@ def export_run(
         written.append(folder / "saved_model")
         write_saved_model(step, whole, written[-1])
     sources = [name for name in c_source.FORMATS if name in formats]
-    if sources:
+    if sources or web_page.FORMAT in formats:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "step.onnx"
             write_onnx(step or step_model(config, weights), path, description)
             made = program.from_onnx(path)
         written += [c_source.write(name, made, description, folder) for name in sources]
+        if web_page.FORMAT in formats:
+            written.append(web_page.write(made, description, folder))
     return written
 
 

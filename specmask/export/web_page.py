@@ -1,4 +1,4 @@
-"""The web page: a trained model in one HTML file, for a browser without a network.
+"""A trained model as a web page: one HTML file, for a browser without a network.
 
 Its parts are in ``web/``: a template, styles, and scripts that are joined without a build tool.
 The network and its weights are a program of :mod:`specmask.export.program` for the WebAssembly
@@ -19,17 +19,17 @@ from specmask.enhancement.runtimes import Description
 
 HERE = Path(__file__).resolve().parent
 SOUND = ("wav.js", "resample.js", "spectrogram.js", "engine.js")  # of page, worker and worklet
+FORMAT = "web"
 TITLE = "Speech without the noise"
 
 
-def write_web(program: bytes, description: Description, name: str, folder: Path) -> Path:
-    """Write a folder with index.html, which is all of the page.
+def write(program: bytes, description: Description, folder: Path) -> Path:
+    """Write the folder ``web`` with index.html, which is all of the page, and return it.
 
     Args:
-        program: of the network, see :func:`specmask.export.program.make`.
-        description: of the network; its knobs are the ones that the page begins with.
-        name: of the model, for the visitor.
-        folder: receives index.html.
+        program: of :func:`specmask.export.program.make`.
+        description: of the step; its knobs are the ones that the page begins with.
+        folder: receives the folder.
     """
     import jinja2  # slow, and only needed here
 
@@ -45,32 +45,32 @@ def write_web(program: bytes, description: Description, name: str, folder: Path)
         title=TITLE,
         sound=SOUND,
         model=model | {"knobs": asdict(description.knobs)},
-        facts=_facts(program, description, name),
+        facts=_facts(program, description),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with files.replacing(folder / "index.html") as path:
+    target = folder / FORMAT
+    target.mkdir(parents=True, exist_ok=True)
+    with files.replacing(target / "index.html") as path:
         path.write_text(text, encoding="utf-8")
-    return folder / "index.html"
+    return target
 
 
-def _facts(program: bytes, description: Description, name: str) -> dict[str, str]:
+def _facts(program: bytes, description: Description) -> dict[str, str]:
     """Return what the page says about the model."""
     stft = description.stft
     latency = stft.window_length + description.lookahead_frames * stft.hop_length
     return {
-        "Model": name,
-        "Weights": description.digest[:12],
+        "Model": description.digest,
         "Size": f"{len(program) / 1000:.0f} kB",
         "Rate inside": f"{description.sample_rate / 1000:g} kHz",
         "Latency": f"{1000 * latency / description.sample_rate:.0f} ms",
     }
 
 
-def enhance_in_node(page: Path, x: np.ndarray, rate: int, kind: str = "simd") -> np.ndarray:
+def enhance_in_node(folder: Path, x: np.ndarray, rate: int, kind: str = "simd") -> np.ndarray:
     """Enhance a recording with the engine of a page under Node: float32 [samples, channels].
 
     Args:
-        page: of :func:`write_web`.
+        folder: of :func:`write`.
         x: float32 [samples, channels].
         rate: of the recording in Hz.
         kind: simd or scalar.
@@ -82,7 +82,14 @@ def enhance_in_node(page: Path, x: np.ndarray, rate: int, kind: str = "simd") ->
     node = shutil.which("node")
     if node is None:
         raise FileNotFoundError("node is not on the path")
-    command = [node, str(HERE / "web" / "node.js"), str(page), str(rate), str(x.shape[1]), kind]
+    command = [
+        node,
+        str(HERE / "web" / "node.js"),
+        str(folder / "index.html"),
+        str(rate),
+        str(x.shape[1]),
+        kind,
+    ]
     samples = np.ascontiguousarray(x, np.float32).tobytes()
     done = subprocess.run(command, input=samples, capture_output=True, check=False)
     if done.returncode:

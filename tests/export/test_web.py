@@ -33,7 +33,7 @@ def page(tmp_path_factory) -> Path:
     path = enhancer.PRETRAINED / "default.onnx"
     description = runtimes.load(path).description
     folder = tmp_path_factory.mktemp("web")
-    return web_page.write_web(program.from_onnx(path), description, "default", folder)
+    return web_page.write(program.from_onnx(path), description, folder) / "index.html"
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_engine_is_enhance(page, model, kind, rate, channels, bound_db):
     """Aligned, of the same length; other rates to the flank of the resampler's filter."""
     x = noisy_speech(1.3, rate, channels)
     x[-1] = np.nan  # taken as zero
-    found = web_page.enhance_in_node(page, x, rate, kind)
+    found = web_page.enhance_in_node(page.parent, x, rate, kind)
     wanted = specmask.enhance(np.nan_to_num(x), rate, model)
     assert found.shape == wanted.shape
     assert error_db(found, wanted) < bound_db
@@ -413,7 +413,7 @@ def test_switching_keeps_the_sample(page, browser, recordings):
         is_after = np.abs(x[block] - result[block]).max() < 1e-4
         is_before = np.abs(x[block] - source[block]).max() < 1e-4
         sides += "a" if is_after else "b" if is_before else "-"
-    assert re.fullmatch("-?a+-?b+-?a+-?", sides)  # "-" where it fades
+    assert re.fullmatch("-*a+-{1,2}b+-{1,2}a+-*", sides)  # "-" where it fades
 
 
 @pytest.mark.usefixtures("quiet")
