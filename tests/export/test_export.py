@@ -179,6 +179,27 @@ def test_parity_report(exported):
     assert "step_int8.onnx" in (exported[1] / "exports/parity.md").read_text()
 
 
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_sources_in_c(exported, tmp_path, monkeypatch):
+    """Built and compared; where there is no compiler, the report says so."""
+    ini, run = exported
+    options = ["--config", ini, "--noisy", ini.parent / "noisy", "--checkpoint", run]
+    options += ["--set", "enhance.mix=0.8", "--format", "c,ladspa", "--output", tmp_path]
+    for compiler in ("cc", "none"):
+        monkeypatch.setenv("CC", compiler)
+        result = call_script("export.py", *options, "--overwrite", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        c, plugin = json.loads((tmp_path / "parity.json").read_text())
+        if compiler == "cc":
+            assert c["name"] == "c" and c["difference"] < TOLERANCE and c["real_time_factor"] > 0
+            if shutil.which("applyplugin"):
+                assert plugin["name"] == "ladspa" and plugin["difference"] < TOLERANCE
+        else:
+            for row in (c, plugin):
+                assert "(not compared: no none)" in row["name"] and row["difference"] is None
+    assert "no none" in (tmp_path / "parity.md").read_text()
+
+
 def test_recordings_to_compare_on(tmp_path):
     write_audio(tmp_path / "a.wav", white_noise(900), 8000)
     (tmp_path / "b.wav").write_bytes(b"no sound")
