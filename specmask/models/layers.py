@@ -15,7 +15,8 @@ from specmask.models import features
 # Added to the running power: digital silence is not lifted, and -60 dBFS is still normalised.
 LEVEL_FLOOR = 1e-6
 LEVEL_SECONDS = 2.0
-OFFSET_FLOOR = 1e-12  # of |Y|² below the gain that removes an offset
+OFFSET_POWER = 2e-4  # mean |Y|² of noise at -60 dBFS: softer frames count no more for an offset
+OFFSET_FLOOR = 1e-12  # of |Y|² below the gain that removes it
 
 
 class LevelNormaliser(keras.layers.Layer):
@@ -45,23 +46,23 @@ class LevelNormaliser(keras.layers.Layer):
         powers = ops.mean(ops.sum(ops.square(counted), axis=-1), axis=-1)  # [batch, frames]
         if self.exponent != 1:
             powers = ops.power(powers + LEVEL_FLOOR, self.exponent)
-        level, state = _running_mean(powers, state, self.decay)
+        level, state = _running_mean(powers, ops.ones_like(powers), state, self.decay)
         if self.exponent != 1:
             level = ops.power(level, 1 / self.exponent)
         scale = ops.rsqrt(level + LEVEL_FLOOR)
         return spectrum * scale[..., None, None], state
 
 
-def _running_mean(values: Any, state: Any, decay: float) -> tuple[Any, Any]:
-    """Return p / n of values [batch, frames], and the last (p, n) [batch, 2].
+def _running_mean(values: Any, weights: Any, state: Any, decay: float) -> tuple[Any, Any]:
+    """Return p / n of values and weights [batch, frames], and the last (p, n) [batch, 2].
 
-    p[t] = α p[t−1] + (1 − α) x[t],  n[t] = α n[t−1] + 1 − α.
+    p[t] = α p[t−1] + (1 − α) w[t] x[t],  n[t] = α n[t−1] + (1 − α) w[t].
     """
-    both = ops.stack([values, ops.ones_like(values)], axis=-1)  # [batch, frames, 2]
+    both = ops.stack([weights * values, weights], axis=-1)  # [batch, frames, 2]
     steps = ops.arange(ops.shape(values)[1], dtype="float32")
     distance = steps[:, None] - steps[None, :]
-    weights = ops.where(distance >= 0, (1 - decay) * decay ** ops.maximum(distance, 0.0), 0.0)
-    running = ops.matmul(weights, both)
+    matrix = ops.where(distance >= 0, (1 - decay) * decay ** ops.maximum(distance, 0.0), 0.0)
+    running = ops.matmul(matrix, both)
     running += (decay ** (steps + 1))[None, :, None] * state[:, None, :]
     return running[..., 0] / running[..., 1], running[:, -1]
 
@@ -70,7 +71,8 @@ class OffsetRemover(keras.layers.Layer):
     """A gain per low bin that removes a DC offset, and nothing else, of a spectrum.
 
     d[t] is the running mean of Re Y[t,0], W the transform of the analysis window: an offset is
-    d[t] W[k] / W[0] in every frame.
+    d[t] W[k] / W[0] in every frame. Frames count in inverse proportion to the power above the low
+    bins, so that loud low sounds do not pass for an offset.
 
     G[t,k] = (Y[t,k] − d[t] W[k] / W[0]) Y*[t,k] / (|Y[t,k]|² + ε)
 
@@ -86,8 +88,10 @@ class OffsetRemover(keras.layers.Layer):
 
     def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
         """Return complex gains [batch, frames, bins, 2] and the state [batch, 2] of (p, n)."""
-        low = spectrum[:, :, : len(self.window)]
-        offset, state = _running_mean(low[:, :, 0, 0], state, self.decay)
+        count = len(self.window)
+        low, others = spectrum[:, :, :count], spectrum[:, :, count:]
+        weights = 1 / (ops.mean(features.power(others), axis=-1) + OFFSET_POWER)
+        offset, state = _running_mean(low[:, :, 0, 0], weights, state, self.decay)
         left = low - offset[..., None, None] * self.window
         real = ops.sum(left * low, axis=-1)
         imaginary = left[..., 1] * low[..., 0] - left[..., 0] * low[..., 1]

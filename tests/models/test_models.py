@@ -12,7 +12,13 @@ from specmask import models
 from specmask.audio import stft
 from specmask.config import ini
 from specmask.models import targets
-from specmask.models.layers import LEVEL_FLOOR, CausalConv2D, LevelNormaliser, OffsetRemover
+from specmask.models.layers import (
+    LEVEL_FLOOR,
+    OFFSET_POWER,
+    CausalConv2D,
+    LevelNormaliser,
+    OffsetRemover,
+)
 from specmask.models.recurrent import LSTM
 from specmask.training import optim
 
@@ -282,8 +288,9 @@ def test_offset_remover_against_its_recursion():
     p = n = 0.0
     decay = np.exp(-0.1)
     for t in range(50):
-        p = decay * p + (1 - decay) * x[0, t, 0, 0]
-        n = decay * n + 1 - decay
+        weight = 1 / (np.mean(np.sum(x[0, t, 2:] ** 2, -1)) + OFFSET_POWER)
+        p = decay * p + (1 - decay) * weight * x[0, t, 0, 0]
+        n = decay * n + (1 - decay) * weight
         y = x[0, t, :2, 0] + 1j * x[0, t, :2, 1]
         gain = (y - p / n * window) / y
         np.testing.assert_allclose(got[0, t, :, 0], gain.real, rtol=1e-3, atol=1e-4)
