@@ -22,7 +22,7 @@ from specmask.enhancement.keras_runtime import KerasRuntime
 from specmask.enhancement.postprocess import Knobs
 from specmask.enhancement.runtimes import Description
 from specmask.errors import UserError
-from specmask.export import c_source, program, web_page
+from specmask.export import c_source, onnx_graph, program, web_page
 from specmask.export.step import step_model
 from specmask.export.whole import WholeModel, whole_model
 
@@ -87,19 +87,12 @@ def write_onnx(
 
     Raises:
         UserError: if the package for it is missing.
-        RuntimeError: if the graph holds a tensor from outside the model.
+        RuntimeError: if an operation of the network cannot be written.
     """
     onnx = _onnx()
     signature = _signature(model)
+    graph = onnx_graph.model_of(model, _flat(signature))
     with files.replacing(path) as temporary:
-        model.export(temporary, format="onnx", verbose=False, input_signature=signature)
-        graph = onnx.load(temporary)
-        known = {x.name for x in _flat(signature)}
-        captured = [x.name for x in graph.graph.input if x.name not in known]
-        if captured:
-            raise RuntimeError(
-                f"{captured}: tensors from outside the graph; make them NumPy arrays or weights"
-            )
         _save(onnx, graph, temporary, description)
     if not int8:
         return [path]
@@ -174,7 +167,6 @@ def _flat(signature: list) -> list:
 def _onnx() -> Any:
     try:
         import onnx
-        import tf2onnx  # noqa: F401
     except ImportError as error:
         raise UserError(
             f'{error.name} is not installed; pip install ".[export]" in the clone'

@@ -426,7 +426,7 @@ def test_linked_channels():
 def test_recipes(recipe, tmp_path):
     """A network as large as it is trained, weights as they are drawn."""
     keras = pytest.importorskip("keras", reason="needs the extra train")
-    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    pytest.importorskip("onnx", reason="needs the extra export")
     from helpers import ROOT
 
     from specmask import models

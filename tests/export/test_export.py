@@ -26,7 +26,8 @@ from specmask.config import ini as configuration
 from specmask.config import schema
 from specmask.enhancement import array, enhancer, keras_runtime, postprocess, runtimes
 from specmask.errors import UserError
-from specmask.export import check, formats, step, whole
+from specmask.export import check, formats, onnx_graph, step, whole
+from specmask.models.features import FEATURES
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
 SMALL += [
@@ -53,7 +54,7 @@ def noisy(frames: int, bins: int = 129) -> np.ndarray:
 @pytest.fixture(scope="module", params=causal_networks())
 def steps(request, tmp_path_factory):
     """A network, and the folder of its steps."""
-    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    pytest.importorskip("onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp(request.param)
     cfg = small(f"model.network={request.param}")
     keras.utils.set_random_seed(0)
@@ -86,6 +87,40 @@ def test_exports_carry_their_description(steps, name):
     assert (found.stft.window_length, found.stft.hop_length, found.stft.n_fft) == (200, 80, 256)
     assert found.states["level_state"] == [2]
     assert runtimes.Description.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    "network, target",
+    [("band_lstm", "magnitude_mapping"), ("conv_lstm", "noise_db")],
+)
+def test_steps_of_every_feature(tmp_path, network, target):
+    pytest.importorskip("onnx", reason="needs the extra export")
+    options = f"model.network={network}", f"model.target={target}", "model.delta_phase=both"
+    cfg = small(
+        *options,
+        f"model.features={','.join(FEATURES)}",
+        "model.lookahead_ms=20",
+        "model.low_hz=100",
+    )
+    rng = np.random.default_rng(0)
+    values = [np.asarray(v) for v in models.build(cfg).model.variables]
+    weights = [v + (v.dtype == np.float32) * rng.normal(0, 0.05, v.shape) for v in values]
+    made = step.step_model(cfg, weights)
+    network = step.with_weights(cfg, weights)
+    description = keras_runtime.describe(cfg, network, "of nothing")
+    formats.write_onnx(made, tmp_path / "step.onnx", description)
+    exported, x = runtimes.load(tmp_path / "step.onnx"), noisy(9)
+    wanted, _ = network(x, network.zero_state(2))
+    found, _ = exported.mask(x, exported.zero_state(2))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=TOLERANCE)
+
+
+def test_operations_without_a_writer_are_named():
+    pytest.importorskip("onnx", reason="needs the extra export")
+    x = keras.Input(batch_shape=(1, 4), name="noisy")
+    model = keras.Model(x, keras.ops.erf(x))
+    with pytest.raises(RuntimeError, match=r"the operation Erf of TensorFlow.*onnx_operations"):
+        onnx_graph.model_of(model, [keras.InputSpec(dtype="float32", shape=(1, 4), name="noisy")])
 
 
 def test_other_files_are_refused(tmp_path):
@@ -131,11 +166,13 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
         np.testing.assert_allclose(y, array.enhance(x, 8000, model), atol=1e-5)
 
 
-@pytest.mark.parametrize("network", ["unet", "autoencoder"])
-def test_windowed_networks_are_exported_for_every_length(tmp_path, network):
-    pytest.importorskip("tf2onnx", reason="needs the extra export")
-    options = "model.levels=3", "model.window_frames=8", "model.conv_channels=2"
-    run = make_run(tmp_path, f"model.network={network}", *options)
+@pytest.mark.parametrize(
+    "option", ["network=unet", "network=autoencoder", "network=crn", "bidirectional=yes"]
+)
+def test_whole_models_are_exported_for_every_length(tmp_path, option):
+    pytest.importorskip("onnx", reason="needs the extra export")
+    options = "levels=3", "window_frames=8", "conv_channels=2", "attention_heads=2"
+    run = make_run(tmp_path, *(f"model.{text}" for text in (option, *options)))
     model = enhancer.load(run)
     weights = [np.asarray(v) for v in model.runtime.network.model.variables]
     cfg = configuration.load(run / "config.ini")
@@ -155,7 +192,7 @@ def test_windowed_networks_are_exported_for_every_length(tmp_path, network):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A run with all its exports, made by the script; its INI file and a noisy recording."""
-    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    pytest.importorskip("onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp("all of them")
     run = make_run(folder)
     write_audio(folder / "noisy" / "a.wav", white_noise(9000), 8000)

@@ -248,7 +248,7 @@ def test_bypass_of_live_sound_is_equally_late(ahead):
 @pytest.fixture(scope="module")
 def exported(run, ahead, tmp_path_factory) -> Path:
     """The folder of the steps of the run that looks ahead."""
-    pytest.importorskip("tf2onnx", reason="needs the extra export")
+    pytest.importorskip("onnx", reason="needs the extra export")
     folder = tmp_path_factory.mktemp("exported")
     cfg = configuration.load(run / "config.ini")
     formats.export_run(ahead.runtime, cfg, ["onnx", "litert"], folder, False, Knobs(mix=0.8))
