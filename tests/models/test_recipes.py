@@ -22,7 +22,7 @@ SHARED = (ROOT.parent / "shared" / "data").resolve()
 PARAMETERS = {
     "default": 44_236,
     "voicebank_demand": 44_236,
-    "demo": 6_866,
+    "demo": 21_394,
     "wilson2018_causal": 14_082_652,
     "wilson2018_blstm3": 77_828_851,
     "yunyangzeng": 27_579_091,
