@@ -19,7 +19,7 @@ from helpers import ROOT, error_db, speechlike, white_noise
 
 import specmask
 from specmask.enhancement import enhancer, runtimes
-from specmask.export import program, web_page
+from specmask.export import check, program, web_page
 
 WEB = ROOT / "specmask" / "export" / "web"
 NATIVE = ROOT / "specmask" / "export" / "native"
@@ -256,6 +256,16 @@ def test_engine_is_enhance(page, model, kind, rate, channels, bound_db):
     assert np.abs(found - wanted)[ends : len(found) - ends].max() < bound
 
 
+def test_the_parity_report_has_the_page(page, model, tmp_path, monkeypatch):
+    node()
+    sf.write(tmp_path / "noisy.wav", noisy_speech(1, 48000), 48000)
+    (row,) = check.compare([page.parent], model, [tmp_path / "noisy.wav"], [None])
+    assert row.name == "web" and row.difference < 1e-5 and row.megabytes < 1
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (row,) = check.compare([page.parent], model, [tmp_path / "noisy.wav"], [None])
+    assert row.name == "web (not compared: no node)" and row.difference is None
+
+
 # ---------------------------------------------------------------- in a browser
 
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
@@ -421,6 +431,7 @@ def test_knobs_and_keys(page, model, browser, recordings):
     browser.get(page.as_uri())
     drop(browser, recordings / "mono.wav")
     until(lambda: part(browser, "save").is_displayed())
+    assert browser.switch_to.active_element == part(browser, "play")
     script = """const form = document.getElementById("knobs");
       [form.mix.value, form.limit.value, form.gain.value] = [80, 12, -3];
       form.mix.dispatchEvent(new Event("change", { bubbles: true }));"""
@@ -429,8 +440,9 @@ def test_knobs_and_keys(page, model, browser, recordings):
     found, _ = sf.read(saved(browser, "mono-enhanced.wav"))
     knobs = {"mix": 0.8, "max_suppression_db": 12, "post_gain_db": -3}
     assert np.abs(found - specmask.enhance(x, rate, specmask.load(knobs=knobs))).max() < 1e-3
-    body = browser.find_element("tag name", "body")
     from selenium.webdriver.common.keys import Keys
+
+    body = browser.find_element("tag name", "body")
 
     body.send_keys(Keys.ARROW_RIGHT)
     assert seconds(browser) == 1
@@ -471,10 +483,10 @@ def test_microphone(page, model, browser):
     latency_ms = int(part(browser, "status").text.split(": ")[1].split()[0])
     browser.execute_script(COLLECT)
     part(browser, "listen").click()
-    until(lambda: browser.execute_script("return collected.noisy.length > 3 * live.layout.rate"))
+    until(lambda: browser.execute_script("return collected.noisy.length > 3 * live.sound.layout.rate"))
     meters = [m.text for m in browser.find_elements("css selector", "#meters output")]
     assert all(text.endswith(" dB") for text in meters)
-    rate = browser.execute_script("return live.layout.rate")
+    rate = browser.execute_script("return live.sound.layout.rate")
     found = browser.execute_script("return collected")
     noisy, enhanced = (np.array(found[s], np.float32) for s in ("noisy", "enhanced"))
     wanted = specmask.enhance(noisy, rate, model)

@@ -197,13 +197,14 @@ function chip(text) {
 async function readResult(first, count) {
   const stop = Math.min(first + count, recording.layout.frames);
   while (result.frames < stop) await result.more;
-  result.blob ??= new Blob(result.pieces);
+  result.blob ??= new Blob(result.parts);
   return readFrames(result.blob, { ...result.layout, frames: result.frames, start: 0 }, first, count);
 }
 
+// What the worker has made. Large pieces are given to the browser, which keeps them where it likes.
 class Result {
   constructor(layout) {
-    Object.assign(this, { layout, pieces: [], frames: 0, limited: 0, complete: false });
+    Object.assign(this, { layout, pieces: [], newest: [], bytes: 0, frames: 0, limited: 0, complete: false });
     this.announce();
   }
 
@@ -212,14 +213,22 @@ class Result {
     this.more = new Promise((resolve) => { this.arrived = resolve; });
   }
 
-  add({ piece, frames, limited }) {
-    this.pieces.push(piece);
+  add({ buffer, frames, limited }) {
+    this.newest.push(buffer);
+    this.bytes += buffer.byteLength;
+    if (this.bytes > PIECE_BYTES) {
+      this.pieces.push(new Blob(this.newest));
+      Object.assign(this, { newest: [], bytes: 0 });
+    }
     this.blob = null;
     this.frames += frames;
     this.limited += limited;
     this.announce();
   }
+
+  get parts() { return [...this.pieces, ...this.newest]; }
 }
+const PIECE_BYTES = 1 << 20; // Chromium keeps small ones in the page's own memory
 
 // Enhance the recording; what was heard before is heard until the new result is complete.
 function enhance() {
@@ -267,7 +276,7 @@ function complete(made, seconds, replaced) {
   result = made;
   if (swapped) player.seek(player.seconds); // from here on the new one
   URL.revokeObjectURL($("save").href);
-  $("save").href = URL.createObjectURL(wavBlob(made.layout, made.pieces));
+  $("save").href = URL.createObjectURL(wavBlob(made.layout, made.parts));
   $("save").download = `${name.replace(/\.[^.]*$/, "")}-enhanced.wav`;
   $("save").title = `${khz(layout.rate)}, ${channelWords(layout.channels)}, ${sampleWords(made.layout)}`;
   show($("save"), true);
@@ -357,7 +366,7 @@ setKnobs(page.knobs);
 
 // ---- microphone
 
-let live = null; // {context, stream, node, volume, layout, pieces}
+let live = null; // {context, stream, node, volume, sound}
 
 async function startLive() {
   problem("");
@@ -383,7 +392,7 @@ async function startLive() {
     const volume = new GainNode(context, { gain: 0 });
     context.createMediaStreamSource(stream).connect(node).connect(volume).connect(context.destination);
     worker?.terminate();
-    live = { context, stream, node, volume, pieces: [], frames: 0, layout: { rate: context.sampleRate, channels: 1, float: true, bytes: 4 } };
+    live = { context, stream, node, volume, sound: new Result({ rate: context.sampleRate, channels: 1, float: true, bytes: 4 }) };
     openLive();
   } catch (error) {
     for (const track of stream.getTracks()) track.stop();
@@ -411,14 +420,13 @@ function openLive() {
       say(`Latency ${Math.round(1000 * (own + device))} ms: ${Math.round(1000 * own)} of the model, ${Math.round(1000 * device)} of this device.`);
     }
     if (data.noisy) {
-      live.pieces.push(new Blob([data.noisy]));
-      live.frames += data.noisy.length;
+      live.sound.add({ buffer: data.noisy, frames: data.noisy.length, limited: 0 });
       pictures.before.add(spectra.before.feed([data.noisy]));
       pictures.after.add(spectra.after.feed([data.enhanced]));
       setMeter("noisy", levelDb(data.noisy));
       setMeter("enhanced", levelDb(data.enhanced));
       setMeter("reduction", Math.max(0, data.reductionDb));
-      $("time").textContent = clock(live.frames / rate, 1);
+      $("time").textContent = clock(live.sound.frames / rate, 1);
     }
     if (data.stopped) live.stopped();
   };
@@ -440,12 +448,12 @@ async function stopLive(keep) {
     node.port.postMessage({ stop: true });
     setTimeout(resolve, 500);
   });
-  const { pieces, frames } = live, layout = { ...live.layout, frames };
+  const { frames, parts } = live.sound, layout = { ...live.sound.layout, frames };
   live = null;
   for (const track of stream.getTracks()) track.stop();
   context.close();
   if (!keep || !frames) return;
-  const blob = wavBlob(layout, pieces), name = `Microphone ${new Date().toTimeString().slice(0, 5).replace(":", ".")}.wav`;
+  const blob = wavBlob(layout, parts), name = `Microphone ${new Date().toTimeString().slice(0, 5).replace(":", ".")}.wav`;
   await openRecording({ name, blob, layout: await wavLayout(blob), target: { ...layout, float: false, bytes: 2 } });
 }
 
@@ -469,6 +477,7 @@ function mode(name) {
   for (const id of ["listen", "meters", "stop"]) show($(id), !file);
   if (!file) for (const id of ["save", "progress"]) show($(id), false);
   $("view").tabIndex = file ? 0 : -1;
+  $(file ? "play" : "listen").focus({ preventScroll: true }); // so that the space bar plays
 }
 
 $("choose").onclick = () => $("file").click();

@@ -11,10 +11,10 @@ onmessage = async ({ data: { blob, layout, target, model, knobs } }) => {
     const send = (noisy, y) => {
       const { buffer, limited } = encodeSamples(y, target);
       postMessage({
-        piece: new Blob([buffer]), frames: y[0].length, limited, width: before.width,
+        buffer, frames: y[0].length, limited, width: before.width,
         before: noisy ? before.feed(noisy) : before.flush(),
         after: noisy ? after.feed(y) : [...after.feed(y), ...after.flush()],
-      });
+      }, [buffer]);
     };
     for (let at = 0; at < frames; at += count) {
       const noisy = await readFrames(blob, layout, at, count);
