@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -283,6 +284,7 @@ def recordings(tmp_path_factory) -> Path:
     sf.write(folder / "stereo.flac", 0.5 * noisy_speech(2.1, 44100, 2), 44100, "PCM_24")
     sf.write(folder / "microphone.wav", 0.5 * noisy_speech(4, 48000), 48000)
     (folder / "no sound.txt").write_text("no sound at all")
+    (folder / "cut.flac").write_bytes(b"fLaC\0")
     sf.write(folder / "empty.wav", np.zeros((0, 1)), 16000)
     return folder
 
@@ -299,6 +301,7 @@ def browser(recordings, tmp_path_factory):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = selenium.Chrome(options, selenium.ChromeService(shutil.which("chromedriver")))
+    driver.profile = driver.capabilities["chrome"]["userDataDir"]
     driver.downloads = tmp_path_factory.mktemp("downloads")
     behaviour = {"behavior": "allow", "downloadPath": str(driver.downloads)}
     driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
@@ -455,7 +458,9 @@ def test_knobs_and_keys(page, model, browser, recordings):
 
 def test_what_is_no_sound_is_one_line(page, browser, recordings):
     browser.get(page.as_uri())
-    for name, text in (("no sound.txt", "cannot decode it"), ("empty.wav", "holds no sound")):
+    decoded = "cannot decode it; convert it to"
+    cases = {"no sound.txt": decoded, "cut.flac": decoded, "empty.wav": "holds no sound"}
+    for name, text in cases.items():
         drop(browser, recordings / name)
         found = until(lambda: part(browser, "problem").text)
         assert found.startswith(f"{name}: ") and text in found and "\n" not in found
@@ -483,7 +488,9 @@ def test_microphone(page, model, browser):
     latency_ms = int(part(browser, "status").text.split(": ")[1].split()[0])
     browser.execute_script(COLLECT)
     part(browser, "listen").click()
-    until(lambda: browser.execute_script("return collected.noisy.length > 3 * live.sound.layout.rate"))
+    until(
+        lambda: browser.execute_script("return collected.noisy.length > 3 * live.sound.layout.rate")
+    )
     meters = [m.text for m in browser.find_elements("css selector", "#meters output")]
     assert all(text.endswith(" dB") for text in meters)
     rate = browser.execute_script("return live.sound.layout.rate")
@@ -520,6 +527,34 @@ def test_from_a_server(page, browser, recordings):
     finally:
         server.shutdown()
     assert asked == ["/?scalar"]
+
+
+def memory(browser) -> int:
+    """Resident bytes of the page's process, the largest of Chromium's renderers."""
+    largest = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            if b"--type=renderer" in command and browser.profile.encode() in command:
+                pages = int((process / "statm").read_text().split()[1])
+                largest = max(largest, pages * os.sysconf("SC_PAGE_SIZE"))
+        except OSError:
+            continue  # has ended
+    return largest
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_of_a_long_recording(page, browser, tmp_path):
+    """Sixty megabytes of result are made while the page's memory stays."""
+    x = np.tile(noisy_speech(10, MODEL_RATE), (60, 1))
+    sf.write(tmp_path / "long.wav", x, MODEL_RATE, "DOUBLE")
+    browser.get(page.as_uri())
+    part(browser, "file").send_keys(str(tmp_path / "long.wav"))
+    until(lambda: float(part(browser, "progress").get_attribute("value")) > 0.2, 600)
+    before = memory(browser)
+    until(lambda: part(browser, "save").is_displayed(), 1200)
+    assert before > 0 and memory(browser) - before < 30e6
 
 
 def test_the_page_is_small_and_names_no_other_place(page):

@@ -125,15 +125,19 @@ function busy(text) {
   document.body.classList.toggle("busy", Boolean(text));
 }
 
+let opened = 0; // files so far: of two, the later one counts
+
 async function open(file) {
+  const turn = ++opened;
   problem("");
   try {
     await stopLive(false);
-    await openRecording(await readRecording(file));
+    const found = await readRecording(file);
+    if (turn === opened) await openRecording(found);
   } catch (error) {
-    problem(error.message);
+    if (turn === opened) problem(error.message);
   }
-  busy("");
+  if (turn === opened) busy("");
 }
 
 // A WAV file as it is; what else the browser can decode as a WAV file of floats at its own rate.
@@ -145,7 +149,7 @@ async function readRecording(file) {
     if (!layout.frames) throw new Error(`${name}: holds no sound`);
     return { name, blob: file, layout, target: layout };
   }
-  const format = await containerFormat(file);
+  const format = await containerFormat(file).catch(() => null); // damaged
   busy(`Decoding ${name} …`);
   let sound;
   try {
@@ -175,8 +179,8 @@ function decode(content, rate) {
   return context.decodeAudioData(content);
 }
 
-async function openRecording(opened) {
-  recording = opened;
+async function openRecording(found) {
+  recording = found;
   const { layout, blob } = recording, seconds = layout.frames / layout.rate;
   result = null;
   player.open({ before: { read: (first, count) => readFrames(blob, layout, first, count) }, after: { read: readResult } }, layout.rate, layout.frames);
@@ -240,14 +244,14 @@ function enhance() {
   old?.announce(); // to who waits for it
   show($("save"), false);
   show($("progress"), true);
-  let loudestDb = -Infinity, opened = false;
+  let loudestDb = -Infinity, drawn = false;
   worker.onerror = () => problem(`${name}: this browser cannot run the model`);
   worker.onmessage = ({ data }) => {
     if (data.error) return problem(`${name}: ${data.error}`);
     const took = (performance.now() - started) / 1000;
     if (data.done) return complete(made, took, data.replaced);
-    if (!opened) openPictures(layout.rate, data.width, false);
-    opened = true;
+    if (!drawn) openPictures(layout.rate, data.width, false);
+    drawn = true;
     made.add(data);
     for (const column of data.before) for (const level of column) loudestDb = Math.max(loudestDb, level);
     for (const side of ["before", "after"]) {
@@ -314,7 +318,7 @@ function seek(seconds) {
 function toggle() {
   if (live || !recording) return;
   if (player.playing) player.pause();
-  else player.play().catch((error) => problem(`This browser does not play: ${error.message}`));
+  else player.play().catch((error) => { player.pause(); problem(`This browser does not play: ${error.message}`); });
 }
 
 function hear(side) {
@@ -376,7 +380,8 @@ async function startLive() {
   }
   player.pause();
   const context = new AudioContext({ latencyHint: "interactive" }); // while the click counts as a gesture
-  const resumed = context.resume();
+  const resumed = resume(context);
+  resumed.catch(() => {}); // is awaited below
   let stream;
   try {
     // As it is: without the browser's own processing.

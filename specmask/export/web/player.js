@@ -1,6 +1,6 @@
 // Player of two recordings of the same length, sample by sample together: one is heard.
 
-const CHUNK_SECONDS = 1, AHEAD_SECONDS = 2.5, FADE_SECONDS = 0.006;
+const CHUNK_SECONDS = 1, AHEAD_SECONDS = 2.5, FADE_SECONDS = 0.006, RESUME_SECONDS = 5;
 
 class Player {
   constructor(onChange) {
@@ -54,7 +54,7 @@ class Player {
     this.begun = null;
     this.onChange();
     const run = ++this.run;
-    await this.context.resume();
+    await resume(this.context);
     for (let next = this.at; run === this.run && next < this.frames; ) {
       const ahead = this.begun === null ? 0 : this.begun + (next - this.at) / this.rate - this.context.currentTime;
       if (ahead > AHEAD_SECONDS) {
@@ -124,4 +124,10 @@ class Player {
     }
     this.onChange();
   }
+}
+
+// Browsers without a sound device wait for ever.
+async function resume(context) {
+  const late = new Promise((resolve) => setTimeout(resolve, RESUME_SECONDS * 1000, "late"));
+  if ((await Promise.race([context.resume(), late])) === "late") throw new Error("its sound device does not start");
 }
