@@ -1,8 +1,9 @@
 """Enhance recordings: the noisy test files into ./enhanced, or IN ... into OUT.
 
 Names, subfolders, rate, length, channels and format are kept. Files that are up to date are
-skipped; files that cannot be used are skipped with a reason and do not stop the rest. Without a
-run of your own (train.py, or [enhance] checkpoint) the default model is used.
+skipped, those of earlier weights of the same run made again; files that cannot be used are skipped
+with a reason and do not stop the rest. Without a run of your own (train.py, or [enhance]
+checkpoint) the default model is used.
 
 examples:
   python enhance.py my_recordings/ cleaned/
@@ -81,6 +82,7 @@ def enhance(args: argparse.Namespace) -> None:
         format=format,
         workers=cfg.compute.workers,
         spectrograms=args.spectrograms,
+        run=path if path.is_dir() else None,
     )
     report(done, target, is_folder=not is_file)
 
@@ -118,6 +120,8 @@ def summary(done: "Summary", target: Path) -> str:
         length = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
         words += f" ({length}) in {duration(done.seconds)}"
     words += f" -> {target}"
+    if done.renewed:
+        words += f"; {done.renewed} of them were of earlier weights of this run"
     if done.up_to_date:
         words += f"; {done.up_to_date} up to date (--overwrite makes them again)"
     if done.rejected:

@@ -1,7 +1,9 @@
 """Train a network on the cached data set; run again to resume from the last checkpoint.
 
-Writes checkpoints to cp/RUN and TensorBoard logs to logs/RUN (tensorboard --logdir logs). Ctrl-C
-and SIGTERM save first. Too many steps in a row without a finite gradient end it with exit code 2.
+Writes checkpoints to cp/RUN and TensorBoard logs to logs/RUN (tensorboard --logdir logs), at the
+end also cp/RUN/exports/step.tflite, with which enhance.py needs no TensorFlow (causal networks,
+not with multi_worker). Ctrl-C and SIGTERM save first. Too many steps in a row without a finite
+gradient end it with exit code 2.
 
 examples:
   python train.py
@@ -11,6 +13,7 @@ examples:
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from specmask.cli import console
 
@@ -40,7 +43,23 @@ def train(args: argparse.Namespace) -> int:
             f"{p.epoch} epochs, {p.total_steps} steps, {p.seconds / 60:.1f} min; lowest {which} "
             f"loss {p.best_loss:.5f} at epoch {p.best_epoch} -> {outcome.folder / 'best.npz'}"
         )
+        if outcome.exit_code == console.EXIT_OK and settings.train.strategy != "multi_worker":
+            export_step(outcome.folder)
     return outcome.exit_code
+
+
+def export_step(run: Path) -> None:
+    """Write what enhance.py runs without TensorFlow, and say so in a line."""
+    from specmask.export import formats
+
+    try:
+        path = formats.renew_step(run)
+    except Exception as error:  # of any converter: the training is complete without it
+        line = " ".join(str(error).split())
+        print(f"note: no export of {run}: {line}; enhance.py runs it in TensorFlow", flush=True)
+    else:
+        if path:
+            print(f"step for LiteRT -> {path}; enhance.py runs it without TensorFlow", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -76,8 +76,10 @@ def transform(config: Config) -> None:
     for split in SPLITS:
         if not getattr(config.data, f"total_{split}_files"):
             continue
+        changed = stft_cache.outdated(config, split)
         files, size, made = stft_cache.build(config, split)
         state = "made" if made else "up to date"
+        state += f" again ({changed})" if made and changed else ""
         print(f"{split}: {files} files, {size / 1e6:.0f} MB, {state} -> {config.stft.cache(split)}")
         if note := manifest.count_note(config, split, files):
             print(f"warning: {note}, then stft.py its spectra")

@@ -81,6 +81,12 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     return len(index), _size(folder), True
 
 
+def outdated(config: Config, split: str) -> str:
+    """Return what differs between a cache that is there and the configuration and data set."""
+    found = _read_facts(config.stft.cache(split))
+    return manifest.changed(found, facts(config, split)) if found else ""
+
+
 def _write(config: Config, split: str, folder: Path, facts: dict[str, Any]) -> np.ndarray:
     """Write a cache from the start, cache.json last, and return its index."""
     (folder / "cache.json").unlink(missing_ok=True)

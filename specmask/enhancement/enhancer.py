@@ -195,6 +195,14 @@ def _exports(weights: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def is_export_of(path: Path, weights: Path) -> bool:
+    """Return whether an exported step exists, can be opened and was made from these weights."""
+    try:
+        return runtimes.load(path).description.digest == files.digest(weights)
+    except UserError:
+        return False
+
+
 def _exported(weights: Path, runtime: str) -> Runtime:
     """Return the exported step of weights for a runtime."""
     make = f"make it with python export.py --checkpoint {weights.parent}"

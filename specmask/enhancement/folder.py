@@ -8,6 +8,7 @@ Conventions:
 import functools
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -54,6 +55,7 @@ class Summary:
 
     done: int = 0
     up_to_date: int = 0
+    renewed: int = 0  # results of earlier weights of the same run, made again
     limited: dict[str, int] = field(default_factory=dict)  # file -> samples above full scale
     lost: dict[str, tuple[str, ...]] = field(default_factory=dict)  # file -> what is not kept
     audio_seconds: float = 0.0
@@ -70,6 +72,7 @@ def enhance_folder(
     format: str = AS_INPUT,
     workers: int = 1,
     spectrograms: bool = False,
+    run: Path | None = None,
 ) -> Summary:
     """Enhance recordings into a folder.
 
@@ -87,17 +90,20 @@ def enhance_folder(
         format: as input, wav or flac.
         workers: processes, for runtimes without TensorFlow; 0: one per core.
         spectrograms: also write a picture of input and result beside each result.
+        run: whose best weights these are. Results of its earlier weights are made again, those of
+            other models are not.
 
     Raises:
         UserError: if no recording can be used, or the target has files of other settings.
     """
     if spectrograms:
         spectrogram.import_matplotlib()
+    renewed = 0
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
-        _log_settings(target, recordings, model, format, overwrite)
+        renewed = _log_settings(target, recordings, model, format, overwrite, run)
     todo = [r for r in recordings if overwrite or not r.target.is_file()]
-    summary = Summary(up_to_date=len(recordings) - len(todo))
+    summary = Summary(up_to_date=len(recordings) - len(todo), renewed=renewed)
     started = time.monotonic()
     for outcome in _outcomes(todo, model, block_seconds, format, workers):
         recording, enhanced = outcome.recording, outcome.enhanced
@@ -227,9 +233,19 @@ def _together(
 
 
 def _log_settings(
-    target: Path, recordings: Sequence[Recording], model: Enhancer, format: str, overwrite: bool
-) -> None:
+    target: Path,
+    recordings: Sequence[Recording],
+    model: Enhancer,
+    format: str,
+    overwrite: bool,
+    run: Path | None,
+) -> int:
     """Log the settings of a folder's files; refuse to mix files of two models or settings.
+
+    Results of earlier weights of the same run are removed first, so that a kill mixes none.
+
+    Returns:
+        the number of results removed.
 
     Raises:
         UserError: if there are files of other settings, and they are not made again.
@@ -237,19 +253,39 @@ def _log_settings(
     log = target / LOG
     settings = {"model": model.digest, "channels": model.channels, "highband": model.highband}
     settings |= asdict(model.knobs) | {"format": format}
-    existing = next((r for r in recordings if r.target.exists()), None)
-    if existing is not None and not overwrite:
+    origin = _relative(run, target) if run else ""
+    existing = [r for r in recordings if r.target.exists()]
+    renewed = 0
+    if existing and not overwrite:
         try:
             before = dict(parse_json(log.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             before = {}
-        if before != settings:
-            origin = "other settings" if before else "another program"
+        same_run = before.pop("run", "") == origin != ""
+        same_run = same_run and before | {"model": model.digest} == settings
+        others = {target / name for name in audio_io.files(target)} - {r.target for r in existing}
+        if before != settings and same_run and not others:
+            for recording in existing:
+                recording.target.unlink()
+            renewed = len(existing)
+        elif before != settings:
+            maker = "other settings" if before else "another program"
             if before and before.get("model") != model.digest:
-                origin = "another checkpoint"
+                maker = "another checkpoint"
             raise UserError(
-                f"{target}: holds files made by {origin} (the first: {existing.name}); "
+                f"{target}: holds files made by {maker} (the first: {existing[0].name}); "
                 "--overwrite makes them again, or name another output folder"
             )
+    if origin:
+        settings["run"] = origin
     with files.replacing(log) as temporary:
         temporary.write_text(json.dumps(settings), encoding="utf-8")
+    return renewed
+
+
+def _relative(run: Path, target: Path) -> str:
+    """Return the path of a run from the folder of its results, so that both can be moved."""
+    try:
+        return Path(os.path.relpath(run.resolve(), target.resolve())).as_posix()
+    except ValueError:  # another drive on Windows
+        return run.resolve().as_posix()

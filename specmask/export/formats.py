@@ -16,8 +16,9 @@ import keras
 import numpy as np
 
 from specmask import files
+from specmask.config import ini
 from specmask.config.schema import Config
-from specmask.enhancement import runtimes
+from specmask.enhancement import enhancer, runtimes
 from specmask.enhancement.keras_runtime import KerasRuntime
 from specmask.enhancement.postprocess import Knobs
 from specmask.enhancement.runtimes import Description
@@ -25,6 +26,7 @@ from specmask.errors import UserError
 from specmask.export import c_source, onnx_graph, program, web_page
 from specmask.export.step import step_model
 from specmask.export.whole import WholeModel, whole_model
+from specmask.silence import quiet
 
 INT8 = "_int8"  # suffix of names and digests
 
@@ -49,7 +51,7 @@ def export_run(
         knobs: settings of the post-processing, in the graph of the whole model and in the
             description of a step.
     """
-    weights = [np.asarray(v) for v in run.network.model.variables]
+    weights = weight_values(run)
     description = replace(run.description, knobs=knobs)
     whole = whole_model(config, weights, knobs)
     step = step_model(config, weights) if description.causal else None
@@ -75,6 +77,31 @@ def export_run(
         if web_page.FORMAT in formats:
             written.append(web_page.write(made, description, folder))
     return written
+
+
+def weight_values(run: KerasRuntime) -> list[np.ndarray]:
+    """Return the values of a run's network, in the order of its variables."""
+    return [np.asarray(v) for v in run.network.model.variables]
+
+
+def renew_step(folder: Path) -> Path | None:
+    """Write step.tflite of a run's best weights, which enhance.py runs without TensorFlow.
+
+    Returns:
+        the file; None where it is up to date, or the network is not causal and has no step.
+    """
+    weights, run_ini = enhancer.weights_and_config(folder)
+    path = weights.parent / enhancer.EXPORTS / "step.tflite"
+    if enhancer.is_export_of(path, weights):
+        return None
+    run, config = KerasRuntime(weights, run_ini), ini.load(run_ini)
+    if not run.description.causal:
+        return None
+    path.parent.mkdir(exist_ok=True)
+    description = replace(run.description, knobs=Knobs.from_config(config))
+    with quiet():
+        write_litert(step_model(config, weight_values(run)), path, description)
+    return path
 
 
 def write_onnx(

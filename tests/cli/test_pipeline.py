@@ -231,3 +231,29 @@ def test_enhanced_files_of_another_checkpoint_are_not_mixed(trained, tmp_path):
     assert_error_line(call_script("enhance.py", *arguments, cwd=tmp_path), "another checkpoint")
     result = call_script("enhance.py", *arguments, "--overwrite", cwd=tmp_path)
     assert "Enhanced 4 files" in result.stdout
+
+
+def test_training_on_enhancing_and_evaluating_need_no_overwrite(own, tmp_path):
+    """Each of the three says what it makes anew, and nothing of another model is replaced."""
+    arguments = "--config", own
+    first = call_script("enhance.py", *arguments, cwd=tmp_path)
+    assert "in LiteRT" in first.stdout and "earlier weights" not in first.stdout
+    assert call_script("evaluate.py", *arguments, cwd=tmp_path).returncode == 0
+    before = (own.parent / "cp/run/best.npz").read_bytes()
+    options = "--set", "train.epochs=6", "--set", "train.learning_rate=0.003"
+    trained_on = run_script("train.py", *arguments, *options, cwd=tmp_path)
+    assert (own.parent / "cp/run/best.npz").read_bytes() != before, trained_on.stdout
+    assert "step for LiteRT -> " in trained_on.stdout
+    stale = call_script("evaluate.py", *arguments, cwd=tmp_path).stdout
+    assert "enhanced by other weights" in stale and "run enhance.py again" in stale
+    again = call_script("enhance.py", *arguments, cwd=tmp_path)
+    assert again.returncode == 0 and "in LiteRT" in again.stdout
+    assert "Enhanced 4 files" in again.stdout and "4 of them were of earlier" in again.stdout
+    renewed = call_script("evaluate.py", *arguments, cwd=tmp_path)
+    assert renewed.returncode == 0 and "other weights" not in renewed.stdout
+    assert "replaces a report of enhanced (weights " in renewed.stdout
+    # another model, and other settings, are refused as before
+    other = call_script("enhance.py", *arguments, "--model", "default", cwd=tmp_path)
+    assert_error_line(other, "another checkpoint", "--overwrite")
+    other = call_script("enhance.py", *arguments, "--mix", "0.5", cwd=tmp_path)
+    assert_error_line(other, "other settings", "--overwrite")

@@ -1,5 +1,7 @@
 """Files and folders: formats, metadata, names, refusals, skipped files."""
 
+import functools
+import json
 import struct
 import tracemalloc
 from dataclasses import replace
@@ -339,6 +341,27 @@ def test_done_files_are_skipped_unless_settings_have_changed(causal, tmp_path):
     assert run(replace(causal, knobs=Knobs(mix=0.5)), overwrite=True).done == 3
     with pytest.raises(UserError, match=r"match \*\.mp3"):
         run(glob="*.mp3")
+
+
+def test_results_of_earlier_weights_of_the_same_run_are_made_again(causal, tmp_path):
+    for name in ("a.wav", "deep/b.wav"):
+        write_audio(tmp_path / "in" / name, white_noise(600))
+    run = functools.partial(enhance_folder, tmp_path / "in", tmp_path / "out", causal, 10)
+    log = tmp_path / "out" / folder.LOG
+
+    def grow_old() -> None:
+        log.write_text(json.dumps(json.loads(log.read_text()) | {"model": "old"}))
+
+    assert run(run=tmp_path / "cp").renewed == 0
+    grow_old()
+    with pytest.raises(UserError, match="another checkpoint"):
+        run(run=tmp_path / "other")
+    with pytest.raises(UserError, match="another checkpoint"):  # a.wav would stay as it is
+        run(run=tmp_path / "cp", glob="deep/*")
+    done = run(run=tmp_path / "cp")
+    assert (done.renewed, done.done, done.up_to_date) == (2, 2, 0)
+    done = run(run=tmp_path / "cp")
+    assert (done.renewed, done.done, done.up_to_date) == (0, 0, 2)
 
 
 def test_two_files_never_have_one_name(causal, tmp_path):
