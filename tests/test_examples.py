@@ -1,11 +1,15 @@
 """The examples: a WAV through an export, and errors of one line."""
 
+import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile as sf
-from helpers import ROOT, tone, write_audio
+from helpers import ROOT, call_script, make_project, tone, write_audio
 
 
 @pytest.fixture(params=["onnx", "tflite"])
@@ -42,3 +46,31 @@ def test_errors_of_an_example_are_one_line(run, source, target, words):
     lines = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]  # LiteRT's
     assert done.returncode == 1 and len(lines) == 1
     assert lines[0].startswith("error: ") and words in lines[0]
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """Every cell but the making of the demo's speech, on a small project."""
+    shown = []
+    sound = SimpleNamespace(Audio=lambda samples, rate: (samples, rate), display=shown.append)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=sound))
+    monkeypatch.setitem(sys.modules, "IPython.display", sound)
+    monkeypatch.chdir(ROOT / "examples")
+    names: dict = {}
+    cells = json.loads(Path("first_model.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        tags = cell["metadata"].get("tags", [])
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or "synthesis" in tags:
+            continue
+        if "parameters" in tags:
+            source = f"CONFIG = {str(make_project(tmp_path))!r}"
+        if source.startswith("!"):
+            for line in source.splitlines():
+                command = shlex.split(line.removeprefix("!").format(**names))
+                result = call_script(*command[1:], cwd=ROOT)
+                assert result.returncode == 0, result.stderr
+        else:
+            exec(compile(source, "first_model.ipynb", "exec"), names)
+    assert len(shown) == 6 and all(len(samples) > 1000 for samples, _ in shown)
+    assert names["own"].runtime.name == "LiteRT"
+    assert not [cell for cell in cells if cell.get("outputs")]
