@@ -19,6 +19,7 @@ from specmask.enhancement.runtimes import Description
 
 HERE = Path(__file__).resolve().parent
 SOUND = ("wav.js", "resample.js", "spectrogram.js", "engine.js")  # of page, worker and worklet
+PAGE = ("dom.js", "player.js", "pictures.js", "recording.js", "live.js", "page.js")
 FORMAT = "web"
 TITLE = "Speech without the noise"
 
@@ -44,6 +45,7 @@ def write(program: bytes, description: Description, folder: Path) -> Path:
     text = environment.get_template("index.html").render(
         title=TITLE,
         sound=SOUND,
+        scripts=PAGE,
         model=model | {"knobs": asdict(description.knobs)},
         facts=_facts(program, description),
     )
