@@ -74,7 +74,9 @@ class OffsetRemover(keras.layers.Layer):
     d[t] W[k] / W[0] in every frame. Frames count in inverse proportion to the power above the low
     bins, so that loud low sounds do not pass for an offset.
 
-    G[t,k] = (Y[t,k] − d[t] W[k] / W[0]) Y*[t,k] / (|Y[t,k]|² + ε)
+    G[t,k] = (Y[t,k] − d[t] W[k] / W[0]) Y*[t,k] / (|Y[t,k]|² + ε), its magnitude at most 1
+
+    The limit matters where another channel gets the same gain: Y[t,k] may be near zero in this one.
 
     Args:
         frames: time constant in frames.
@@ -95,8 +97,10 @@ class OffsetRemover(keras.layers.Layer):
         left = low - offset[..., None, None] * self.window
         real = ops.sum(left * low, axis=-1)
         imaginary = left[..., 1] * low[..., 0] - left[..., 0] * low[..., 1]
-        power = features.power(low) + OFFSET_FLOOR
-        return ops.stack([real / power, imaginary / power], axis=-1), state
+        gain = ops.stack([real, imaginary], axis=-1)
+        gain /= (features.power(low) + OFFSET_FLOOR)[..., None]
+        size = ops.sqrt(features.power(gain) + OFFSET_FLOOR)
+        return gain / ops.maximum(size, 1.0)[..., None], state
 
 
 def level_frames(config: Config) -> float:

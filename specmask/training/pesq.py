@@ -190,7 +190,10 @@ def _over_time(disturbance: Any) -> Any:
     """L6 over intervals of 20 frames that overlap by half, then L2 over the intervals [batch]."""
     d = ops.minimum(disturbance, LARGEST_DISTURBANCE)
     frames = d.shape[1] or ops.shape(d)[1]
-    d = ops.pad(ops.power(d, 6), ((0, 0), (0, -frames % HALF_SYLLABLE)))
+    behind = -frames % HALF_SYLLABLE
+    if isinstance(frames, int) and frames <= HALF_SYLLABLE:
+        behind += HALF_SYLLABLE
+    d = ops.pad(ops.power(d, 6), ((0, 0), (0, behind)))
     halves = ops.mean(ops.reshape(d, (ops.shape(d)[0], -1, HALF_SYLLABLE)), axis=-1)
     syllables = ops.power((halves[:, 1:] + halves[:, :-1]) / 2 + TINY, 1 / 6)
     return ops.sqrt(ops.mean(ops.square(syllables), axis=1))

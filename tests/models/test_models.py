@@ -278,7 +278,8 @@ def test_an_offset_changes_nothing_with_low_hz(name):
         masks.append(own(noisy, own.zero_state(1))[0])
         enhanced.append(targets.apply_complex(masks[-1], noisy).numpy())
     np.testing.assert_allclose(masks[0][:, :, 2:], masks[1][:, :, 2:], atol=2e-4)
-    np.testing.assert_allclose(enhanced[0], enhanced[1], atol=2e-2)  # 1.5e-4 of the offset
+    left = np.sum(np.square(enhanced[0] - enhanced[1]))
+    assert left < 1e-4 * np.sum(np.square(enhanced[0]))  # of an offset 9 dB above the noise
 
 
 def test_offset_remover_against_its_recursion():
@@ -293,6 +294,7 @@ def test_offset_remover_against_its_recursion():
         n = decay * n + (1 - decay) * weight
         y = x[0, t, :2, 0] + 1j * x[0, t, :2, 1]
         gain = (y - p / n * window) / y
+        gain /= np.maximum(1, np.abs(gain))
         np.testing.assert_allclose(got[0, t, :, 0], gain.real, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(got[0, t, :, 1], gain.imag, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(state[0], [p, n], rtol=1e-4)

@@ -53,12 +53,13 @@ def test_equal_signals_lose_nothing():
     assert loss(clean, clean) < 2e-3  # the floor of two norms
 
 
+@pytest.mark.parametrize("samples", [1600, 8000])
 @pytest.mark.parametrize("clean_level", [0.0, 1e-4, 0.1])
 @pytest.mark.parametrize("enhanced_level", [0.0, 1e-4, 0.1])
-def test_value_and_gradient_are_finite_also_in_silence(clean_level, enhanced_level):
+def test_value_and_gradient_are_finite(samples, clean_level, enhanced_level):
     rng = np.random.default_rng(2)
-    clean = np.float32(clean_level * rng.standard_normal((2, 8000)))
-    enhanced = tf.Variable(np.float32(enhanced_level * rng.standard_normal((2, 8000))))
+    clean = np.float32(clean_level * rng.standard_normal((2, samples)))
+    enhanced = tf.Variable(np.float32(enhanced_level * rng.standard_normal((2, samples))))
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(pesq(clean, enhanced))
     assert np.isfinite(value) and np.isfinite(tape.gradient(value, enhanced)).all()
