@@ -279,7 +279,7 @@ def test_an_offset_changes_nothing_with_low_hz(name):
         enhanced.append(targets.apply_complex(masks[-1], noisy).numpy())
     np.testing.assert_allclose(masks[0][:, :, 2:], masks[1][:, :, 2:], atol=2e-4)
     left = np.sum(np.square(enhanced[0] - enhanced[1]))
-    assert left < 1e-4 * np.sum(np.square(enhanced[0]))  # of an offset 9 dB above the noise
+    assert left < 3e-4 * np.sum(np.square(enhanced[0]))  # the offset itself: 12 times as much
 
 
 def test_offset_remover_against_its_recursion():
