@@ -178,7 +178,9 @@ class Program:
         """Return a tensor, constant or not."""
         return self.views[name] if name in self.views else self.constant(self.known[name])
 
-    def emit(self, function: str, out: np.ndarray, *inputs: np.ndarray, parameter: float = 0):
+    def emit(
+        self, function: str, out: np.ndarray, *inputs: np.ndarray, parameter: float = 0
+    ) -> np.ndarray:
         """Add an operation; its inputs are broadcast."""
         views = [np.broadcast_to(x, out.shape) for x in inputs]
         self.operations.append(Operation(function, out, views, parameter))
@@ -298,11 +300,7 @@ class Program:
         x, axis = self.view(names[0]), attributes.get("axis", 0)
         index = np.asarray(self.known[names[1]])
         if index.ndim == 0:
-            return (
-                x.take(int(index), axis)
-                if self.buffer(x).constant
-                else np.moveaxis(x, axis, 0)[index]
-            )
+            return np.moveaxis(x, axis, 0)[int(index)]
         parts = [np.moveaxis(x, axis, 0)[i : i + 1 or None] for i in index.ravel().tolist()]
         y = self.joined([np.moveaxis(part, 0, axis) for part in parts], axis)
         return self.reshaped(y, [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
@@ -470,15 +468,15 @@ class Program:
         a = a.T if attributes.get("transA") else a
         b = b.T if attributes.get("transB") else b
         y = self.multiplied(a, b)
-        for factor, name in (("alpha", None), ("beta", 2)):
-            value = attributes.get(factor, 1.0)
-            if name is None and value != 1:
-                y = self.apply("multiply", y, self.constant(value))
-            elif name is not None and len(names) > 2 and names[2]:
-                c = self.view(names[2])
-                c = c if value == 1 else self.apply("multiply", c, self.constant(value))
-                y = self.apply("add", y, c)
-        return y
+        alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+        if alpha != 1:
+            y = self.apply("multiply", y, self.constant(alpha))
+        if len(names) < 3 or not names[2]:
+            return y
+        c = self.view(names[2])
+        return self.apply(
+            "add", y, c if beta == 1 else self.apply("multiply", c, self.constant(beta))
+        )
 
     def onnx_conv(self, names: list[str], attributes: dict) -> np.ndarray:
         """A convolution as a matrix product whose rows overlap: [1, channels, height, width]."""
@@ -530,9 +528,8 @@ class Program:
             self.emit("copy", inner, x)
             x = padded
         filters = len(kernel)
-        weights = self.constant(
-            kernel.transpose(2, 3, 1, 0).reshape(rows, width * channels, filters)
-        )
+        weights = kernel.transpose(2, 3, 1, 0).reshape(rows, width * channels, filters)
+        weights = self.constant(weights)
         out = self.new([1, out_rows, out_width, filters])
         down, along = x.strides[:2]
         self.product(
@@ -541,7 +538,7 @@ class Program:
                 [1, out_rows, out_width, rows, width * channels],
                 [0, strides[0] * down, strides[1] * along, step * down, x.itemsize],
             ),
-            np.broadcast_to(weights, (1, out_rows, *weights.shape)),
+            strided(weights, [1, out_rows, *weights.shape], [0, 0, *weights.strides]),
             out,
         )
         y = out.transpose(0, 3, 1, 2)

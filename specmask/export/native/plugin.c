@@ -324,6 +324,7 @@ static const LADSPA_PortRangeHint stereo_hints[] = {HINTS, {0, 0, 0}, {0, 0, 0},
         instantiate, connect_port, activate, run, 0, 0, 0, destroy                          \
   }
 
+/* Identifiers below 1000 are free for use without registration. */
 static const LADSPA_Descriptor descriptors[] = {
     DESCRIPTOR(871, "specmask", "Specmask speech enhancement", 1, mono_ports, mono_names,
                mono_hints),
