@@ -42,7 +42,8 @@ def picture(driver: webdriver.Chrome, view: tuple[int, int, str, str]) -> Image.
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics | {"mobile": width < 600})
     feature = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    driver.execute_script(f"hear('{side}'); seek(0.4 * recording.layout.frames / player.rate)")
+    place = "0.4 * recording.layout.frames / player.rate"
+    driver.execute_script(f"document.activeElement.blur(); hear('{side}'); seek({place})")
     time.sleep(0.5)  # colours fade
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", {})["data"]
     return Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")
