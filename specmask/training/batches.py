@@ -53,6 +53,7 @@ class Batches:
         stft = Stft.from_config(config)
         seconds = config.train.crop_seconds
         self.crop = stft.frames(round(seconds * config.data.sample_rate)) if seconds else 0
+        self.frames = self.crop or int(training.index["frames"].max())  # of the longest batch
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[tf.Tensor, ...]]:
         """Yield the batches of an epoch from a step on, as tensors; see :meth:`batch`."""
@@ -69,6 +70,15 @@ class Batches:
                 yield tuple(map(_tensor, batches.popleft().result()))
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def specs(self) -> tuple[tf.TensorSpec, ...]:
+        """Return shapes and dtypes of the longest batch."""
+        clean, noise, *gains = self.batch(self.order(0), 0, 0)
+        spectra = ((x.dtype, (*x.shape[:-3], self.frames, *x.shape[-2:])) for x in (clean, noise))
+        return (
+            *(tf.TensorSpec(shape, dtype) for dtype, shape in spectra),
+            *(tf.TensorSpec(x.shape, x.dtype) for x in gains),
+        )
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the training files of an epoch; none repeats before all were used."""
@@ -96,26 +106,18 @@ class Batches:
         frames = self.crop or int(self.training.index["frames"][everything].max())
         first = self.worker * self.rows
         draw = self.remix.draw if self.config.train.remix else self.remix.plain
-        draws = [
-            draw(int(everything[row]), frames, epoch, step * self.size + row)
-            for row in range(first, first + self.rows)
-        ]
-        items, starts = np.array([d.item for d in draws]), np.array([d.start for d in draws])
-        clean = self.training.crops("clean", items, starts, frames)
-        noises = np.stack([d.noises for d in draws])
+        place = step * self.size + first
+        d = draw(everything[first:][: self.rows], frames, epoch, range(place, place + self.rows))
+        clean = self.training.crops("clean", d.items, d.starts, frames)
         noise = self.training.crops(
             "noise",
-            noises.ravel(),
-            np.stack([d.noise_starts for d in draws]).ravel(),
+            d.noises.ravel(),
+            d.noise_starts.ravel(),
             frames,
-            wrap=(noises != items[:, None]).ravel(),
+            wrap=(d.noises != d.items[:, None]).ravel(),
         )
-        return (
-            clean,
-            noise.reshape(*noises.shape, *noise.shape[1:]),
-            np.stack([d.clean_gain for d in draws]),
-            np.stack([d.noise_gains for d in draws]),
-        )
+        noise = noise.reshape(*d.noises.shape, *noise.shape[1:])
+        return clean, noise, d.clean_gain, d.noise_gains
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:

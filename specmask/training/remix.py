@@ -5,6 +5,7 @@ of a mixture. Every draw is a function of (seed, epoch, place in the epoch) alon
 workers draw what one worker would, and a resumed run draws what it would have drawn.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,15 @@ BAND_SLOPE_HZ = 200  # from the edge to full attenuation; a steeper product of s
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One example: a crop of a clean file, crops of noises, and their gains.
+class Draws:
+    """Examples: crops of clean files, crops of noises, and their gains.
 
-    Gains are float32 [gains] and [noises, gains]; gains are 1, for all bins, or one per bin.
+    Files and first frames are int [rows] and [rows, noises], gains float32 [rows, gains] and
+    [rows, noises, gains]; gains are 1, for all bins, or one per bin.
     """
 
-    item: int
-    start: int
+    items: np.ndarray
+    starts: np.ndarray
     noises: np.ndarray
     noise_starts: np.ndarray
     clean_gain: np.ndarray
@@ -36,6 +38,9 @@ class Draw:
 
 class Remix:
     """Draws examples from the index of a cache.
+
+    Each row has a random generator of its own. What is drawn from it in a row is drawn in one call
+    and scaled for all rows at once, by the arithmetic of ``Generator.uniform``.
 
     Args:
         config: its [train] section; SNRs from [data] where it names none.
@@ -53,7 +58,7 @@ class Remix:
         self.frames: list[int] = index["frames"].tolist()
         clean, noise = (index[f"{kind}_level_db"].copy() for kind in ("clean", "noise"))
         self.noise_level_db = noise
-        self.lendable = np.flatnonzero(index["additive"] & np.isfinite(noise))
+        self.lendable: list[int] = np.flatnonzero(index["additive"] & np.isfinite(noise)).tolist()
         spoken = clean[np.isfinite(clean)]
         # Where there is no speech, noise is as loud as if there were some of the usual level.
         usual = np.median(spoken) if len(spoken) else config.data.speech_level_db
@@ -61,72 +66,119 @@ class Remix:
         # Pairs that are more than a sum, and speech that was asked to be without noise.
         self.keeps_its_noise = ~index["additive"] | ~np.isfinite(noise)
 
-    def draw(self, item: int, frames: int, epoch: int, place: int) -> Draw:
-        """Draw the example at a place of an epoch, for a clean item and a number of frames."""
-        rng = seeding.generator(self.train.seed, epoch, place)
-        start = self._start(rng, item, frames)
-        count = self.train.remix_noises
-        gain_db = rng.uniform(-self.train.remix_gain_db, self.train.remix_gain_db)
-        clean_db = gain_db + self._curve_db(rng)
-        if self.keeps_its_noise[item] or not len(self.lendable):
-            silent = np.full((count - 1, len(clean_db)), -np.inf)
-            noises, starts = np.full(count, item), np.full(count, start)
-            noise_db = np.concatenate([clean_db[None], silent])
-        else:
-            noises = self.lendable[rng.integers(len(self.lendable), size=count)]
-            starts = np.array([self._start(rng, int(n), frames) for n in noises])
-            shares_db = np.full(count, -np.inf)  # of the noise power
+    def draw(self, items: np.ndarray, frames: int, epoch: int, places: Iterable[int]) -> Draws:
+        """Draw the examples at places of an epoch, for clean items and a number of frames."""
+        train = self.train
+        rows, count = len(items), train.remix_noises
+        curve = 1 + CURVE_TERMS if train.remix_tilt_db else 0  # numbers that one takes
+        band = 3 if train.remix_band_probability else 0
+        rumble = 3 if train.remix_rumble_probability else 0
+        starts = np.empty(rows, int)
+        noises, noise_starts = np.empty((2, rows, count), int)
+        shares = np.zeros((rows, count))  # of the noise power
+        first = np.empty((rows, 1 + curve))  # gain and curve of the speech
+        second = np.zeros((rows, 1 + count * curve))  # SNR and curves of the noises
+        third = np.empty((rows, band + rumble))
+        kept = self.keeps_its_noise[items] | (not self.lendable)
+        for row, (item, place) in enumerate(zip(items.tolist(), places, strict=True)):
+            rng = seeding.generator(train.seed, epoch, place)
+            starts[row] = start = self._start(rng, item, frames)
+            rng.random(out=first[row])
+            if kept[row]:
+                noises[row], noise_starts[row] = item, start
+                rng.random(out=third[row])
+                continue
+            some = [self.lendable[rng.integers(len(self.lendable))] for _ in range(count)]
+            noises[row] = some
+            noise_starts[row] = [self._start(rng, noise, frames) for noise in some]
             used = int(rng.integers(1, count + 1))
-            shares_db[:used] = 10 * np.log10(rng.dirichlet(np.ones(used)))
-            level_db = (
-                gain_db + self.clean_level_db[item] - rng.uniform(self.snr_db[0], self.snr_db[1])
-            )
-            level_db = level_db - self.noise_level_db[noises] + shares_db
-            noise_db = level_db[:, None] + np.stack([self._curve_db(rng) for _ in noises])
-        if self.train.remix_band_probability:
-            band_db = self._band_db(rng)  # of the whole mixture, as a microphone or codec limits it
-            clean_db, noise_db = clean_db + band_db, noise_db + band_db
-        if self.train.remix_rumble_probability:
-            noise_db = noise_db + self._rumble_db(rng)
+            # the bits of rng.dirichlet(np.ones(used)), which takes twice as long
+            powers = rng.standard_exponential(used)
+            shares[row, :used] = powers * (1 / powers.cumsum()[-1])
+            rng.random(out=second[row])
+            rng.random(out=third[row])
+
+        gain_db = _between(-train.remix_gain_db, train.remix_gain_db, first[:, 0])
+        clean_db = gain_db[:, None] + self._curves_db(first[:, None, 1:])[:, 0]
+        clean_level_db = self.clean_level_db[items]
+        gain_db, snr_db = (
+            x.astype(clean_level_db.dtype) for x in (gain_db, _between(*self.snr_db, second[:, 0]))
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):  # noises that are not used, rows kept
+            level_db = (gain_db + clean_level_db - snr_db)[:, None] - self.noise_level_db[noises]
+            level_db = level_db + 10 * np.log10(shares)
+        curves_db = self._curves_db(second[:, 1:].reshape(rows, count, curve))
+        noise_db = level_db[..., None] + curves_db
+        noise_db[kept, 0], noise_db[kept, 1:] = clean_db[kept], -np.inf
+        if band:
+            # of the whole mixture, as a microphone or codec limits it
+            band_db = self._band_db(third[:, :band])
+            clean_db, noise_db = clean_db + band_db, noise_db + band_db[:, None]
+        if rumble:
+            noise_db = noise_db + self._rumble_db(third[:, band:])[:, None]
         clean_gain, noise_gains = (
             (10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db)
         )
-        return Draw(item, start, noises, starts, clean_gain, noise_gains)
+        return Draws(items, starts, noises, noise_starts, clean_gain, noise_gains)
 
-    def plain(self, item: int, frames: int, epoch: int, place: int) -> Draw:
-        """Return the item with its own noise at gain 1, cropped where there is a crop length."""
-        start = 0
-        if frames < self.frames[item]:
-            start = self._start(seeding.generator(self.train.seed, epoch, place), item, frames)
-        one = np.ones(1, np.float32)
-        return Draw(item, start, np.array([item]), np.array([start]), one, one[None])
+    def plain(self, items: np.ndarray, frames: int, epoch: int, places: Iterable[int]) -> Draws:
+        """Return the items with their own noise at gain 1, cropped where there is a crop length."""
+        starts = np.zeros(len(items), int)
+        for row, (item, place) in enumerate(zip(items.tolist(), places, strict=True)):
+            if frames < self.frames[item]:
+                rng = seeding.generator(self.train.seed, epoch, place)
+                starts[row] = self._start(rng, item, frames)
+        ones = np.ones((len(items), 1), np.float32)
+        return Draws(items, starts, items[:, None], starts[:, None], ones, ones[:, None])
 
     def _start(self, rng: np.random.Generator, item: int, frames: int) -> int:
         return int(rng.integers(max(1, self.frames[item] - frames + 1)))
 
-    def _curve_db(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw an equaliser: a few cosines over the band, its largest value up to the limit."""
+    def _curves_db(self, numbers: np.ndarray) -> np.ndarray:
+        """Return equalisers [rows, curves, gains]: a few cosines over the band, up to the limit.
+
+        Args:
+            numbers: from 0 to 1 [rows, curves, terms + 1]: heights of the cosines, largest value.
+        """
         limit = self.train.remix_tilt_db
         if not limit:
-            return np.zeros(1)
+            return np.zeros((*numbers.shape[:2], 1))
         # the first is the tilt
-        heights = rng.uniform(-1, 1, CURVE_TERMS) / np.arange(1, CURVE_TERMS + 1)
-        curve = self.cosines @ heights
-        return curve * rng.uniform(0, limit) / np.abs(curve).max()
+        heights = _between(-1, 1, numbers[..., :-1]) / np.arange(1, CURVE_TERMS + 1)
+        curves = np.matmul(self.cosines, heights[..., None])[..., 0]
+        largest = np.abs(curves).max(axis=-1, keepdims=True)
+        return curves * _between(0, limit, numbers[..., -1:]) / largest
 
-    def _rumble_db(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a rise of the low tones of the noise, which ends an octave above its corner."""
-        raised = rng.random() < self.train.remix_rumble_probability
-        lowest, highest = RUMBLE_HZ
-        corner = lowest * (highest / lowest) ** rng.random()
-        rise = rng.uniform(0, self.train.remix_rumble_db)
-        return raised * rise * np.clip(2 - self.bins_hz / corner, 0, 1)
+    def _rumble_db(self, numbers: np.ndarray) -> np.ndarray:
+        """Return rises of low tones of the noise [rows, bins], which end an octave above a corner.
 
-    def _band_db(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw the gain of every bin: 0 dB for all, or only within a band."""
-        limited = rng.random() < self.train.remix_band_probability
-        low = rng.uniform(0, BAND_LOW_HZ)
-        lowest, highest = self.train.remix_band_hz
-        high = lowest * (highest / lowest) ** rng.random()  # all octaves alike
-        outside = np.maximum(low - self.bins_hz, self.bins_hz - high)
-        return limited * BAND_STOP_DB * np.clip(outside / BAND_SLOPE_HZ, 0, 1)
+        Args:
+            numbers: from 0 to 1 [rows, 3]: whether there is one, its corner, its height.
+        """
+        raised = numbers[:, 0] < self.train.remix_rumble_probability
+        corner = _octaves(*RUMBLE_HZ, numbers[:, 1])
+        rise = raised * _between(0, self.train.remix_rumble_db, numbers[:, 2])
+        return rise[:, None] * np.clip(2 - self.bins_hz / corner[:, None], 0, 1)
+
+    def _band_db(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the gain of every bin [rows, bins]: 0 dB for all, or only within a band.
+
+        Args:
+            numbers: from 0 to 1 [rows, 3]: whether there is a band, its lower and its upper edge.
+        """
+        limited = numbers[:, 0] < self.train.remix_band_probability
+        low = _between(0, BAND_LOW_HZ, numbers[:, 1])
+        high = _octaves(*self.train.remix_band_hz, numbers[:, 2])
+        outside = np.maximum(low[:, None] - self.bins_hz, self.bins_hz - high[:, None])
+        return limited[:, None] * BAND_STOP_DB * np.clip(outside / BAND_SLOPE_HZ, 0, 1)
+
+
+def _between(low: float, high: float, numbers: np.ndarray) -> np.ndarray:
+    """Return numbers from 0 to 1 between two limits, as Generator.uniform does."""
+    return low + (high - low) * numbers
+
+
+def _octaves(low: float, high: float, numbers: np.ndarray) -> np.ndarray:
+    """Return frequencies between two, all octaves alike, for numbers [rows] from 0 to 1."""
+    # one by one: NumPy's power of an array may round otherwise
+    return np.array([low * (high / low) ** x for x in numbers.tolist()])

@@ -92,7 +92,8 @@ def test_short_speech_is_followed_by_silence_and_short_noise_goes_round(make):
         )
         for row, item in enumerate(items):
             assert clean[row, 7:].any() == (item >= 6)
-            drawn = batches.remix.draw(int(item), FRAMES, 0, step * 4 + row).noises[0]
+            place = [step * 4 + row]
+            drawn = batches.remix.draw(np.array([item]), FRAMES, 0, place).noises[0, 0]
             if drawn < 6 and drawn != item:
                 np.testing.assert_array_equal(noise[row, 0, :7], noise[row, 0, 7:14])
 
