@@ -6,8 +6,7 @@ are the same to the last bit as if it were never removed.
 """
 
 import numpy as np
-import scipy.ndimage
-import scipy.signal
+import scipy  # loads scipy.signal (0.5 s) and scipy.ndimage when they are used
 
 FULL_SCALE = 32768  # of 16-bit audio
 OFFSET_SHARE = 0.01  # of the power, from where on a mean is an offset; below it is 0.044 dB

@@ -12,8 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.fft
-import scipy.signal
+import scipy  # loads scipy.signal (0.5 s) when it is used
 import soundfile as sf
 import soxr
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.signal
+import scipy  # loads scipy.signal (0.5 s) when it is used
 
 from specmask.audio.io import read_piece
 from specmask.audio.levels import FULL_SCALE, to_int16

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import scipy.signal
+import scipy  # loads scipy.signal (0.5 s) when it is used
 
 from specmask.audio import io as audio_io
 from specmask.audio.io import Rejected
