@@ -1,6 +1,7 @@
 """Training speed and memory: our loop, keras.Model.fit, and a loop as simple projects write it.
 
-    python benchmarks/train.py [--network default|published] [--steps 10]
+    python benchmarks/train.py [--network default|crn|published] [--steps 10]
+    python benchmarks/train.py --memory config.ini recipes/*.ini [--set train.batch_size=4]
 
 All three train the same network with the same loss on the same batches, each in a process of its
 own: `ours` is specmask.trainer with all it does (clipping, running mean of the weights, scalars for
@@ -8,7 +9,8 @@ TensorBoard); `fit` is a bare keras.Model.fit with Adam; `reference` is a loop i
 reference project: eager, float64, a second forward pass for the metrics, metrics in the loop.
 Prints examples a second without the first step, by the clock and by processor time (which counts
 on a machine that is busy with other things), peak memory in MB (10^6 bytes), and how long ours
-waited for data.
+waited for data. --memory compares the memory that train.py announces with the peak of two steps,
+for every INI file at its own batch size; above --most-gb it prints only the former.
 """
 
 import argparse
@@ -30,12 +32,17 @@ from specmask.cli import console  # noqa: E402
 LOOPS = ("ours", "fit", "reference")
 CONFIGS = {
     "default": ROOT / "config.ini",
+    "crn": ROOT / "recipes" / "second.ini",
     "published": ROOT / "recipes" / "wilson2018_blstm.ini",
 }
 
 
 def peak_mb() -> float:
     """Return the largest resident set of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the other figure begins with that of the parent process
+        words = status.read_text().split()
+        return int(words[words.index("VmHWM:") + 1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -88,6 +95,19 @@ def ours(cfg, drawn, folder: Path) -> dict:
         run._show(result, 1e-4, Clock(drawn.steps))
     parameters = run.network.model.count_params()
     return since(started) | {"waited": stream.seconds, "parameters": parameters}
+
+
+def needed(cfg, drawn, folder: Path, most_gb: float) -> dict:
+    """Return the announced and the measured memory of two steps in MB."""
+    from specmask.training import memory, trainer
+
+    run = trainer.Trainer(cfg, folder, drawn, None)
+    found = {"estimated_mb": memory.estimate(cfg, run.step, drawn) / 1e6}
+    if found["estimated_mb"] < 1e3 * most_gb:
+        for batch in drawn.epoch(0):
+            run.step(batch, rate=1e-4)
+        found["peak_mb"] = peak_mb()
+    return found
 
 
 class Waited:
@@ -191,16 +211,47 @@ def reference(cfg, drawn, folder: Path) -> dict:
     return since(started)
 
 
-def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
+def start(cfg, ours: bool) -> None:
+    """Import TensorFlow, with the threads and the determinism of our loop or its own."""
     console.import_tensorflow()
     import tensorflow as tf
 
+    from specmask.training import distributed
+
+    if ours:
+        distributed.limit_threads(cfg.train)
+    if cfg.train.deterministic and ours:
+        tf.config.experimental.enable_op_determinism()
+
+
+def measure_memory(path: Path, options: list[str], most_gb: float) -> dict:
+    from specmask.config import ini
+
+    cfg = ini.load(path, [*options, "train.epoch_steps=2"])
+    start(cfg, ours=True)
+    with tempfile.TemporaryDirectory() as folder:
+        return needed(cfg, batches_of(cfg, Path(folder), 1), Path(folder), most_gb)
+
+
+def compare_memory(paths: list[Path], options: list[str], most_gb: float) -> None:
+    print(f"{'INI':32} estimated MB  peak MB  ratio")
+    for path in paths:
+        command = [sys.executable, __file__, "--memory", str(path), "--json"]
+        command += ["--most-gb", str(most_gb)]
+        command += [word for option in options for word in ("--set", option)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        peak = found.get("peak_mb", float("nan"))
+        estimated = found["estimated_mb"]
+        print(f"{path.name:32} {estimated:12.0f} {peak:8.0f} {estimated / peak:6.2f}", flush=True)
+
+
+def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
     from specmask.config import ini
 
     common = ["train.remix=no", "train.loss=compressed:1"]
     cfg = ini.load(CONFIGS[network], [*common, *options])
-    if cfg.train.deterministic and loop == "ours":
-        tf.config.experimental.enable_op_determinism()
+    start(cfg, ours=loop == "ours")
     with tempfile.TemporaryDirectory() as folder:
         drawn = batches_of(cfg, Path(folder), steps)
         found = globals()[loop](cfg, drawn, Path(folder))
@@ -230,8 +281,15 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=10, help="the first one is not counted")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--loop", choices=LOOPS, help="only this one; prints JSON")
+    parser.add_argument("--memory", nargs="+", type=Path, metavar="INI", help="only the memory")
+    parser.add_argument("--most-gb", type=float, default=8, help="largest measured, default 8")
+    parser.add_argument("--json", action="store_true", help="the memory of one INI file as JSON")
     args = parser.parse_args()
-    if args.loop:
+    if args.memory and args.json:
+        print(json.dumps(measure_memory(args.memory[0], args.set, args.most_gb)))
+    elif args.memory:
+        compare_memory(args.memory, args.set, args.most_gb)
+    elif args.loop:
         print(json.dumps(measure(args.loop, args.network, args.steps, args.set)))
     else:
         compare(args.network, args.steps, args.set)

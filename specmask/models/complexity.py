@@ -48,15 +48,16 @@ def _count(graph: Any) -> float:
     total = 0.0
     for op in graph.get_operations():
         if op.type in ("While", "StatelessWhile"):
-            total += FRAMES * _count(_body(graph, op))
+            total += FRAMES * _count(inner_graph(graph, op, "body"))
         elif op.type in COUNTED:
             total += COUNTED[op.type](op)
     return total
 
 
-def _body(graph: Any, op: Any) -> Any:
+def inner_graph(graph: Any, op: Any, attribute: str) -> Any:
+    """Return the graph of a function that an operation of a traced graph names."""
     # TensorFlow has no public way to it; test_models counts a loop by hand.
-    return graph._get_function(op.get_attr("body").name).graph
+    return graph._get_function(op.get_attr(attribute).name).graph
 
 
 def _product(op: Any) -> float:

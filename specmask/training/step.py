@@ -110,6 +110,10 @@ class TrainingStep:
             bool(stops),
         )
 
+    def graph(self, batch: tuple) -> Any:
+        """Return the traced graph for batches of these shapes, which their first step uses."""
+        return self._compiled.get_concrete_function(batch, tf.TensorSpec((), tf.float32)).graph
+
     def groups(self) -> checkpoint.Groups:
         """Return every variable that a step depends on, by group and name."""
         return {
@@ -192,7 +196,8 @@ class TrainingStep:
 
         def add(piece: Any, sums: list[Any]) -> tuple[Any, list[Any]]:
             rows = slice(piece * size, (piece + 1) * size)
-            values = self._backward(clean[rows], noise[rows])
+            known = size, *clean.shape[1:]  # TensorFlow forgets how many rows there are
+            values = self._backward(*(tf.ensure_shape(x[rows], known) for x in (clean, noise)))
             return piece + 1, [a + b for a, b in zip(sums, values, strict=True)]
 
         zeros = [tf.zeros(len(self.objective.names)), *(tf.zeros(v.shape) for v in self.variables)]

@@ -24,7 +24,7 @@ from specmask.errors import UserError
 from specmask.files import held
 from specmask.models import complexity
 from specmask.progress import LINE_SECONDS
-from specmask.training import advice, checkpoint, distributed, optim, runs, state
+from specmask.training import advice, checkpoint, distributed, memory, optim, runs, state
 from specmask.training.batches import Batches, save_batch
 from specmask.training.clock import Clock
 from specmask.training.distributed import Cluster
@@ -83,11 +83,15 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     with held(folder) if cluster.chief else contextlib.nullcontext():
         keras.utils.set_random_seed(config.train.seed)
         trainer = Trainer(config, folder, batches, validation, cluster)
+        needed = memory.estimate(config, trainer.step, batches)
+        memory.check(config, needed, trainer.step.parts, memory.machine_bytes())
         trainer.start(changes)
         if network_changes:
             changed = ", ".join(network_changes)
             trainer.say(f"note: options of the initial weights: {changed}")
-        trainer.say(f"run {folder.name}: {complexity.description(trainer.network.model, config)}")
+        network = complexity.description(trainer.network.model, config)
+        size = f", about {needed / 1e9:.1f} GB of memory" if needed else ""
+        trainer.say(f"run {folder.name}: {network}{size}")
         trainer.say(
             f"{len(training)} training and "
             f"{len(validation or ())} validation files, {batches.steps} steps per epoch"
