@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import make_project, script_command
+from helpers import ROOT, make_project, script_command
 
+from specmask.config import ini as configuration
 from specmask.training import checkpoint, runs
 
 pytestmark = [
@@ -19,15 +20,26 @@ pytestmark = [
 ]
 # A checkpoint after almost every step; long enough to outlive the kills.
 OPTIONS = (
-    "train.epochs=40", "train.checkpoint_minutes=0.001", "model.network=band_lstm",
+    "train.epochs=40", "train.checkpoint_minutes=0.001", "train.remix=yes",
     "train.remix_noises=2", "train.remix_tilt_db=6", "train.crop_seconds=0.3",
     "data.total_training_files=64", "train.listen_files=1", "train.metric_files=1",
 )  # fmt: skip
 LONGEST_SECONDS = 2  # from the first step of a start to the kill
 
 
-def command(script: str, ini: Path, run: str) -> list[str]:
-    options = [*OPTIONS, f"train.run_name={run}"]
+def shipped(path: str) -> list[str]:
+    """Return the transform, the network and the training of a shipped INI file as options."""
+    config = configuration.load(ROOT / path)
+    options = ["data.sample_rate=16000"]
+    for section in ("stft", "model", "train"):
+        for key, value in getattr(config, section):
+            if not isinstance(value, Path):
+                options.append(f"{section}.{key}={configuration.value_text(value)}")
+    return options
+
+
+def command(script: str, ini: Path, run: str, options: list[str]) -> list[str]:
+    options = [*options, *OPTIONS, f"train.run_name={run}"]
     return script_command(script, "--config", ini, *(w for o in options for w in ("--set", o)))
 
 
@@ -63,15 +75,20 @@ def scalars(folder: Path) -> dict[str, list[int]]:
     return steps
 
 
-def test_kills_change_nothing(tmp_path, attempts, rng):
-    ini, kills = make_project(tmp_path), attempts(60)
+@pytest.mark.parametrize(
+    "network, most", [("small", 60), ("config.ini", 20), ("recipes/default.ini", 20)]
+)
+def test_kills_change_nothing(tmp_path, attempts, rng, network, most):
+    ini, kills = make_project(tmp_path), attempts(most)
+    options = ["model.network=band_lstm"] if network == "small" else shipped(network)
     for script in ("data/data_prep.py", "stft.py", "train.py"):
-        subprocess.run(command(script, ini, "whole"), check=True, stdout=subprocess.DEVNULL)
+        words = command(script, ini, "whole", options)
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     whole, killed = tmp_path / "cp" / "whole", tmp_path / "cp" / "killed"
     while_writing = 0
     for number in range(kills):
         process = subprocess.Popen(
-            command("train.py", ini, "killed"),
+            command("train.py", ini, "killed", options),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -79,7 +96,8 @@ def test_kills_change_nothing(tmp_path, attempts, rng):
         while_writing += kill(process, killed, writing=number % 2 == 1, rng=rng)
         assert process.returncode != 0, f"the run had ended after {number} kills"
     assert while_writing or kills < 2
-    subprocess.run(command("train.py", ini, "killed"), check=True, stdout=subprocess.DEVNULL)
+    words = command("train.py", ini, "killed", options)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
     (wanted, state), (found, other) = (
         checkpoint.read(runs.newest_first(run)[0]) for run in (whole, killed)
