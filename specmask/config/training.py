@@ -206,7 +206,8 @@ class Train(Section):
     jit_compile: bool = option(False, "compile the training step with XLA", on_resume=ROUNDING)
     deterministic: bool = option(
         True,
-        "yes: the same bits in every run and after every resume; somewhat slower",
+        "yes: the same bits in every run and after every resume; no: results differ by rounding, "
+        "without being faster on CPUs",
         on_resume=ROUNDING,
     )
     strategy: Literal["default", "mirrored", "multi_worker"] = option(

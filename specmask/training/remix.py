@@ -98,11 +98,11 @@ class Remix:
             rng.random(out=second[row])
             rng.random(out=third[row])
 
-        gain_db = _between(-train.remix_gain_db, train.remix_gain_db, first[:, 0])
+        gain_db = _between(first[:, 0], -train.remix_gain_db, train.remix_gain_db)
         clean_db = gain_db[:, None] + self._curves_db(first[:, None, 1:])[:, 0]
         clean_level_db = self.clean_level_db[items]
         gain_db, snr_db = (
-            x.astype(clean_level_db.dtype) for x in (gain_db, _between(*self.snr_db, second[:, 0]))
+            x.astype(clean_level_db.dtype) for x in (gain_db, _between(second[:, 0], *self.snr_db))
         )
         with np.errstate(divide="ignore", invalid="ignore"):  # noises that are not used, rows kept
             level_db = (gain_db + clean_level_db - snr_db)[:, None] - self.noise_level_db[noises]
@@ -144,10 +144,10 @@ class Remix:
         if not limit:
             return np.zeros((*numbers.shape[:2], 1))
         # the first is the tilt
-        heights = _between(-1, 1, numbers[..., :-1]) / np.arange(1, CURVE_TERMS + 1)
+        heights = _between(numbers[..., :-1], -1, 1) / np.arange(1, CURVE_TERMS + 1)
         curves = np.matmul(self.cosines, heights[..., None])[..., 0]
         largest = np.abs(curves).max(axis=-1, keepdims=True)
-        return curves * _between(0, limit, numbers[..., -1:]) / largest
+        return curves * _between(numbers[..., -1:], 0, limit) / largest
 
     def _rumble_db(self, numbers: np.ndarray) -> np.ndarray:
         """Return rises of low tones of the noise [rows, bins], which end an octave above a corner.
@@ -156,8 +156,8 @@ class Remix:
             numbers: from 0 to 1 [rows, 3]: whether there is one, its corner, its height.
         """
         raised = numbers[:, 0] < self.train.remix_rumble_probability
-        corner = _octaves(*RUMBLE_HZ, numbers[:, 1])
-        rise = raised * _between(0, self.train.remix_rumble_db, numbers[:, 2])
+        corner = _octaves(numbers[:, 1], *RUMBLE_HZ)
+        rise = raised * _between(numbers[:, 2], 0, self.train.remix_rumble_db)
         return rise[:, None] * np.clip(2 - self.bins_hz / corner[:, None], 0, 1)
 
     def _band_db(self, numbers: np.ndarray) -> np.ndarray:
@@ -167,18 +167,18 @@ class Remix:
             numbers: from 0 to 1 [rows, 3]: whether there is a band, its lower and its upper edge.
         """
         limited = numbers[:, 0] < self.train.remix_band_probability
-        low = _between(0, BAND_LOW_HZ, numbers[:, 1])
-        high = _octaves(*self.train.remix_band_hz, numbers[:, 2])
+        low = _between(numbers[:, 1], 0, BAND_LOW_HZ)
+        high = _octaves(numbers[:, 2], *self.train.remix_band_hz)
         outside = np.maximum(low[:, None] - self.bins_hz, self.bins_hz - high[:, None])
         return limited[:, None] * BAND_STOP_DB * np.clip(outside / BAND_SLOPE_HZ, 0, 1)
 
 
-def _between(low: float, high: float, numbers: np.ndarray) -> np.ndarray:
+def _between(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return numbers from 0 to 1 between two limits, as Generator.uniform does."""
     return low + (high - low) * numbers
 
 
-def _octaves(low: float, high: float, numbers: np.ndarray) -> np.ndarray:
+def _octaves(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return frequencies between two, all octaves alike, for numbers [rows] from 0 to 1."""
     # one by one: NumPy's power of an array may round otherwise
     return np.array([low * (high / low) ** x for x in numbers.tolist()])
