@@ -11,7 +11,7 @@ const show = (value, metric) => (value === null || value === undefined ? "–" :
 
 // ---- charts
 
-const WIDTH = 520, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 34;
+const WIDTH = innerWidth < 600 ? 340 : 520, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 34;
 const svg = (tag, attributes, text) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -27,10 +27,10 @@ function ticks(low, high) {
   return { found, places: Math.max(0, -Math.floor(Math.log10(step))) };
 }
 
-function frame(values, label) {
+function frame(values, label, bottom = BOTTOM) {
   const real = values.filter((v) => v !== null), spread = Math.max(...real) - Math.min(...real) || 1;
   const low = Math.min(...real) - 0.06 * spread, high = Math.max(...real) + 0.06 * spread;
-  const y = (v) => TOP + (HEIGHT - TOP - BOTTOM) * (high - v) / (high - low);
+  const y = (v) => TOP + (HEIGHT - TOP - bottom) * (high - v) / (high - low);
   const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
   const { found, places } = ticks(low, high);
   for (const v of found) {
@@ -46,7 +46,7 @@ function curves(metric) {
   const labels = data.snrs, step = (WIDTH - LEFT - RIGHT) / labels.length;
   const x = (label) => LEFT + step * (labels.indexOf(label) + 0.5);
   const { chart, y } = frame(lines.flatMap(([, l]) => l.flatMap((p) => [p.low, p.high, p.mean])), `${data.metrics[metric].label} by SNR`);
-  const every = Math.ceil(labels.length / 8);
+  const every = Math.ceil(labels.length * 50 / (WIDTH - LEFT - RIGHT));
   labels.forEach((label, i) => i % every || chart.append(svg("text", { x: x(label), y: HEIGHT - 12, "text-anchor": "middle" }, label)));
   lines.forEach(([system, points], i) => {
     const shift = (i - (lines.length - 1) / 2) * 3, stroke = colour(system);
@@ -70,8 +70,10 @@ function curves(metric) {
 function boxes(metric) {
   const all = data.systems.map((s) => [s, data.boxes[metric]?.[s]]).filter(([, b]) => b);
   if (!all.length) return make("p", { className: "hint", textContent: "Nothing was scored." });
-  const { chart, y } = frame(all.flatMap(([, b]) => b), `${data.metrics[metric].label} over all files`);
   const step = (WIDTH - LEFT - RIGHT) / all.length, half = Math.min(30, step / 3);
+  const longest = Math.max(...all.flatMap(([s]) => s.split("_")).map((word) => word.length)) * 6.5;
+  const slanted = longest > step, low = slanted ? 78 : BOTTOM; // names that would touch
+  const { chart, y } = frame(all.flatMap(([, b]) => b), `${data.metrics[metric].label} over all files`, low);
   all.forEach(([system, [least, q1, median, q3, most]], i) => {
     const x = LEFT + step * (i + 0.5), style = `stroke:${colour(system)};fill:${colour(system)}`;
     const group = svg("g", { style, "stroke-width": 2 });
@@ -80,8 +82,9 @@ function boxes(metric) {
     group.append(svg("line", { x1: x - half, x2: x + half, y1: y(median), y2: y(median), "stroke-width": 3.5 }));
     group.append(svg("title", {}, `${system}: median ${show(median, metric)}`));
     chart.append(group);
-    const name = system.replaceAll("_", " ").split(" ");
-    name.forEach((word, k) => chart.append(svg("text", { x, y: HEIGHT - 20 + 13 * k, "text-anchor": "middle" }, word)));
+    const name = system.split("_"), top = HEIGHT - low + 14;
+    if (slanted) chart.append(svg("text", { x: x + 4, y: top, "text-anchor": "end", transform: `rotate(-40 ${x + 4} ${top})` }, name.join(" ")));
+    else name.forEach((word, k) => chart.append(svg("text", { x, y: top + 13 * k, "text-anchor": "middle" }, word)));
   });
   return chart;
 }
