@@ -11,6 +11,7 @@ are in --files.
 import argparse
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from specmask.audio import io, levels
-from specmask.cli import evaluate
-from specmask.config import ini
-from specmask.evaluation import probe
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from specmask.audio import io, levels  # noqa: E402
+from specmask.cli import evaluate  # noqa: E402
+from specmask.config import ini  # noqa: E402
+from specmask.evaluation import probe  # noqa: E402
+
 PAGE = ROOT / "benchmarks" / "peers.md"
 MARK = "<!-- below: written by benchmarks/peers.py -->"
 PROBED_FILES = 8

@@ -30,8 +30,7 @@ REPORT = {  # picture: width, height, scale, dark, what is at the top
     "desktop": (1240, 1450, 1, False, "header"),
     "dark": (1240, 1000, 0.8, True, "#charts"),
     "blind": (1240, 760, 0.8, False, "#listen"),
-    "phone": (390, 844, 1.5, False, "#scores"),
-    "phone-listen": (390, 844, 1.5, False, "article"),
+    "phone": (390, 844, 1.5, False, "article"),
 }
 LOAD_SECONDS = 15  # for TensorBoard to draw a tab; nothing in the page says that it is done
 
