@@ -379,7 +379,7 @@ static int transform(int n, float *x, float *y, float *u, float *v, const float 
           float *restrict to = u + stride * (p * j + r), *restrict ti = v + stride * (p * j + r);
           for (int q = 0; q < stride; q++) to[q] = ti[q] = 0;
           for (int k = 0; k < p; k++) { /* e^(-2 pi i (j r / length + k r / p)) */
-            const int at = (int)((turn * (int64_t)r + (int64_t)(k * r % p) * (n_fft / p)) % n_fft);
+            const int at = (int)((turn * (int64_t)r + (int64_t)k * r % p * (n_fft / p)) % n_fft);
             const float c = cosines[at], s = sines[at];
             const float *xk = x + stride * (j + m * k), *yk = y + stride * (j + m * k);
             for (int q = 0; q < stride; q++) {
