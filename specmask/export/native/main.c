@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "model.h"
 #include "specmask.h"
@@ -11,12 +12,20 @@
 typedef struct {
   FILE *file;
   int is_float;
-  long samples; /* that are left */
+  int64_t samples; /* that the header promises; INT64_MAX: up to the end of the file */
+  int64_t read;
 } wav;
 
 static void stop(const char *path, const char *problem) {
   fprintf(stderr, "error: %s: %s\n", path, problem);
   exit(2);
+}
+
+static int is_same_file(const char *a, const char *b) {
+  struct stat x, y;
+  if (!strcmp(a, b)) return 1;
+  if (stat(a, &x) || stat(b, &y)) return 0;
+  return x.st_ino && x.st_ino == y.st_ino && x.st_dev == y.st_dev; /* no inodes on Windows */
 }
 
 static uint32_t number(const unsigned char *bytes, int count) {
@@ -27,7 +36,7 @@ static uint32_t number(const unsigned char *bytes, int count) {
 
 static wav open_wav(const char *path, int rate) {
   unsigned char head[12], chunk[40];
-  wav in = {fopen(path, "rb"), -1, 0};
+  wav in = {fopen(path, "rb"), -1, 0, 0};
   if (!in.file) stop(path, "cannot be opened");
   if (fread(head, 1, 12, in.file) < 12 || memcmp(head, "RIFF", 4) || memcmp(head + 8, "WAVE", 4))
     stop(path, "not a WAV file");
@@ -36,7 +45,8 @@ static wav open_wav(const char *path, int rate) {
     const uint32_t size = number(head + 4, 4);
     if (!memcmp(head, "data", 4)) {
       if (in.is_float < 0) stop(path, "no format before the samples");
-      in.samples = (long)(size / (in.is_float ? 4 : 2));
+      in.samples = size / (in.is_float ? 4 : 2);
+      if (!size || size == UINT32_MAX) in.samples = INT64_MAX; /* of programs that write to a pipe */
       return in;
     }
     uint32_t read = 0;
@@ -66,12 +76,15 @@ static void put(unsigned char *to, uint32_t value, int count) {
   for (; count--; value >>= 8) *to++ = (unsigned char)value;
 }
 
-static FILE *create_wav(const char *path, int rate, const wav *in) {
-  const uint32_t width = in->is_float ? 4 : 2, size = (uint32_t)in->samples * width;
+/* Write the header of a file of so many samples; UINT32_MAX bytes: up to the end of the file. */
+static void write_head(FILE *out, int rate, int is_float, int64_t samples, const char *path) {
+  const uint32_t width = is_float ? 4 : 2;
+  const uint32_t most = UINT32_MAX - 36;
+  const uint32_t size = samples > most / width ? UINT32_MAX : (uint32_t)samples * width;
   unsigned char head[44] = "RIFF....WAVEfmt ";
-  put(head + 4, size + 36, 4);
+  put(head + 4, size > most ? UINT32_MAX : size + 36, 4);
   put(head + 16, 16, 4);
-  put(head + 20, in->is_float ? 3 : 1, 2);
+  put(head + 20, is_float ? 3 : 1, 2);
   put(head + 22, 1, 2);
   put(head + 24, (uint32_t)rate, 4);
   put(head + 28, (uint32_t)rate * width, 4);
@@ -79,25 +92,26 @@ static FILE *create_wav(const char *path, int rate, const wav *in) {
   put(head + 34, 8 * width, 2);
   memcpy(head + 36, "data", 4);
   put(head + 40, size, 4);
-  FILE *out = fopen(path, "wb");
-  if (!out || fwrite(head, 1, 44, out) < 44) stop(path, "cannot be written");
-  return out;
+  if (fwrite(head, 1, 44, out) < 44) stop(path, "cannot be written");
 }
 
-/* Read up to count samples; behind the end there are zeros. */
-static void read_samples(wav *in, float *x, int count) {
+/* Read up to count samples, and return how many there were; behind the end there are zeros. */
+static int read_samples(wav *in, float *x, int count) {
+  const size_t width = in->is_float ? 4 : 2;
+  int found = 0;
   for (int i = 0; i < count; i++) {
     unsigned char bytes[4];
-    const size_t width = in->is_float ? 4 : 2;
     x[i] = 0;
-    if (in->samples < 1 || fread(bytes, 1, width, in->file) < width) continue;
-    in->samples--;
+    if (in->read == in->samples || fread(bytes, 1, width, in->file) < width) continue;
+    in->read++;
+    found++;
     const uint32_t word = number(bytes, (int)width);
     if (in->is_float)
       memcpy(x + i, &word, 4);
     else
       x[i] = (float)(word < 32768 ? (int)word : (int)word - 65536) / 32768;
   }
+  return found;
 }
 
 static void write_sample(FILE *out, float x, int is_float, const char *path) {
@@ -123,23 +137,31 @@ int main(int count, char **arguments) {
   if (!s) stop("model.c", "not a model of this version, or no memory");
   const int hop = specmask_hop_length(s), rate = specmask_sample_rate(s);
   wav in = open_wav(arguments[1], rate);
-  FILE *out = create_wav(arguments[2], rate, &in);
+  if (is_same_file(arguments[1], arguments[2])) stop(arguments[2], "is the recording; name another");
+  FILE *out = fopen(arguments[2], "wb");
+  if (!out) stop(arguments[2], "cannot be written");
+  write_head(out, rate, in.is_float, INT64_MAX, arguments[2]); /* until the length is known */
   float *x = malloc((size_t)hop * sizeof *x);
   if (!x) stop(arguments[1], "no memory");
-  long left = in.samples;
-  int late = specmask_latency(s); /* samples that are dropped in front */
-  while (left > 0) {
-    read_samples(&in, x, hop);
+  int64_t written = 0;
+  int found, late = specmask_latency(s); /* samples that are dropped in front */
+  do {
+    found = read_samples(&in, x, hop);
     specmask_process(s, x, x, 1);
-    for (int i = 0; i < hop && left > 0; i++) {
+    for (int i = 0; i < hop && written < in.read; i++) {
       if (late > 0) {
         late--;
         continue;
       }
       write_sample(out, x[i], in.is_float, arguments[2]);
-      left--;
+      written++;
     }
-  }
+  } while (found == hop || written < in.read);
+  if (in.read < in.samples && in.samples != INT64_MAX)
+    fprintf(stderr, "warning: %s: ends after %.0f of %.0f samples\n", arguments[1],
+            (double)in.read, (double)in.samples);
+  if (!fseek(out, 0, SEEK_SET)) /* a pipe keeps "up to the end" */
+    write_head(out, rate, in.is_float, written, arguments[2]);
   if (fclose(out)) stop(arguments[2], "cannot be written");
   fclose(in.file);
   free(x);
