@@ -28,6 +28,7 @@ FORMATS = {
 }
 RESAMPLER_SAMPLES = 2 * 49 + 1  # latency that the plugin's resampling adds, about, at model rate
 SECONDS_TO_RUN = 600
+HEADROOM_DB = 6  # of the plugin's output below full scale, where applyplugin wraps around
 
 
 class NotBuiltError(Exception):
@@ -45,7 +46,7 @@ def write(format: str, program: bytes, description: Description, folder: Path) -
     """
     stft, rate = description.stft, description.sample_rate
     latency = stft.pad + description.lookahead_frames * stft.hop_length
-    whole = plugin_latency(description)
+    whole, knobs = plugin_latency(description), description.knobs
     values = {
         "rate": rate,
         "band": rate // 2,
@@ -56,6 +57,9 @@ def write(format: str, program: bytes, description: Description, folder: Path) -
         "latency": latency,
         "latency_ms": f"{1000 * (latency if format == 'c' else whole) / rate:.0f}",
         "resampled_ms": f"{1000 * (whole + RESAMPLER_SAMPLES) / rate:.0f}",
+        "mix": f"{knobs.mix:g}",
+        "max_suppression_db": f"{knobs.max_suppression_db:g}",
+        "gain_db": f"{knobs.post_gain_db:g}",
     }
     target = folder / format
     target.mkdir(parents=True, exist_ok=True)
@@ -114,10 +118,11 @@ def build(folder: Path, description: Description) -> Callable[[np.ndarray], np.n
 
     Returns:
         a function of samples at the model's rate, with the knobs of the export. The plugin is run
-        by applyplugin, in 16 bits.
+        by applyplugin, in 16 bits: with less gain, so that nothing passes full scale.
 
     Raises:
-        NotBuiltError: if there is no compiler, or no host for plugins.
+        NotBuiltError: if there is no compiler, or no host for plugins; the function also, if it
+            fails.
     """
     room = tempfile.TemporaryDirectory(prefix="specmask-")
     place = Path(room.name) / "source"
@@ -141,19 +146,25 @@ def build(folder: Path, description: Description) -> Callable[[np.ndarray], np.n
         if not is_plugin:
             _run([str(place / "specmask"), str(noisy), str(enhanced)], place)
             return sf.read(enhanced, dtype="float32")[0]
-        controls = [knobs.mix, knobs.max_suppression_db, knobs.post_gain_db, 0]
+        gain_db = max(-60, min(knobs.post_gain_db, 0) - HEADROOM_DB)
+        controls = [knobs.mix, knobs.max_suppression_db, gain_db, 0]
         plugin = [str(place / "specmask.so"), "specmask", *map(str, controls)]
         _run(["applyplugin", "-s", "1", str(noisy), str(enhanced), *plugin], place)
         y = sf.read(enhanced, dtype="float32")[0]
+        y *= np.float32(10 ** ((knobs.post_gain_db - gain_db) / 20))
         return audio_io.fit(y[plugin_latency(description) :], len(x))
 
     return enhance
 
 
 def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=SECONDS_TO_RUN, check=False
-    )
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=SECONDS_TO_RUN, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NotBuiltError(f"{name}: not done after {SECONDS_TO_RUN} seconds") from None
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        raise NotBuiltError(f"{Path(command[0]).name}: {lines[0]}")
+        raise NotBuiltError(f"{name}: {lines[0]}")

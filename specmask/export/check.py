@@ -1,8 +1,9 @@
 """Exports compared with the Keras model on recordings: numbers, quality, size and speed.
 
 Conventions:
-    Differences are of the enhanced signals, full scale 1. Changes of SI-SDR and PESQ are export
-    less Keras model, against the clean recording. Times are of one thread.
+    Differences are of the enhanced signals, full scale 1, before a gain above 0 dB. Changes of
+    SI-SDR and PESQ are export less Keras model, against the clean recording. Times are of one
+    thread.
 """
 
 import shutil
@@ -53,7 +54,8 @@ def compare(
         noisy: recordings at any rate; the first channel of their first seconds is taken.
         clean: of the same length each, or None.
     """
-    recordings = [read_beginning(path, model.rate) for path in noisy]
+    # The plugin's host takes 16 bits, and resampling leaves peaks above full scale.
+    recordings = [np.clip(read_beginning(path, model.rate), -1, 1) for path in noisy]
     references = [None if path is None else read_beginning(path, model.rate) for path in clean]
     expected = [array.enhance(x, model.rate, model) for x in recordings]
     expected_scores = _scores(references, expected, model.rate)
@@ -61,14 +63,14 @@ def compare(
     for path in paths:
         try:
             enhance, ms = _open(path, model)
+            enhance(recordings[0][: model.rate // 2])
+            started = time.perf_counter()
+            found = [enhance(x) for x in recordings]
+            seconds = time.perf_counter() - started
         except c_source.NotBuiltError as error:
             name = f"{path.name} (not compared: {error})"
             rows.append(Row(name, _size(path) / 1e6, None, None, None, None, None))
             continue
-        enhance(recordings[0][: model.rate // 2])
-        started = time.perf_counter()
-        found = [enhance(x) for x in recordings]
-        seconds = time.perf_counter() - started
         scores = _scores(references, found, model.rate)
         differences = [np.abs(a - b).max() for a, b in zip(expected, found, strict=True)]
         si_sdr_change, pesq_change = map(_change, expected_scores, scores)
@@ -76,7 +78,7 @@ def compare(
             Row(
                 path.name,
                 _size(path) / 1e6,
-                float(max(differences)),
+                float(max(differences)) / max(1, model.knobs.gain),
                 si_sdr_change,
                 pesq_change,
                 ms,
@@ -142,7 +144,7 @@ def _open(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
     if path.name == web_page.FORMAT:
         if not shutil.which("node"):
             raise c_source.NotBuiltError("no node")
-        return lambda x: web_page.enhance_in_node(path, x[:, None], model.rate)[:, 0], None
+        return lambda x: _in_node(path, x, model.rate), None
     if path.suffix == ".onnx":
         session = runtimes.session(path)
         name = session.get_inputs()[0].name
@@ -151,6 +153,16 @@ def _open(path: Path, model: Enhancer) -> tuple[Callable, float | None]:
 
     loaded = tf.saved_model.load(str(path))
     return lambda x: loaded.enhance(x[None]).numpy()[0], None
+
+
+def _in_node(folder: Path, x: np.ndarray, rate: int) -> np.ndarray:
+    """Enhance samples with a web page's engine; what Node says is reduced to one line."""
+    try:
+        return web_page.enhance_in_node(folder, x[:, None], rate)[:, 0]
+    except RuntimeError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
+        line = next((line for line in lines if "Error" in line), lines[0])
+        raise c_source.NotBuiltError(f"node: {line.strip()}") from None
 
 
 def ms_per_frame(

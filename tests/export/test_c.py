@@ -3,10 +3,11 @@
 import ctypes
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from specmask.errors import UserError
 from specmask.export import c_source
 
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
-from specmask.export import program  # noqa: E402
+from specmask.export import check, program  # noqa: E402
 
 NATIVE = c_source.SOURCES
 DEFAULT = enhancer.PRETRAINED / "default.onnx"
@@ -689,6 +690,80 @@ def test_the_example_in_c(sources, tmp_path):
             check=False,
         )  # fmt: skip
         assert done.returncode == 2 and f"{name}.wav: " in done.stderr and problem in done.stderr
+    hostile_lengths(tmp_path)
+
+
+def hostile_lengths(folder: Path) -> None:
+    """Headers that promise no or other samples than there are; the recording as its own result."""
+    good = (folder / "noisy.wav").read_bytes()  # float
+    place = good.index(b"data") + 4
+    data = len(good) - place - 4
+    promised = int.from_bytes(good[place : place + 4], "little")
+    whole = (folder / "enhanced.wav").read_bytes()
+    for size, kept in ((0, data), (2**32 - 1, data), (promised, data // 2 + 3), (8000, data)):
+        content = good[:place] + size.to_bytes(4, "little") + good[place + 4 : place + 4 + kept]
+        (folder / "odd.wav").write_bytes(content)
+        done = subprocess.run(
+            ["./specmask", "odd.wav", "out.wav"], cwd=folder, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        truncated = kept < data
+        assert (
+            done.stderr.count("\n") == truncated and ("odd.wav: ends" in done.stderr) == truncated
+        )
+        count = size // 4 if size == 8000 else kept // 4
+        found = (folder / "out.wav").read_bytes()
+        assert len(found) == 44 + 4 * count and sf.info(folder / "out.wav").frames == count
+        overlap = 44 + 4 * (count - 400)  # after the end there are zeros instead of sound
+        assert found[44:overlap] == whole[44:overlap]
+    (folder / "link.wav").symlink_to("odd.wav")
+    for name in ("odd.wav", "./odd.wav", "link.wav"):
+        done = subprocess.run(
+            ["./specmask", "odd.wav", name], cwd=folder, capture_output=True, check=False
+        )
+        assert done.returncode == 2 and (folder / "odd.wav").read_bytes() == content
+
+
+def test_the_readme_of_the_plugin_has_the_settings(tmp_path):
+    made = replace(description(), knobs=Knobs(max_suppression_db=12, mix=0.75, post_gain_db=-3))
+    text = (c_source.write("ladspa", default_program(), made, tmp_path) / "README.md").read_text()
+    assert "./specmask.so specmask 0.75 12 -3 0\n" in text
+    assert '"Mix" = 0.75 "Max suppression (dB)" = 12 "Gain (dB)" = -3\n' in text
+
+
+def test_what_fails_is_not_compared_and_said_in_a_line(tmp_path, monkeypatch):
+    """A compiler that hangs, and a Node that fails, with its whole stack."""
+    hanging = tmp_path / "cc"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    node = tmp_path / "node"
+    node.write_text(
+        "#!/bin/sh\nprintf 'a.js:1\\n  let\\n\\nSyntaxError: bad\\n at b\\n' >&2; exit 1\n"
+    )
+    for script in (hanging, node):
+        script.chmod(0o755)
+    monkeypatch.setenv("CC", str(hanging))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(c_source, "SECONDS_TO_RUN", 0.5)
+    (tmp_path / "web").mkdir()
+    paths = [c_source.write("c", default_program(), description(), tmp_path), tmp_path / "web"]
+    noisy = write_audio(tmp_path / "noisy.wav", white_noise(8000), 16000)
+    rows = check.compare(paths, enhancer.load(DEFAULT), [noisy], [None])
+    assert [row.name for row in rows] == [
+        "c (not compared: cc: not done after 0.5 seconds)",
+        "web (not compared: node: SyntaxError: bad)",
+    ]
+    assert not check.differing(rows)
+
+
+@pytest.mark.parametrize("gain_db", [6, 50, -60])
+def test_a_plugin_with_gain_is_compared_below_full_scale(gain_db, sources, tmp_path):
+    if not shutil.which("applyplugin"):
+        pytest.skip("needs applyplugin (package ladspa-sdk)")
+    x = speechlike(np.random.default_rng(0), 2)
+    noisy = write_audio(tmp_path / "noisy.wav", x / np.abs(x).max(), 16000)
+    model = enhancer.load(DEFAULT, knobs=Knobs(post_gain_db=gain_db))
+    (row,) = check.compare([sources / "ladspa"], model, [noisy], [None])
+    assert row.difference is not None and not check.differing([row])
 
 
 # ---------------------------------------------------------------- the plugin

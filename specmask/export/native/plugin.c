@@ -332,7 +332,7 @@ static const LADSPA_Descriptor descriptors[] = {
                stereo_names, stereo_hints)};
 
 #ifdef __GNUC__
-__attribute__((visibility("default"))) /* the only name that is seen: hosts load many models */
+__attribute__((visibility("default"))) /* the only name that is seen */
 #endif
 const LADSPA_Descriptor *ladspa_descriptor(unsigned long index) {
   return index < sizeof descriptors / sizeof *descriptors ? descriptors + index : 0;
