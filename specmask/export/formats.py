@@ -69,10 +69,8 @@ def export_run(
         write_saved_model(step, whole, written[-1])
     sources = [name for name in c_source.FORMATS if name in formats]
     if sources or web_page.FORMAT in formats:
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / "step.onnx"
-            write_onnx(step or step_model(config, weights), path, description)
-            made = program.from_onnx(path)
+        graph = _onnx_graph(step or step_model(config, weights))
+        made = program.make(graph, description)
         written += [c_source.write(name, made, description, folder) for name in sources]
         if web_page.FORMAT in formats:
             written.append(web_page.write(made, description, folder))
@@ -117,8 +115,7 @@ def write_onnx(
         RuntimeError: if an operation of the network cannot be written.
     """
     onnx = _onnx()
-    signature = _signature(model)
-    graph = onnx_graph.model_of(model, _flat(signature))
+    graph = _onnx_graph(model)
     with files.replacing(path) as temporary:
         _save(onnx, graph, temporary, description)
     if not int8:
@@ -132,6 +129,12 @@ def write_onnx(
         description = replace(description, digest=description.digest + INT8)
         _save(onnx, onnx.load(temporary), temporary, description)
     return [path, small]
+
+
+def _onnx_graph(model: keras.Model) -> Any:
+    _onnx()  # an error in one line where it is missing
+    signature = _signature(model)
+    return onnx_graph.model_of(model, _flat(signature))
 
 
 def _save(onnx: Any, graph: Any, path: Path, description: Description) -> None:

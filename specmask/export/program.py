@@ -255,20 +255,8 @@ class Program:
             shape = [n or x.shape[i] for i, n in enumerate(shape)]
         return self.reshaped(x, shape)
 
-    def onnx_flatten(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        return self.reshaped(x, [int(np.prod(x.shape[: attributes.get("axis", 1)])), -1])
-
     def onnx_transpose(self, names: list[str], attributes: dict) -> np.ndarray:
         return self.view(names[0]).transpose(attributes.get("perm"))
-
-    def onnx_squeeze(self, names: list[str], attributes: dict) -> np.ndarray:
-        axes = self.numbers(names, 1, attributes, "axes")
-        return self.view(names[0]).squeeze(tuple(axes) if axes is not None else None)
-
-    def onnx_unsqueeze(self, names: list[str], attributes: dict) -> np.ndarray:
-        axes = self.numbers(names, 1, attributes, "axes")
-        return np.expand_dims(self.view(names[0]), tuple(axes))
 
     def onnx_expand(self, names: list[str], _: dict) -> np.ndarray:
         x = self.view(names[0])
@@ -346,21 +334,6 @@ class Program:
             )
         return self.apply("power", x, exponent)
 
-    def onnx_clip(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        for place, name, function in ((1, "min", "maximum"), (2, "max", "minimum")):
-            given = len(names) > place and names[place]
-            limit = self.view(names[place]) if given else attributes.get(name)
-            if limit is not None:
-                x = self.apply(function, x, limit if given else self.constant(limit))
-        return x
-
-    def onnx_less(self, names: list[str], _: dict) -> np.ndarray:
-        return self.apply("greater", self.view(names[1]), self.view(names[0]))
-
-    def onnx_lessorequal(self, names: list[str], _: dict) -> np.ndarray:
-        return self.apply("greater_or_equal", self.view(names[1]), self.view(names[0]))
-
     # ------------------------------------------------------------ reductions
 
     def reduced(self, x: np.ndarray, axes: Any, function: str, keep: bool = True) -> np.ndarray:
@@ -391,36 +364,10 @@ class Program:
     def onnx_reducemean(self, names: list[str], attributes: dict) -> np.ndarray:
         return self._reduce(names, attributes, "mean")
 
-    def onnx_reducemax(self, names: list[str], attributes: dict) -> np.ndarray:
-        return self._reduce(names, attributes, "largest")
-
-    def onnx_globalaveragepool(self, names: list[str], _: dict) -> np.ndarray:
-        x = self.view(names[0])
-        return self.reduced(x, range(2, x.ndim), "mean")
-
     def onnx_softmax(self, names: list[str], attributes: dict) -> np.ndarray:
         x, axis = self.view(names[0]), attributes.get("axis", -1)
         x = self.apply("exponential", self.apply("subtract", x, self.reduced(x, [axis], "largest")))
         return self.apply("divide", x, self.reduced(x, [axis], "sum"))
-
-    def onnx_layernormalization(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        axes = range(attributes.get("axis", -1) % x.ndim, x.ndim)
-        x = self.apply("subtract", x, self.reduced(x, axes, "mean"))
-        variance = self.reduced(self.apply("multiply", x, x), axes, "mean")
-        epsilon = self.constant(attributes.get("epsilon", 1e-5))
-        deviation = self.apply("square_root", self.apply("add", variance, epsilon))
-        x = self.apply("multiply", x, self.apply("reciprocal", deviation))
-        x = self.apply("multiply", x, self.view(names[1]))
-        return self.apply("add", x, self.view(names[2])) if len(names) > 2 and names[2] else x
-
-    def onnx_batchnormalization(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        scale, shift, mean, variance = (self.known[name].astype(np.float64) for name in names[1:])
-        scale = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
-        shape = [-1] + [1] * (x.ndim - 2)
-        y = self.apply("multiply", x, self.constant(scale.reshape(shape)))
-        return self.apply("add", y, self.constant((shift - mean * scale).reshape(shape)))
 
     # ------------------------------------------------------------ matrix products
 
@@ -462,21 +409,6 @@ class Program:
             strided(out, [*size, n], [*out_at, out.itemsize]),
         )
         return out
-
-    def onnx_gemm(self, names: list[str], attributes: dict) -> np.ndarray:
-        a, b = self.view(names[0]), self.view(names[1])
-        a = a.T if attributes.get("transA") else a
-        b = b.T if attributes.get("transB") else b
-        y = self.multiplied(a, b)
-        alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
-        if alpha != 1:
-            y = self.apply("multiply", y, self.constant(alpha))
-        if len(names) < 3 or not names[2]:
-            return y
-        c = self.view(names[2])
-        return self.apply(
-            "add", y, c if beta == 1 else self.apply("multiply", c, self.constant(beta))
-        )
 
     def onnx_conv(self, names: list[str], attributes: dict) -> np.ndarray:
         """A convolution as a matrix product whose rows overlap: [1, channels, height, width]."""
@@ -545,6 +477,23 @@ class Program:
         if len(names) > 2 and names[2]:
             y = self.apply("add", y, self.constant(self.known[names[2]][:, None, None]))
         return y[:, :, 0] if flat else y
+
+    # ------------------------------------------------------------ ONNX of earlier exports
+
+    # Exports were once made with tf2onnx. The default model's of then had, apart from Reciprocal
+    # and a Split into equal parts, these three that onnx_operations.py never writes.
+
+    def onnx_squeeze(self, names: list[str], attributes: dict) -> np.ndarray:
+        axes = self.numbers(names, 1, attributes, "axes")
+        return self.view(names[0]).squeeze(tuple(axes) if axes is not None else None)
+
+    def onnx_unsqueeze(self, names: list[str], attributes: dict) -> np.ndarray:
+        axes = self.numbers(names, 1, attributes, "axes")
+        return np.expand_dims(self.view(names[0]), tuple(axes))
+
+    def onnx_globalaveragepool(self, names: list[str], _: dict) -> np.ndarray:
+        x = self.view(names[0])
+        return self.reduced(x, range(2, x.ndim), "mean")
 
     # ------------------------------------------------------------ fusing
 

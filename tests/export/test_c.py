@@ -144,7 +144,7 @@ class Graph:
     KINDS = (
         *("unary", "binary", "pair", "transpose", "reshape", "slice", "concat", "reduce"),
         *("softmax", "matmul", "product", "conv", "pad", "power"),
-        *("gemm", "gather", "select", "normalise", "clip", "split", "largest", "expand"),
+        *("gather", "select", "split", "expand"),
     )
 
     def __init__(self, draw):
@@ -252,12 +252,6 @@ class Graph:
             pads[axis], pads[len(shape) + axis] = 1, 2
             new = [n + 3 if i == axis else n for i, n in enumerate(shape)]
             self.add("Pad", [name, self.constant(pads)], new)
-        elif kind == "gemm" and len(shape) == 2:
-            columns, scaled = self.draw(st.integers(1, 9)), self.draw(st.booleans())
-            factors = {"alpha": 0.5, "beta": 2.0} if scaled else {}
-            weights = self.random(columns, shape[1])
-            inputs = [name, weights, self.random(columns)]
-            self.add("Gemm", inputs, [shape[0], columns], transB=1, **factors)
         elif kind == "gather":
             if self.draw(st.booleans()) and len(shape) > 1:
                 index = np.array(self.draw(st.integers(0, shape[axis] - 1)))
@@ -271,12 +265,6 @@ class Graph:
             above = self.add("Greater", [name, self.random(1)], shape)
             del self.tensors[above]  # truth values
             self.add("Where", [above, name, self.random(*shape)], shape)
-        elif kind == "normalise":
-            weights = [self.random(shape[-1]), self.random(shape[-1])]
-            self.add("LayerNormalization", [name, *weights], shape, axis=-1, epsilon=1e-3)
-        elif kind == "clip":
-            limits = [self.constant(np.float32(-0.3)), self.constant(np.float32(0.5))]
-            self.add("Clip", [name, *limits], shape)
         elif kind == "split" and shape[axis] > 1:
             first, second = f"first{len(self.nodes)}", f"second{len(self.nodes)}"
             sizes = [1, shape[axis] - 1]
@@ -286,9 +274,6 @@ class Graph:
             self.nodes.append(node)
             for made, size in zip((first, second), sizes, strict=True):
                 self.tensors[made] = [size if i == axis else n for i, n in enumerate(shape)]
-        elif kind == "largest":
-            new = [1 if i == axis else n for i, n in enumerate(shape)]
-            self.add("ReduceMax", [name], new, axes=[axis])
         elif kind == "expand":
             new = [3 if n == 1 else n for n in shape]
             if np.prod(new) <= 400:
