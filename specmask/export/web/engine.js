@@ -84,7 +84,6 @@ class Enhancer {
     this.toDrop = this.network.latency;
     this.modelIn = this.modelOut = 0;
     this.samplesIn = this.samplesOut = 0;
-    this.replaced = 0; // samples that were NaN or infinite and were taken as zero
     this.same = rate === this.network.rate;
     if (this.same) return;
     const each = (from, to) => Array.from({ length: channels }, () => new Resampler(heap, from, to, quality));
@@ -102,11 +101,12 @@ class Enhancer {
   // Samples that have gone in and not come out yet.
   get lag() { return this.samplesIn - this.samplesOut; }
 
-  // Take a block and return the samples that are ready, if any.
+  // Take a block and return the samples that are ready, if any. NaN and infinities in it become zero:
+  // one would stay in the network's state to the end.
   feed(block) {
-    const x = block.map((channel) => this.finite(channel));
-    this.samplesIn += x[0].length;
-    return this.out(this.back(this.enhance(this.down(x))));
+    block.forEach(zeroNonFinite);
+    this.samplesIn += block[0].length;
+    return this.out(this.back(this.enhance(this.down(block))));
   }
 
   // End the stream and return the rest: then as many samples have come out as went in.
@@ -121,12 +121,6 @@ class Enhancer {
     const count = Math.min(this.lag, y[0].length);
     this.samplesOut += count;
     return y.map((channel) => channel.subarray(0, count));
-  }
-
-  finite(x) {
-    const bad = x.reduce((count, v) => count + !Number.isFinite(v), 0);
-    this.replaced += bad; // one NaN would stay in the network's state to the end
-    return bad ? x.map((v) => (Number.isFinite(v) ? v : 0)) : x;
   }
 
   // To the model's rate.

@@ -61,7 +61,7 @@ async function openRecording(found) {
   recording = found;
   const { layout, blob } = recording, seconds = layout.frames / layout.rate;
   result = null;
-  player.open({ before: { read: (first, count) => readFrames(blob, layout, first, count) }, after: { read: readResult } }, layout.rate, layout.frames);
+  player.open({ before: { read: async (first, count) => (await readFrames(blob, layout, first, count)).samples }, after: { read: readResult } }, layout.rate, layout.frames);
   $("name").replaceChildren(recording.name, ...[khz(layout.rate), channelWords(layout.channels), clock(seconds)].map(chip));
   drawAxis(seconds);
   mode("file");
@@ -73,7 +73,7 @@ async function readResult(first, count) {
   const stop = Math.min(first + count, recording.layout.frames);
   while (result.frames < stop) await result.more;
   result.blob ??= new Blob(result.parts);
-  return readFrames(result.blob, { ...result.layout, frames: result.frames, start: 0 }, first, count);
+  return (await readFrames(result.blob, { ...result.layout, frames: result.frames, start: 0 }, first, count)).samples;
 }
 
 // What the worker has made. Large pieces are given to the browser, which keeps them where it likes.

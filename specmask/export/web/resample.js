@@ -28,8 +28,9 @@ class Resampler {
     this.heap = heap;
     this.table = heap.table(`${this.up}/${this.down}/${passband}`, 2 * this.half * this.up, (table) =>
       this.fill(table, width, (band * (1 + passband)) / 2, 0.1102 * (rejectionDb - 8.7)));
-    this.x = heap.allocate(2 * this.half + this.down + PIECE);
-    this.y = heap.allocate(Math.ceil((PIECE * this.up) / this.down) + 2);
+    const piece = Math.max(PIECE, this.half + 1); // that of flush is the longer one above 725 kHz
+    this.x = heap.allocate(2 * this.half + this.down + piece);
+    this.y = heap.allocate(Math.ceil((piece * this.up) / this.down) + 2);
     this.samplesIn = this.samplesOut = 0;
     this.first = 1 - this.half; // the sample of the input that x begins with
     this.length = this.half - 1; // of x: zeros before the first sample

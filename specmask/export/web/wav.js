@@ -21,6 +21,7 @@ async function wavLayout(blob) {
   for (let at = 12; at + 8 <= blob.size; ) {
     const chunk = await bytesOf(blob, at, at + 48);
     const name = ascii(chunk, 0, 4), size = chunk.getUint32(4, true);
+    if (!/^[ -~]{4}$/.test(name)) return null; // damaged: zeros would be empty chunks without end
     if (name === "ds64" && chunk.byteLength >= 24) longSize = Number(chunk.getBigUint64(16, true));
     if (name === "fmt " && chunk.byteLength >= 24) layout = format(chunk);
     if (name === "data") {
@@ -45,13 +46,14 @@ function format(chunk) {
   return rate && known.includes(bytes) ? { rate, channels, bytes, float: tag === FLOAT } : null;
 }
 
-// Read so many frames from one on; fewer at the end of the file.
+// {samples, replaced} of so many frames from one on; fewer at the end of the file.
 async function readFrames(blob, layout, first, count) {
   const size = layout.channels * layout.bytes, start = layout.start + first * size;
   const frames = Math.max(0, Math.min(count, layout.frames - first));
   return decodeSamples(await blob.slice(start, start + frames * size).arrayBuffer(), layout);
 }
 
+// Samples, and how many of them were no finite numbers and are taken as zero.
 function decodeSamples(buffer, { channels, bytes, float }) {
   const frames = Math.floor(buffer.byteLength / (channels * bytes)), view = new DataView(buffer);
   const at = {
@@ -61,11 +63,19 @@ function decodeSamples(buffer, { channels, bytes, float }) {
     4: float ? (i) => view.getFloat32(i, true) : (i) => view.getInt32(i, true) / 0x80000000,
     8: (i) => view.getFloat64(i, true),
   }[bytes];
-  return Array.from({ length: channels }, (_, c) => {
+  const samples = Array.from({ length: channels }, (_, c) => {
     const x = new Float32Array(frames);
     for (let n = 0, i = c * bytes; n < frames; n++, i += channels * bytes) x[n] = at(i);
     return x;
   });
+  return { samples, replaced: float ? samples.reduce((sum, x) => sum + zeroNonFinite(x), 0) : 0 };
+}
+
+// Make NaN and infinities zero, in place, and return how many they were.
+function zeroNonFinite(x) {
+  let count = 0;
+  for (let n = 0; n < x.length; n++) if (!Number.isFinite(x[n])) { x[n] = 0; count++; }
+  return count;
 }
 
 // The bytes of samples, and how many of them were above full scale and are limited.
@@ -120,7 +130,7 @@ function wavBlob(layout, pieces) {
 
 // ---- other containers: what the browser's decoder does not say
 
-// {name, rate, bytes} from the head of a file: its rate in Hz and bytes per sample worth keeping.
+// {rate, bytes} from the head of a file: its rate in Hz and bytes per sample worth keeping.
 // Browsers decode to a rate that one asks for, so without it every file would be resampled.
 async function containerFormat(blob) {
   let start = 0, view = await bytesOf(blob, 0, 4096);
@@ -132,11 +142,11 @@ async function containerFormat(blob) {
   if (magic === "fLaC") return flac(view, 0);
   if (magic === "OggS" && view.byteLength > 64) {
     const at = 27 + view.getUint8(26), kind = ascii(view, at, 8);
-    if (kind.slice(1, 7) === "vorbis") return { name: "Ogg Vorbis", rate: view.getUint32(at + 12, true), bytes: 2 };
-    if (kind.slice(1, 5) === "FLAC") return { ...flac(view, at + 9), name: "Ogg FLAC" };
+    if (kind.slice(1, 7) === "vorbis") return { rate: view.getUint32(at + 12, true), bytes: 2 };
+    if (kind.slice(1, 5) === "FLAC") return flac(view, at + 9);
     if (kind === "OpusHead") {
       const own = view.getUint32(at + 12, true);
-      return { name: "Opus", rate: [8000, 12000, 16000, 24000].find((r) => own && own <= r) ?? 48000, bytes: 2 };
+      return { rate: [8000, 12000, 16000, 24000].find((r) => own && own <= r) ?? 48000, bytes: 2 };
     }
   }
   if (ascii(view, 4, 4) === "ftyp") return mp4(blob);
@@ -146,25 +156,36 @@ async function containerFormat(blob) {
 function flac(view, at) {
   const rate = (view.getUint16(at + 18) << 4) | (view.getUint8(at + 20) >> 4);
   const bits = (((view.getUint8(at + 20) & 1) << 4) | (view.getUint8(at + 21) >> 4)) + 1;
-  return { name: "FLAC", rate, bytes: bits > 16 ? 3 : 2 };
+  return { rate, bytes: bits > 16 ? 3 : 2 };
 }
 
+// MP3 begins with a frame, behind zeros at most, and the next one is where the first one ends: any
+// other file has bytes that look like the header of a frame.
 function mp3(view) {
-  for (let i = 0; i + 4 <= view.byteLength; i++) {
-    const word = view.getUint32(i), version = (word >> 19) & 3, layer = (word >> 17) & 3, index = (word >> 10) & 3;
-    if (word >>> 21 === 0x7ff && version !== 1 && layer && index !== 3 && ((word >> 12) & 15) !== 15) {
-      return { name: "MP3", rate: [44100, 48000, 32000][index] / { 3: 1, 2: 2, 0: 4 }[version], bytes: 2 };
-    }
-  }
-  return null;
+  let at = 0;
+  while (at < view.byteLength && !view.getUint8(at)) at++;
+  const first = mp3Frame(view, at), next = first && mp3Frame(view, at + first.length);
+  return next && next.rate === first.rate ? { rate: first.rate, bytes: 2 } : null;
 }
+
+// {rate, length} of a frame of layer III, the length in bytes; null where there is none.
+function mp3Frame(view, at) {
+  if (at + 4 > view.byteLength) return null;
+  const word = view.getUint32(at), version = (word >> 19) & 3, layer = (word >> 17) & 3; // version 3: MPEG-1
+  const rateIndex = (word >> 10) & 3, kbps = (version === 3 ? MPEG1_KBPS : MPEG2_KBPS)[(word >> 12) & 15];
+  if (word >>> 21 !== 0x7ff || version === 1 || layer !== 1 || rateIndex === 3 || !kbps) return null;
+  const rate = [44100, 48000, 32000][rateIndex] / { 3: 1, 2: 2, 0: 4 }[version], samples = version === 3 ? 1152 : 576;
+  return { rate, length: Math.floor(((samples / 8) * 1000 * kbps) / rate) + ((word >> 9) & 1) };
+}
+const MPEG1_KBPS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+const MPEG2_KBPS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 // The box mp4a with the rate is at the beginning or at the end of the file.
 async function mp4(blob) {
   const part = 1 << 18;
   for (const start of [0, Math.max(0, blob.size - part)]) {
     const view = await bytesOf(blob, start, start + part), at = ascii(view, 0, part).indexOf("mp4a");
-    if (at >= 0 && at + 32 <= view.byteLength) return { name: "MPEG-4", rate: view.getUint16(at + 28), bytes: 2 };
+    if (at >= 0 && at + 32 <= view.byteLength) return { rate: view.getUint16(at + 28), bytes: 2 };
   }
   return null;
 }

@@ -8,6 +8,7 @@ onmessage = async ({ data: { blob, layout, target, model, knobs } }) => {
     const { rate, channels, frames } = layout, count = Math.ceil(BLOCK_SECONDS * rate);
     const enhancer = new Enhancer(model, rate, channels, knobs);
     const before = new Spectrogram(rate, frames), after = new Spectrogram(rate, frames);
+    let replaced = 0; // samples of the file
     const send = (noisy, y) => {
       const { buffer, limited } = encodeSamples(y, target);
       postMessage({
@@ -18,10 +19,11 @@ onmessage = async ({ data: { blob, layout, target, model, knobs } }) => {
     };
     for (let at = 0; at < frames; at += count) {
       const noisy = await readFrames(blob, layout, at, count);
-      send(noisy, enhancer.feed(noisy));
+      replaced += noisy.replaced;
+      send(noisy.samples, enhancer.feed(noisy.samples));
     }
     send(null, enhancer.flush());
-    postMessage({ done: true, replaced: enhancer.replaced });
+    postMessage({ done: true, replaced });
   } catch (error) {
     postMessage({ error: error.message });
   }
