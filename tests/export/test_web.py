@@ -111,11 +111,13 @@ def test_resampler_is_that_of_enhance(wasm, tmp_path):
 
 
 def test_the_end_of_a_stream_of_very_high_rate(tmp_path):
-    """Against the sum itself, where the filter is longer than a piece."""
+    """Against the sum itself, where the filter is longer than a piece; memory behind stays."""
     code = """const work = () => {
       let error = 0;
       for (const length of [50000, 53000, 57343]) {
         const heap = new Heap(wasm), r = new Resampler(heap, 768000, 16000, HQ);
+        const behind = heap.allocate(1000);
+        heap.floats.fill(1, behind, behind + 1000);
         const x = Float32Array.from({ length }, (_, n) => Math.sin(n * n)), taps = 2 * r.half;
         const y = joined([r.feed(x), r.flush()]);
         for (let k = 0; k < y.length; k += 7) {
@@ -124,6 +126,8 @@ def test_the_end_of_a_stream_of_very_high_rate(tmp_path):
             sum += heap.floats[r.table + n] * (x[48 * k - r.half + 1 + n] ?? 0);
           error = Math.max(error, Math.abs(y[k] - sum));
         }
+        for (const v of heap.floats.subarray(behind, behind + 1000))
+          error = Math.max(error, Math.abs(v - 1));
       }
       return error;
     };"""
@@ -552,6 +556,61 @@ def test_microphone(page, model, browser):
     path = saved(browser, browser.execute_script("return document.getElementById('save').download"))
     kept, kept_rate = sf.read(path)
     assert kept_rate == rate and len(kept) > 3 * rate
+
+
+COUNT = """
+const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+window.asked = 0;
+devices.getUserMedia = (what) => { asked++; return ask(what); };
+$("microphone").click();
+$("microphone").click();
+"""
+
+
+def test_speech_is_not_lost(page, browser, recordings):
+    """A second click, a dropped file, a model that fails: the recording stays."""
+    browser.get(page.as_uri())
+    body, drop_one = browser.find_element("tag name", "body"), recordings / "mono.wav"
+    browser.execute_script("window.good = model.program, model.program = new ArrayBuffer(64)")
+    part(browser, "microphone").click()  # its model does not start
+    until(lambda: part(browser, "problem").text == "The model stopped in this browser")
+    until(lambda: part(browser, "microphone").is_displayed())
+    assert not part(browser, "stage").is_displayed()
+
+    browser.execute_script("model.program = good")
+    browser.execute_script(COUNT)
+    until(lambda: browser.execute_script("return live && live.sound.frames > 4096"))
+    assert browser.execute_script("return asked") == 1
+    assert browser.switch_to.active_element == part(browser, "stop")
+    drop(browser, drop_one)
+    assert "stop it first" in part(browser, "status").text
+    assert body.get_attribute("data-mode") == "live"
+
+    browser.execute_script(
+        "model.program = new ArrayBuffer(64), $('stop').click(), $('stop').click()"
+    )
+    until(lambda: part(browser, "save").is_displayed())
+    assert part(browser, "save").text == "Save the original"
+    assert part(browser, "problem").text.endswith("the model of this page is damaged")
+    assert part(browser, "status").text == "Not enhanced."
+    assert not part(browser, "progress").is_displayed()
+    name = browser.execute_script("return recording.name")
+    original, rate = sf.read(saved(browser, name))
+    layout = browser.execute_script("return recording.layout")
+    assert (rate, len(original)) == (layout["rate"], layout["frames"]) and original.any()
+
+    browser.execute_script("model.program = good")
+    x, rate = sf.read(drop_one)
+    x[[7, 70]] = np.nan, np.inf
+    sf.write(recordings / "no numbers.wav", x, rate, "FLOAT")
+    drop(browser, recordings / "no numbers.wav")
+    assert np.isfinite(sf.read(saved(browser, "no numbers-enhanced.wav"))[0]).all()
+    assert "2 samples of the file" in part(browser, "status").text
+    # A file that has gone.
+    browser.execute_script("player.sides.before.read = () => Promise.reject(new Error('gone'))")
+    browser.execute_script("player.playing = true, seek(1)")
+    until(lambda: part(browser, "problem").text == "The recording does not play: gone")
+    assert part(browser, "play").get_attribute("aria-label") == "Play"
 
 
 def test_from_a_server(page, browser, recordings):

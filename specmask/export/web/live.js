@@ -1,8 +1,25 @@
 // The microphone: live through the worklet, then kept as a recording.
 
-let live = null; // {context, stream, node, volume, sound}
+let live = null; // {context, stream, node, volume, close, sound, stopped}
+let asking = false; // for the microphone: of two clicks, the first one counts
+const MICROPHONE_PROBLEMS = {
+  NotFoundError: "No microphone was found; connect one",
+  NotAllowedError: "The microphone is not allowed; allow it in the browser's address bar",
+  NotReadableError: "The microphone does not open; end other programs that use it, or allow it in the system's settings",
+};
 
 async function startLive() {
+  if (asking || live) return;
+  asking = true;
+  try {
+    await askAndStart();
+  } finally {
+    asking = false;
+  }
+}
+
+async function askAndStart() {
+  const turn = opened;
   problem("");
   const devices = navigator.mediaDevices;
   if (!devices?.getUserMedia || !window.AudioWorkletNode) {
@@ -18,27 +35,32 @@ async function startLive() {
     stream = await devices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 } });
   } catch (error) {
     context.close();
-    return problem(error.name === "NotFoundError" ? "No microphone was found; connect one" : "The microphone is not allowed; allow it in the browser's address bar");
+    return problem(MICROPHONE_PROBLEMS[error.name] ?? `The microphone cannot be used: ${error.message}`);
   }
+  const close = () => {
+    for (const track of stream.getTracks()) track.stop();
+    context.close();
+  };
   try {
     await resumed;
     await context.audioWorklet.addModule(workletUrl);
+    if (turn !== opened) return close(); // a file was opened since
     const node = new AudioWorkletNode(context, "specmask-live", { outputChannelCount: [1], processorOptions: { model, knobs: knobs() } });
     const volume = new GainNode(context, { gain: 0 });
     context.createMediaStreamSource(stream).connect(node).connect(volume).connect(context.destination);
     worker?.terminate();
-    live = { context, stream, node, volume, sound: new Result({ rate: context.sampleRate, channels: 1, float: true, bytes: 4 }) };
-    openLive();
+    opened++; // a file that is still decoded does not take its place
+    live = { context, stream, node, volume, close, sound: new Result({ rate: context.sampleRate, channels: 1, float: true, bytes: 4 }) };
+    openLive(live);
   } catch (error) {
-    for (const track of stream.getTracks()) track.stop();
-    context.close();
-    live = null;
+    close();
+    if (live) endLive();
     problem(`The microphone cannot be processed: ${error.message}`);
   }
 }
 
-function openLive() {
-  const { context, node, stream } = live, rate = context.sampleRate;
+function openLive(own) {
+  const { context, node, stream, sound } = own, rate = context.sampleRate;
   const spectra = { before: new Spectrogram(rate, LIVE_SECONDS * rate), after: new Spectrogram(rate, LIVE_SECONDS * rate) };
   openPictures(rate, spectra.before.width, true);
   $("axis").replaceChildren();
@@ -46,24 +68,27 @@ function openLive() {
   $("listen").setAttribute("aria-pressed", "false");
   mode("live");
   sendKnobs();
-  node.onprocessorerror = () => problem("The model stopped in this browser");
+  node.onprocessorerror = () => {
+    problem("The model stopped in this browser");
+    stopLive().catch((error) => problem(error.message)); // which keeps what was heard until now
+  };
   node.port.onmessage = ({ data }) => {
-    if (!live) return;
+    if (live !== own) return;
     if (data.delay) {
       const device = (context.baseLatency ?? 0) + (context.outputLatency ?? 0) + (stream.getAudioTracks()[0].getSettings().latency ?? 0);
-      const own = data.delay / rate;
-      say(`Latency ${Math.round(1000 * (own + device))} ms: ${Math.round(1000 * own)} of the model, ${Math.round(1000 * device)} of this device.`);
+      const delay = data.delay / rate;
+      say(`Latency ${Math.round(1000 * (delay + device))} ms: ${Math.round(1000 * delay)} of the model, ${Math.round(1000 * device)} of this device.`);
     }
     if (data.noisy) {
-      live.sound.add({ buffer: data.noisy, frames: data.noisy.length, limited: 0 });
+      sound.add({ buffer: data.noisy, frames: data.noisy.length, limited: 0 });
       pictures.before.add(spectra.before.feed([data.noisy]));
       pictures.after.add(spectra.after.feed([data.enhanced]));
       setMeter("noisy", levelDb(data.noisy));
       setMeter("enhanced", levelDb(data.enhanced));
       setMeter("reduction", Math.max(0, data.reductionDb));
-      $("time").textContent = clock(live.sound.frames / rate, 1);
+      $("time").textContent = clock(sound.frames / rate, 1);
     }
-    if (data.stopped) live.stopped();
+    if (data.stopped) own.stopped();
   };
 }
 
@@ -74,22 +99,29 @@ function setMeter(name, value) {
   meter.parentElement.querySelector("output").textContent = `${sign}${Math.round(meter.value)} dB`.replace("-", "−");
 }
 
-// Stop the microphone; what it has heard becomes the recording if it is kept.
-async function stopLive(keep) {
-  if (!live) return;
-  const { context, stream, node } = live;
+// Stop the microphone; what it has heard becomes the recording.
+async function stopLive() {
+  const own = live;
+  if (!own || own.stopped) return; // the latter is stopping
   await new Promise((resolve) => {
-    live.stopped = resolve;
-    node.port.postMessage({ stop: true });
+    own.stopped = resolve;
+    own.node.port.postMessage({ stop: true });
     setTimeout(resolve, 500);
   });
-  const { frames, parts } = live.sound, layout = { ...live.sound.layout, frames };
+  own.close();
+  const { frames, parts } = own.sound, layout = { ...own.sound.layout, frames };
+  if (!frames) return endLive();
   live = null;
-  for (const track of stream.getTracks()) track.stop();
-  context.close();
-  if (!keep || !frames) return;
-  const blob = wavBlob(layout, parts), name = `Microphone ${new Date().toTimeString().slice(0, 5).replace(":", ".")}.wav`;
-  await openRecording({ name, blob, layout: await wavLayout(blob), target: { ...layout, float: false, bytes: 2 } });
+  const name = `Microphone ${new Date().toTimeString().slice(0, 5).replace(":", ".")}.wav`;
+  const start = wavHeader(layout).byteLength, target = { ...layout, float: false, bytes: 2 };
+  await openRecording({ name, blob: wavBlob(layout, parts), layout: { ...layout, start }, target, unsaved: true });
+}
+
+// Nothing was heard: what was open before is open again.
+function endLive() {
+  live = null;
+  if (recording) openRecording(recording);
+  else mode("");
 }
 
 function sendKnobs() { live?.node.port.postMessage({ knobs: knobs(), heard: player.heard }); }

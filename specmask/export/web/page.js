@@ -16,7 +16,7 @@ const workerUrl = URL.createObjectURL(new Blob([script("worker")], { type: "text
 // Chromium loads no worklet from a blob where the page is a file.
 const workletUrl = `data:text/javascript;charset=utf-8,${encodeURIComponent(script("worklet"))}`;
 
-// ---- player: what is heard, where it stands
+// ---- player: what is heard, and where
 
 const player = new Player(() => {
   $("play").classList.toggle("playing", player.playing);
@@ -24,7 +24,7 @@ const player = new Player(() => {
   for (const side of ["before", "after"]) $(`hear-${side}`).setAttribute("aria-pressed", String(player.heard === side));
   $("stage").dataset.heard = player.heard;
   tick();
-});
+}, (error) => problem(`The recording does not play: ${error.message}`));
 
 function tick() {
   if (!recording || live) return;
@@ -39,14 +39,14 @@ function tick() {
 
 function seek(seconds) {
   if (live || !recording) return;
-  const { rate, frames } = recording.layout, ready = result.frames < frames ? Math.max(0, result.frames / rate - 1) : frames / rate;
+  const { rate, frames } = recording.layout, ready = result.frames < frames && !result.failed ? Math.max(0, result.frames / rate - 1) : frames / rate;
   player.seek(Math.min(seconds, ready)); // not beyond what is enhanced
 }
 
 function toggle() {
   if (live || !recording) return;
   if (player.playing) player.pause();
-  else player.play().catch((error) => { player.pause(); problem(`This browser does not play: ${error.message}`); });
+  else player.start();
 }
 
 function hear(side) {
@@ -98,23 +98,24 @@ setKnobs(page.knobs);
 
 // ---- what is shown, and what one does
 
+// name: file, live, or "" where nothing is open.
 function mode(name) {
-  document.body.dataset.mode = name;
+  if (name) document.body.dataset.mode = name;
+  else delete document.body.dataset.mode;
   const file = name === "file";
-  show($("stage"), true);
-  show($("knobs"), true);
-  show(document.querySelector(".keys"), true);
+  for (const element of [$("stage"), $("knobs"), document.querySelector(".keys")]) show(element, Boolean(name));
   for (const id of ["play", "axis", "head"]) show($(id), file);
   for (const id of ["listen", "meters", "stop"]) show($(id), !file);
   if (!file) for (const id of ["save", "progress"]) show($(id), false);
   $("view").tabIndex = file ? 0 : -1;
-  $(file ? "play" : "listen").focus({ preventScroll: true }); // so that the space bar plays
+  // The space bar plays, or stops; it never opens the loudspeaker beside a microphone.
+  $({ file: "play", live: "stop" }[name] ?? "microphone").focus({ preventScroll: true });
 }
 
 $("choose").onclick = () => $("file").click();
 $("file").onchange = () => { if ($("file").files[0]) open($("file").files[0]); $("file").value = ""; };
 $("microphone").onclick = startLive;
-$("stop").onclick = () => stopLive(true).catch((error) => problem(error.message));
+$("stop").onclick = () => stopLive().catch((error) => problem(error.message));
 $("listen").onclick = listen;
 $("play").onclick = toggle;
 $("hear-before").onclick = () => hear("before");

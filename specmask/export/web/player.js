@@ -3,13 +3,13 @@
 const CHUNK_SECONDS = 1, AHEAD_SECONDS = 2.5, FADE_SECONDS = 0.006, RESUME_SECONDS = 5;
 
 class Player {
-  constructor(onChange) {
-    this.onChange = onChange;
+  constructor(onChange, onError) {
+    Object.assign(this, { onChange, onError });
     this.heard = "after";
     this.nodes = new Set();
     this.run = 0; // number of the present playback; what an earlier one still reads is dropped
     this.playing = false;
-    this.at = 0; // frame where it stands, or began
+    this.at = 0; // frame of the pause, or of the start
   }
 
   // sides: {before, after}, each with read(first, count) -> samples per channel.
@@ -23,7 +23,7 @@ class Player {
     this.onChange();
   }
 
-  start() { // browsers want a gesture before this
+  connect() { // browsers want a gesture before this
     try {
       this.context = new AudioContext({ sampleRate: this.rate }); // blocks fit together without a click
     } catch {
@@ -47,8 +47,12 @@ class Player {
 
   get seconds() { return this.frame / this.rate; }
 
+  start() {
+    this.play().catch((error) => { this.pause(); this.onError(error); });
+  }
+
   async play() {
-    if (!this.context) this.start();
+    if (!this.context) this.connect();
     if (this.at >= this.frames) this.at = 0;
     this.playing = true;
     this.begun = null;
@@ -111,7 +115,7 @@ class Player {
   seek(seconds, playing = this.playing) {
     this.stop();
     this.at = Math.max(0, Math.min(this.frames, Math.round(seconds * this.rate)));
-    if (playing) this.play();
+    if (playing) this.start();
     else this.onChange();
   }
 

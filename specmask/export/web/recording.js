@@ -1,21 +1,21 @@
 // The recording: read, decoded, enhanced by the worker, saved.
 
-let recording = null; // {name, blob, layout, target}
+let recording = null; // {name, blob, layout, target, unsaved}: of the microphone, hence in no file
 let result = null; // the one that is heard
 let worker = null;
 let opened = 0; // files so far: of two, the later one counts
 
 async function open(file) {
+  if (live) return say("The microphone is recording: stop it first, then open the file.");
   const turn = ++opened;
   problem("");
   try {
-    await stopLive(false);
     const found = await readRecording(file);
     if (turn === opened) await openRecording(found);
   } catch (error) {
     if (turn === opened) problem(error.message);
   }
-  if (turn === opened) busy("");
+  if (turn === opened || live) busy("");
 }
 
 // A WAV file as it is; what else the browser can decode as a WAV file of floats at its own rate.
@@ -68,10 +68,10 @@ async function openRecording(found) {
   enhance();
 }
 
-// Frames of the result; those that are not yet there are waited for.
+// Frames of the result; those that are not yet there are waited for unless it has failed.
 async function readResult(first, count) {
   const stop = Math.min(first + count, recording.layout.frames);
-  while (result.frames < stop) await result.more;
+  while (result.frames < stop && !result.failed) await result.more;
   result.blob ??= new Blob(result.parts);
   return (await readFrames(result.blob, { ...result.layout, frames: result.frames, start: 0 }, first, count)).samples;
 }
@@ -79,7 +79,7 @@ async function readResult(first, count) {
 // What the worker has made. Large pieces are given to the browser, which keeps them where it likes.
 class Result {
   constructor(layout) {
-    Object.assign(this, { layout, pieces: [], newest: [], bytes: 0, frames: 0, limited: 0, complete: false });
+    Object.assign(this, { layout, pieces: [], newest: [], bytes: 0, frames: 0, limited: 0, complete: false, failed: false });
     this.announce();
   }
 
@@ -116,9 +116,9 @@ function enhance() {
   show($("save"), false);
   show($("progress"), true);
   let loudestDb = -Infinity, drawn = false;
-  worker.onerror = () => problem(`${name}: this browser cannot run the model`);
+  worker.onerror = () => failed(`${name}: this browser cannot run the model`);
   worker.onmessage = ({ data }) => {
-    if (data.error) return problem(`${name}: ${data.error}`);
+    if (data.error) return failed(`${name}: ${data.error}`);
     const took = (performance.now() - started) / 1000;
     if (data.done) return complete(made, took, data.replaced);
     if (!drawn) openPictures(layout.rate, data.width, false);
@@ -144,17 +144,37 @@ function complete(made, seconds, replaced) {
   const notes = [`Enhanced in ${seconds.toFixed(1)} s, ${speed(long / seconds)} real time`];
   if (made.limited) notes.push(`${plural(made.limited, "sample")} above full scale limited: turn the gain down`);
   if (replaced) notes.push(`${plural(replaced, "sample")} of the file were not numbers and count as zero`);
-  say(`${notes.join(". ")}.`);
-  $("pace").textContent = "";
-  show($("progress"), false);
+  ended(`${notes.join(". ")}.`);
   made.complete = true;
   result = made;
   if (swapped) player.seek(player.seconds); // from here on the new one
-  URL.revokeObjectURL($("save").href);
-  $("save").href = URL.createObjectURL(wavBlob(made.layout, made.parts));
-  $("save").download = `${name.replace(/\.[^.]*$/, "")}-enhanced.wav`;
-  $("save").title = `${khz(layout.rate)}, ${channelWords(layout.channels)}, ${sampleWords(made.layout)}`;
-  show($("save"), true);
+  offer("Save as WAV", wavBlob(made.layout, made.parts), made.layout, `${name.replace(/\.[^.]*$/, "")}-enhanced.wav`);
+}
+
+// What was enhanced before stays, and so does the sound of the microphone.
+function failed(text) {
+  const { blob, layout, name, unsaved } = recording;
+  worker.terminate();
+  problem(text);
+  ended("Not enhanced.");
+  result.failed = true;
+  result.announce(); // to who waits for it
+  if (result.complete) show($("save"), true);
+  else if (unsaved) offer("Save the original", blob, layout, name);
+}
+
+function offer(text, blob, layout, name) {
+  const save = $("save");
+  URL.revokeObjectURL(save.href);
+  Object.assign(save, { textContent: text, href: URL.createObjectURL(blob), download: name });
+  save.title = `${khz(layout.rate)}, ${channelWords(layout.channels)}, ${sampleWords(layout)}`;
+  show(save, true);
+}
+
+function ended(text) {
+  say(text);
+  $("pace").textContent = "";
+  show($("progress"), false);
 }
 
 function say(text) { $("status").textContent = text; }

@@ -10,6 +10,7 @@ onmessage = async ({ data: { blob, layout, target, model, knobs } }) => {
     const before = new Spectrogram(rate, frames), after = new Spectrogram(rate, frames);
     let replaced = 0; // samples of the file
     const send = (noisy, y) => {
+      y.forEach(zeroNonFinite); // samples near the largest float overflow
       const { buffer, limited } = encodeSamples(y, target);
       postMessage({
         buffer, frames: y[0].length, limited, width: before.width,
