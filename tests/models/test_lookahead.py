@@ -305,7 +305,7 @@ def test_scripts_tell_it(tmp_path):
     assert_error_line(call_script("train.py", *both, cwd=tmp_path), "lookahead_ms", "not causal")
     trained = call_script("train.py", *options, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "per second of audio, 30 ms of look-ahead\n" in trained.stdout
+    assert "per second of audio, 30 ms of look-ahead, " in trained.stdout
     done = call_script("enhance.py", *options, cwd=tmp_path)
     assert "(causal, 30 ms of look-ahead)\n" in done.stdout, done.stderr
     for path in (tmp_path / "data" / "NoisySpeech_testing").iterdir():

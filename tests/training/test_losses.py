@@ -206,7 +206,8 @@ def terms(
 @pytest.mark.parametrize("clean, noise, mask", [(0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 0.5)])
 def test_every_term_and_its_gradient_are_finite_also_on_silence(ini, clean, noise, mask):
     weights = ", ".join(f"{name}:1" for name in LOSSES)
-    options = [f"train.loss={weights}", "model.target=binary"]
+    rate = ["data.sample_rate=16000", "STFT.n_fft=512"]  # that of PESQ
+    options = [f"train.loss={weights}", "model.target=binary", *rate]
     wanted = losses.Objective(configuration.load(ini, options))
     rng = np.random.default_rng(0)
     waves = [level * 0.1 * rng.standard_normal((2, 2000)) for level in (clean, noise)]
