@@ -7,6 +7,7 @@ Conventions:
 """
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -163,6 +164,8 @@ def _in_node(folder: Path, x: np.ndarray, rate: int) -> np.ndarray:
         lines = [line for line in str(error).splitlines() if line.strip()] or ["no message"]
         line = next((line for line in lines if "Error" in line), lines[0])
         raise c_source.NotBuiltError(f"node: {line.strip()}") from None
+    except subprocess.TimeoutExpired as error:
+        raise c_source.NotBuiltError(f"node: not done after {error.timeout:g} seconds") from None
 
 
 def ms_per_frame(

@@ -22,6 +22,7 @@ SOUND = ("wav.js", "resample.js", "spectrogram.js", "engine.js")  # of page, wor
 PAGE = ("dom.js", "player.js", "pictures.js", "recording.js", "live.js", "page.js")
 FORMAT = "web"
 TITLE = "Speech without the noise"
+NODE_SECONDS = 600  # of a call at most
 
 
 def write(program: bytes, description: Description, folder: Path) -> Path:
@@ -93,7 +94,9 @@ def enhance_in_node(folder: Path, x: np.ndarray, rate: int, kind: str = "simd") 
         kind,
     ]
     samples = np.ascontiguousarray(x, np.float32).tobytes()
-    done = subprocess.run(command, input=samples, capture_output=True, check=False)
+    done = subprocess.run(
+        command, input=samples, capture_output=True, check=False, timeout=NODE_SECONDS
+    )
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
     return np.frombuffer(done.stdout, np.float32).reshape(x.shape)

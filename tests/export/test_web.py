@@ -569,6 +569,9 @@ $("microphone").click();
 
 def test_speech_is_not_lost(page, browser, recordings):
     """A second click, a dropped file, a model that fails: the recording stays."""
+    from selenium.webdriver.support import expected_conditions
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser.get(page.as_uri())
     body, drop_one = browser.find_element("tag name", "body"), recordings / "mono.wav"
     browser.execute_script("window.good = model.program, model.program = new ArrayBuffer(64)")
@@ -595,6 +598,10 @@ def test_speech_is_not_lost(page, browser, recordings):
     assert part(browser, "status").text == "Not enhanced."
     assert not part(browser, "progress").is_displayed()
     name = browser.execute_script("return recording.name")
+    # It is in no file yet: nothing takes its place without a question.
+    browser.execute_script("setTimeout(startLive)")
+    WebDriverWait(browser, 60).until(expected_conditions.alert_is_present()).dismiss()
+    assert browser.execute_script("return recording.name") == name
     original, rate = sf.read(saved(browser, name))
     layout = browser.execute_script("return recording.layout")
     assert (rate, len(original)) == (layout["rate"], layout["frames"]) and original.any()

@@ -9,7 +9,7 @@ const MICROPHONE_PROBLEMS = {
 };
 
 async function startLive() {
-  if (asking || live) return;
+  if (asking || live || !mayReplace()) return;
   asking = true;
   try {
     await askAndStart();
@@ -114,7 +114,7 @@ async function stopLive() {
   live = null;
   const name = `Microphone ${new Date().toTimeString().slice(0, 5).replace(":", ".")}.wav`;
   const start = wavHeader(layout).byteLength, target = { ...layout, float: false, bytes: 2 };
-  await openRecording({ name, blob: wavBlob(layout, parts), layout: { ...layout, start }, target, unsaved: true });
+  await openRecording({ name, blob: wavBlob(layout, parts), layout: { ...layout, start }, target, spoken: true, unsaved: true });
 }
 
 // Nothing was heard: what was open before is open again.

@@ -117,6 +117,8 @@ $("file").onchange = () => { if ($("file").files[0]) open($("file").files[0]); $
 $("microphone").onclick = startLive;
 $("stop").onclick = () => stopLive().catch((error) => problem(error.message));
 $("listen").onclick = listen;
+$("save").addEventListener("click", () => { recording.unsaved = false; });
+addEventListener("beforeunload", (event) => { if (live || recording?.unsaved) event.preventDefault(); });
 $("play").onclick = toggle;
 $("hear-before").onclick = () => hear("before");
 $("hear-after").onclick = () => hear("after");

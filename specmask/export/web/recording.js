@@ -1,12 +1,14 @@
 // The recording: read, decoded, enhanced by the worker, saved.
 
-let recording = null; // {name, blob, layout, target, unsaved}: of the microphone, hence in no file
+// {name, blob, layout, target, spoken, unsaved}: spoken into the microphone, unsaved: in no file yet
+let recording = null;
 let result = null; // the one that is heard
 let worker = null;
 let opened = 0; // files so far: of two, the later one counts
 
 async function open(file) {
   if (live) return say("The microphone is recording: stop it first, then open the file.");
+  if (!mayReplace()) return;
   const turn = ++opened;
   problem("");
   try {
@@ -16,6 +18,11 @@ async function open(file) {
     if (turn === opened) problem(error.message);
   }
   if (turn === opened || live) busy("");
+}
+
+// Whether another recording may take the place of this one.
+function mayReplace() {
+  return !recording?.unsaved || confirm("The recording of the microphone is not saved. Go on without it?");
 }
 
 // A WAV file as it is; what else the browser can decode as a WAV file of floats at its own rate.
@@ -153,14 +160,14 @@ function complete(made, seconds, replaced) {
 
 // What was enhanced before stays, and so does the sound of the microphone.
 function failed(text) {
-  const { blob, layout, name, unsaved } = recording;
+  const { blob, layout, name, spoken } = recording;
   worker.terminate();
   problem(text);
   ended("Not enhanced.");
   result.failed = true;
   result.announce(); // to who waits for it
   if (result.complete) show($("save"), true);
-  else if (unsaved) offer("Save the original", blob, layout, name);
+  else if (spoken) offer("Save the original", blob, layout, name);
 }
 
 function offer(text, blob, layout, name) {
