@@ -76,7 +76,7 @@ def scalars(folder: Path) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize(
-    "network, most", [("small", 60), ("config.ini", 20), ("recipes/default.ini", 20)]
+    "network, most", [("small", 60), ("config.ini", 10), ("recipes/default.ini", 10)]
 )
 def test_kills_change_nothing(tmp_path, attempts, rng, network, most):
     ini, kills = make_project(tmp_path), attempts(most)
