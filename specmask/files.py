@@ -123,6 +123,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
 
 
+def relative_to(folder: Path, path: Path) -> str:
+    """Return a path as seen from a folder, with slashes, so that both can be moved together."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive on Windows
+        return path.resolve().as_posix()
+
+
 def parse_json(text: str) -> Any:
     """Return the value of a JSON text.
 

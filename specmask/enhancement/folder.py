@@ -8,7 +8,6 @@ Conventions:
 import functools
 import itertools
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,7 +31,7 @@ from specmask.enhancement.file import (
 )
 from specmask.enhancement.inputs import Recording
 from specmask.errors import UserError
-from specmask.files import parse_json
+from specmask.files import parse_json, relative_to
 from specmask.progress import Progress
 
 TOGETHER = 8  # short files that share the calls of the network
@@ -253,7 +252,7 @@ def _log_settings(
     log = target / LOG
     settings = {"model": model.digest, "channels": model.channels, "highband": model.highband}
     settings |= asdict(model.knobs) | {"format": format}
-    origin = _relative(run, target) if run else ""
+    origin = relative_to(target, run) if run else ""
     existing = [r for r in recordings if r.target.exists()]
     renewed = 0
     if existing and not overwrite:
@@ -281,11 +280,3 @@ def _log_settings(
     with files.replacing(log) as temporary:
         temporary.write_text(json.dumps(settings), encoding="utf-8")
     return renewed
-
-
-def _relative(run: Path, target: Path) -> str:
-    """Return the path of a run from the folder of its results, so that both can be moved."""
-    try:
-        return Path(os.path.relpath(run.resolve(), target.resolve())).as_posix()
-    except ValueError:  # another drive on Windows
-        return run.resolve().as_posix()

@@ -5,7 +5,6 @@ Conventions:
     be moved. Digests are of the bytes of files, 24 hexadecimal digits.
 """
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from specmask.config import ini
 from specmask.config.schema import Config
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, scoring
-from specmask.files import digest, parse_json
+from specmask.files import digest, parse_json, relative_to
 
 LOG = "enhanced.json"  # written by enhance.py beside its files
 PATH_KEYS = ("clean_dir", "noisy_dir", "by")
@@ -36,8 +35,8 @@ def collect(settings: Config, inputs: Mapping, folder: Path) -> dict:
     manifest = inputs["by"] or (source and pairing.manifest_beside(source))
     return {
         "inputs": dict(inputs)
-        | {key: inputs[key] and _relative(inputs[key], folder) for key in PATH_KEYS}
-        | {"systems": {n: _relative(path, folder) for n, path in inputs["systems"].items()}}
+        | {key: inputs[key] and relative_to(folder, inputs[key]) for key in PATH_KEYS}
+        | {"systems": {n: relative_to(folder, path) for n, path in inputs["systems"].items()}}
         | {"ideal": inputs["ideal"] and asdict(inputs["ideal"])},
         "config": ini.render(settings),
         "checkpoints": {name: checkpoint(path) for name, path in inputs["systems"].items()},
@@ -139,10 +138,3 @@ def _differences(old: object, new: object, where: str, tolerance: float) -> list
     if isinstance(old, float) and isinstance(new, float) and abs(old - new) <= tolerance:
         return []
     return [] if old == new else [f"{where}: was {old}, is {new}"]
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive on Windows
-        return path.resolve().as_posix()
