@@ -178,6 +178,12 @@ def evaluate(args: Namespace) -> int:
         gated = gate.load(settings)
     for line in provenance.replaced(out, inputs["systems"]):
         print(line)
+    for folder in inputs["systems"].values():
+        if pending := provenance.pending(folder):
+            print(
+                f"warning: {folder}: enhance.py was stopped while it made results again; "
+                f"{len(pending)} are still the old ones (the first: {pending[0]}); run it again"
+            )
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
     content = provenance.collect(settings, inputs, out)
     words: list[dict] = []

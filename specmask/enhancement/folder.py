@@ -37,6 +37,7 @@ from specmask.progress import Progress
 TOGETHER = 8  # short files that share the calls of the network
 SPREAD_BYTES = 20_000_000  # less is done before other processes have started
 LOG = "enhanced.json"
+PENDING = "pending"  # in the log: results that are to be made again and still are the old ones
 
 
 @dataclass(frozen=True)
@@ -97,28 +98,34 @@ def enhance_folder(
     """
     if spectrograms:
         spectrogram.import_matplotlib()
+    settings: dict[str, object] = {}
+    pending: set[str] = set()
     renewed = 0
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
-        renewed = _log_settings(target, recordings, model, format, overwrite, run)
-    todo = [r for r in recordings if overwrite or not r.target.is_file()]
+        settings, pending, renewed = _settings(target, recordings, model, format, overwrite, run)
+        _write_log(target, settings, pending)
+    todo = [
+        r
+        for r in recordings
+        if overwrite or not r.target.is_file() or (pending and _key(target, r) in pending)
+    ]
     summary = Summary(up_to_date=len(recordings) - len(todo), renewed=renewed)
     started = time.monotonic()
-    for outcome in _outcomes(todo, model, block_seconds, format, workers):
-        recording, enhanced = outcome.recording, outcome.enhanced
-        name = recording.name.as_posix()
-        if enhanced is None:
-            summary.rejected.append(Rejected(name, outcome.reason))
-            continue
-        summary.done += 1
-        summary.audio_seconds += enhanced.seconds
-        if enhanced.limited:
-            summary.limited[name] = enhanced.limited
-        if enhanced.lost:
-            summary.lost[name] = enhanced.lost
-        if spectrograms:
-            picture = recording.target.with_name(f"{recording.target.name}.png")
-            spectrogram.write_comparison(recording.source, recording.target, picture)
+    try:
+        for outcome in _outcomes(todo, model, block_seconds, format, workers):
+            _count(outcome, summary)
+            recording = outcome.recording
+            if outcome.enhanced is None:
+                continue
+            if target is not None:
+                pending.discard(_key(target, recording))
+            if spectrograms:
+                picture = recording.target.with_name(f"{recording.target.name}.png")
+                spectrogram.write_comparison(recording.source, recording.target, picture)
+    finally:
+        if target is not None:
+            _write_log(target, settings, pending)
     summary.seconds = time.monotonic() - started
     if not summary.done and not summary.up_to_date:
         first = summary.rejected[0]
@@ -129,6 +136,20 @@ def enhance_folder(
             f"{first.reason}; name a folder of recordings"
         )
     return summary
+
+
+def _count(outcome: Outcome, summary: Summary) -> None:
+    """Add a result to the totals."""
+    name, enhanced = outcome.recording.name.as_posix(), outcome.enhanced
+    if enhanced is None:
+        summary.rejected.append(Rejected(name, outcome.reason))
+        return
+    summary.done += 1
+    summary.audio_seconds += enhanced.seconds
+    if enhanced.limited:
+        summary.limited[name] = enhanced.limited
+    if enhanced.lost:
+        summary.lost[name] = enhanced.lost
 
 
 def _outcomes(
@@ -231,52 +252,61 @@ def _together(
             yield Outcome(recording, reason=str(error))
 
 
-def _log_settings(
+def _settings(
     target: Path,
     recordings: Sequence[Recording],
     model: Enhancer,
     format: str,
     overwrite: bool,
     run: Path | None,
-) -> int:
-    """Log the settings of a folder's files; refuse to mix files of two models or settings.
-
-    Results of earlier weights of the same run are removed first, so that a kill mixes none.
+) -> tuple[dict[str, object], set[str], int]:
+    """Compare the settings with those of the files that a folder holds.
 
     Returns:
-        the number of results removed.
+        the settings for the log; the results in the folder that are to be made again, which a
+        kill leaves in the log as pending; how many of them are of earlier weights of the run.
 
     Raises:
-        UserError: if there are files of other settings, and they are not made again.
+        UserError: if files of other settings would stay beside the new ones.
     """
-    log = target / LOG
-    settings = {"model": model.digest, "channels": model.channels, "highband": model.highband}
-    settings |= asdict(model.knobs) | {"format": format}
+    settings: dict[str, object] = {"model": model.digest, "channels": model.channels}
+    settings |= {"highband": model.highband} | asdict(model.knobs) | {"format": format}
+    try:
+        before = dict(parse_json((target / LOG).read_text(encoding="utf-8")))
+        pending = {str(name) for name in before.pop(PENDING, [])}
+    except (OSError, ValueError, TypeError):
+        before, pending = {}, set()
     origin = relative_to(target, run) if run else ""
-    existing = [r for r in recordings if r.target.exists()]
+    same_run = before.pop("run", "") == origin != ""
+    same_run = same_run and before | {"model": model.digest} == settings
+    existing = {_key(target, r) for r in recordings if r.target.exists()}
+    others = {path.as_posix() for path in audio_io.files(target)} - existing
+    pending &= existing | others
     renewed = 0
-    if existing and not overwrite:
-        try:
-            before = dict(parse_json(log.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            before = {}
-        same_run = before.pop("run", "") == origin != ""
-        same_run = same_run and before | {"model": model.digest} == settings
-        others = {target / name for name in audio_io.files(target)} - {r.target for r in existing}
-        if before != settings and same_run and not others:
-            for recording in existing:
-                recording.target.unlink()
-            renewed = len(existing)
-        elif before != settings:
-            maker = "other settings" if before else "another program"
-            if before and before.get("model") != model.digest:
-                maker = "another checkpoint"
-            raise UserError(
-                f"{target}: holds files made by {maker} (the first: {existing[0].name}); "
-                "--overwrite makes them again, or name another output folder"
-            )
-    if origin:
-        settings["run"] = origin
-    with files.replacing(log) as temporary:
-        temporary.write_text(json.dumps(settings), encoding="utf-8")
-    return renewed
+    if overwrite:
+        pending |= existing
+        if before and before != settings:
+            pending |= others
+    elif before != settings and same_run and not others:
+        pending, renewed = existing, len(existing)
+    elif before != settings and (existing or (before and others)):
+        maker = "other settings" if before else "another program"
+        if before and before.get("model") != model.digest:
+            maker = "another checkpoint"
+        first = min(existing or others)
+        raise UserError(
+            f"{target}: holds files made by {maker} (the first: {first}); "
+            f"{'--overwrite makes them again, or ' if existing else ''}name another output folder"
+        )
+    return settings | ({"run": origin} if origin else {}), pending, renewed
+
+
+def _key(target: Path, recording: Recording) -> str:
+    """Return the name of a result in the log of its folder."""
+    return recording.target.relative_to(target).as_posix()
+
+
+def _write_log(target: Path, settings: dict[str, object], pending: set[str]) -> None:
+    content = settings | ({PENDING: sorted(pending)} if pending else {})
+    with files.replacing(target / LOG) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

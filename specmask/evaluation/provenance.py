@@ -84,6 +84,14 @@ def checkpoint(folder: Path) -> str | None:
         return None
 
 
+def pending(folder: Path) -> list[str]:
+    """Return the files of a folder that enhance.py was to make again when it was stopped."""
+    try:
+        return [str(n) for n in parse_json((folder / LOG).read_text(encoding="utf-8"))["pending"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def replaced(folder: Path, systems: Mapping[str, Path]) -> list[str]:
     """Return a line if a folder holds a report of other systems or weights."""
     try:

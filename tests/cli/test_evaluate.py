@@ -68,9 +68,17 @@ def test_files_older_than_the_weights_are_reported(data, capsys):
     assert script.main(arguments) == 0
     out = capsys.readouterr().out
     assert "enhanced: enhanced by other weights (old) than those of" in out
+    assert "stopped" not in out
     assert "report: replaces a report of enhanced (weights " in out
     assert script.main(arguments) == 0
     assert "replaces" not in capsys.readouterr().out
+
+
+def test_results_that_were_to_be_made_again_are_reported(data, capsys):
+    log = data / "enhanced" / "enhanced.json"
+    log.write_text('{"model": "new", "pending": ["a.wav", "b.wav"]}')
+    assert script.main(["--config", str(data / "config.ini")]) == 0
+    assert "2 are still the old ones (the first: a.wav); run it again" in capsys.readouterr().out
 
 
 def test_a_system_is_added_to_a_report(data, capsys, monkeypatch):

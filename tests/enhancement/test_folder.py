@@ -29,6 +29,7 @@ from specmask.enhancement.inputs import find_recordings
 from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
+from specmask.evaluation import provenance
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +363,57 @@ def test_results_of_earlier_weights_of_the_same_run_are_made_again(causal, tmp_p
     assert (done.renewed, done.done, done.up_to_date) == (2, 2, 0)
     done = run(run=tmp_path / "cp")
     assert (done.renewed, done.done, done.up_to_date) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("renewed", [True, False])
+def test_a_stopped_run_that_makes_results_again_leaves_no_mixture(
+    causal, tmp_path, monkeypatch, renewed
+):
+    """Stopped after one of three: the next run makes the other two, without being asked again."""
+    for name in ("a.wav", "b.wav", "deep/c.wav"):
+        write_audio(tmp_path / "in" / name, white_noise(600))
+    out = tmp_path / "out"
+    run = functools.partial(enhance_folder, tmp_path / "in", out, causal, 10, run=tmp_path / "cp")
+    run()
+    if renewed:
+        log = json.loads((out / folder.LOG).read_text())
+        (out / folder.LOG).write_text(json.dumps(log | {"model": "old"}))
+    before = {p.name: p.stat().st_mtime_ns for p in out.rglob("*.wav")}
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "TOGETHER", 1)
+        real = folder.write_file
+
+        def stopping(y, layout, target, format):
+            if target.name == "b.wav":
+                raise KeyboardInterrupt
+            return real(y, layout, target, format)
+
+        patch.setattr(folder, "write_file", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(overwrite=not renewed)
+    after = {p.name: p.stat().st_mtime_ns for p in out.rglob("*.wav")}
+    assert {name for name in after if after[name] != before[name]} == {"a.wav"}
+    assert provenance.pending(out) == ["b.wav", "deep/c.wav"]
+    done = run()
+    assert (done.done, done.up_to_date) == (2, 1)
+    assert provenance.pending(out) == []
+    assert (run().done, run().up_to_date) == (0, 3)
+
+
+def test_results_of_another_model_are_not_called_ones_of_this(causal, tmp_path):
+    """New files beside those of other settings are refused; with overwrite these stay named."""
+    for name in ("a.wav", "deep/b.wav"):
+        write_audio(tmp_path / "in" / name, white_noise(600))
+    run = functools.partial(enhance_folder, tmp_path / "in", tmp_path / "out")
+    half = replace(causal, knobs=Knobs(mix=0.5))
+    run(causal, 10, glob="a.wav")
+    with pytest.raises(UserError, match=r"other settings \(the first: a\.wav\); name another"):
+        run(half, 10, glob="deep/*")
+    assert [p.name for p in (tmp_path / "out").rglob("*.wav")] == ["a.wav"]
+    assert run(half, 10, glob="deep/*", overwrite=True).done == 1
+    assert provenance.pending(tmp_path / "out") == ["a.wav"]
+    done = run(half, 10)
+    assert (done.done, done.up_to_date) == (1, 1)
 
 
 def test_two_files_never_have_one_name(causal, tmp_path):
