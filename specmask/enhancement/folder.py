@@ -108,7 +108,7 @@ def enhance_folder(
     todo = [
         r
         for r in recordings
-        if overwrite or not r.target.is_file() or (pending and _key(target, r) in pending)
+        if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
     ]
     summary = Summary(up_to_date=len(recordings) - len(todo), renewed=renewed)
     started = time.monotonic()

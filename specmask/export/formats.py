@@ -6,6 +6,7 @@ Conventions:
     STFT inside (:mod:`specmask.export.whole`).
 """
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,20 +54,20 @@ def export_run(
     """
     weights = weight_values(run)
     description = replace(run.description, knobs=knobs)
-    whole = whole_model(config, weights, knobs)
+    whole = functools.cache(lambda: whole_model(config, weights, knobs))
     step = step_model(config, weights) if description.causal else None
     written = []
     if "onnx" in formats:
         if step:
             written += write_onnx(step, folder / "step.onnx", description, int8)
-        written += write_onnx(whole, folder / "whole.onnx", description)
+        written += write_onnx(whole(), folder / "whole.onnx", description)
     if "litert" in formats and step:
         for quantised in (False, True)[: 1 + int8]:
             written.append(folder / f"step{INT8 * quantised}.tflite")
             write_litert(step, written[-1], description, quantised)
     if "savedmodel" in formats:
         written.append(folder / "saved_model")
-        write_saved_model(step, whole, written[-1])
+        write_saved_model(step, whole(), written[-1])
     sources = [name for name in c_source.FORMATS if name in formats]
     if sources or web_page.FORMAT in formats:
         graph = _onnx_graph(step or step_model(config, weights))
