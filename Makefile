@@ -18,7 +18,7 @@ demo: $(VENV)/.complete
 	$(RUN) demo/run.py
 
 test: $(VENV)/.complete
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.complete
 	$(RUN) -m pytest -m slow

@@ -25,7 +25,7 @@ LOSSES = (
     "huber_db", "mask_mse", "bce", "dice",
 )  # fmt: skip
 MASK_LOSSES = ("mask_mse", "bce", "dice")  # compare masks
-PESQ_RATE_HZ = 16000  # the only rate of wideband PESQ, as a metric and as a loss
+PESQ_RATE_HZ = 16_000  # of wideband PESQ, as a metric and as a loss; below it PESQ is narrowband
 MASK_TARGETS = ("ratio", "binary", "phase_sensitive")  # have an ideal mask to compare with
 
 BAND_LOW_HZ = 300  # highest lower edge of the bands that remix draws: that of telephones

@@ -43,6 +43,7 @@ from typing import Any
 import numpy as np
 
 from specmask.audio.io import resample
+from specmask.config.types import PESQ_RATE_HZ
 from specmask.evaluation.metrics.checks import (
     MetricError,
     by_package,
@@ -56,7 +57,6 @@ STOI_SECONDS = 0.41
 STOI_TOO_SHORT = 1e-5
 
 PESQ_SECONDS = 0.25
-PESQ_WIDE_RATE = 16000  # Hz; below it PESQ is narrowband
 # The P.862 code has arrays for 50 utterances and no check of their bounds: with more utterances it
 # crashes or scores overwritten memory. Two utterances start at least 97 windows of 4 ms apart, so
 # 16 s cannot hold more than 43.
@@ -124,7 +124,7 @@ def pesq_mode(rate: int) -> str:
     """
     if rate < 8000:
         raise MetricError(f"PESQ needs a rate of 8000 Hz or more, found {rate} Hz")
-    return "wb" if rate >= PESQ_WIDE_RATE else "nb"
+    return "wb" if rate >= PESQ_RATE_HZ else "nb"
 
 
 def pesq(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
@@ -146,7 +146,7 @@ def pesq(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
     s, e = checked(clean, enhanced, audible=True)
     mode = pesq_mode(rate)
     long_enough(len(s), rate, PESQ_SECONDS, "PESQ")
-    target = {"wb": PESQ_WIDE_RATE, "nb": 8000}[mode]
+    target = {"wb": PESQ_RATE_HZ, "nb": 8000}[mode]
     s, e = resample(s, rate, target), resample(e, rate, target)
     count = math.ceil(len(s) / (PESQ_PIECE_SECONDS * target))
     pieces = zip(np.array_split(s, count), np.array_split(e, count), strict=True)

@@ -11,6 +11,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from specmask.config.types import PESQ_RATE_HZ
 from specmask.evaluation.metrics import composite, distortion, perceptual
 from specmask.evaluation.metrics.checks import MetricError
 from specmask.evaluation.metrics.loudness import loudness
@@ -208,7 +209,7 @@ def column(name: str, rate: int) -> str:
     """
     if name != "pesq":
         return name
-    return "pesq_wb" if rate >= perceptual.PESQ_WIDE_RATE else "pesq_nb"
+    return "pesq_wb" if rate >= PESQ_RATE_HZ else "pesq_nb"
 
 
 def score(
