@@ -7,6 +7,7 @@ from pydantic import model_validator
 
 from specmask.config.types import (
     CODECS,
+    NO_EFFECT,
     OTHER_DATA,
     OTHER_NETWORK,
     CodecList,
@@ -100,13 +101,15 @@ class Data(Section):
         "empty: validation_share of the speakers",
     )
     test_pairs: NameList = option(
-        [], "ready-made pairs for testing: patterns of noisy names; empty: all"
+        [],
+        "ready-made pairs for testing: patterns of noisy names; empty: all",
+        on_resume=NO_EFFECT,
     )
     set_aside: Path = option(
         "", "list of recordings to leave out, in the format of data_prep.py --check"
     )
     leaks: Literal["refuse", "warn"] = option(
-        "refuse", "when training and test have recordings in common"
+        "refuse", "when training and test have recordings in common", on_resume=NO_EFFECT
     )
 
     @model_validator(mode="after")

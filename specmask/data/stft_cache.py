@@ -12,6 +12,7 @@ The noisy spectrum is not stored: the transform is linear, so noisy = clean + no
 same reason a clean file can be mixed with the noise of another file at any gain.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -248,6 +249,11 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the index, which tells data sets apart: lengths, levels and SNRs of files."""
+        return hashlib.blake2b(self.index.tobytes(), digest_size=12).hexdigest()
 
     def gather(self, kind: str, items: np.ndarray) -> np.ndarray:
         """Return float16 [items, frames, bins, 2] of ``clean`` or ``noise``.

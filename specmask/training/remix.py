@@ -115,7 +115,8 @@ class Remix:
             band_db = self._band_db(third[:, :band])
             clean_db, noise_db = clean_db + band_db, noise_db + band_db[:, None]
         if rumble:
-            noise_db = noise_db + self._rumble_db(third[:, band:])[:, None]
+            rumble_db = np.where(kept[:, None], 0, self._rumble_db(third[:, band:]))
+            noise_db = noise_db + rumble_db[:, None]
         clean_gain, noise_gains = (
             (10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db)
         )

@@ -1,5 +1,6 @@
 """Folders of runs: the one to resume, what has changed since, and the list of all."""
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -236,16 +237,38 @@ def remove_temporary_files(folder: Path) -> None:
 
 
 def run_folders(root: Path, name: str) -> list[Path]:
-    """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order."""
+    """Return the folders of a run and its fresh starts (name, name-2, name-3, ...), in order.
+
+    A run that was itself named name-2 is none of them.
+    """
     found = [(_start_number(p.name, name), p) for p in root.glob(f"{name}*")]
-    return [p for number, p in sorted(found) if number and (p / "config.ini").is_file()]
+    found = [(k, p) for k, p in found if k and (p / "config.ini").is_file()]
+    return [p for k, p in sorted(found) if k == 1 or _run_name(p) == name]
 
 
 def fresh_folder(root: Path, name: str, existing: list[Path]) -> Path:
-    """Return the folder for a new run beside those that :func:`run_folders` found."""
-    if not existing:
-        return root / name
-    return root / f"{name}-{_start_number(existing[-1].name, name) + 1}"
+    """Return the folder for a new run beside those that :func:`run_folders` found.
+
+    Raises:
+        UserError: if it holds checkpoints of a run that has lost its config.ini.
+    """
+    folder = root / name
+    numbers = itertools.count(_start_number(existing[-1].name, name) + 1 if existing else 2)
+    while (folder / "config.ini").is_file():
+        folder = root / f"{name}-{next(numbers)}"
+    if newest_first(folder):
+        raise UserError(
+            f"{folder}: holds checkpoints, but not the config.ini of their run; put it back, or "
+            "choose another [train] run_name"
+        )
+    return folder
+
+
+def _run_name(folder: Path) -> str:
+    """Return the name that a run was started with."""
+    text = (folder / "config.ini").read_text(encoding="utf-8")
+    match = re.search(r"(?m)^run_name\s*=\s*(.*?)\s*$", text)
+    return match[1] if match else ""
 
 
 def _start_number(folder: str, name: str) -> int:

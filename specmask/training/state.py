@@ -36,6 +36,7 @@ class Progress:
     reductions: int = 0  # of the learning rate
     seconds: float = 0.0
     cores: int = 0  # of the machine that last trained the run
+    data: str = ""  # digest of its data sets
     history: list[Row] = field(default_factory=list)
     pending: Row | None = None  # the last epoch's row, while its metrics are computed
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from specmask.config.initial import with_initial_network
 from specmask.config.schema import Config
 from specmask.data import stft_cache
 from specmask.training import distributed
@@ -27,6 +28,7 @@ def seconds_per_step(config: Config) -> float:
     Raises:
         UserError: if the cache of the training files is missing or stale.
     """
+    config, _ = with_initial_network(config)
     training = stft_cache.load(config, "training")
     distributed.limit_threads(config.train)
     if config.train.deterministic:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from specmask import models
 from specmask.config.initial import with_initial_network
 from specmask.config.schema import Config
+from specmask.config.types import OTHER_DATA
 from specmask.data import stft_cache
 from specmask.data.mixtures import manifest
 from specmask.errors import UserError
@@ -138,6 +139,7 @@ class Trainer:
         self.validation = (
             Validation(config, self.network, files, self.step.parts) if files else None
         )
+        self.data = batches.training.digest + (files.digest if files else "")
         self.progress = Progress()
         self.scores: PendingScores | None = None  # of the last epoch
         self.board: Board | None = None
@@ -161,14 +163,19 @@ class Trainer:
         for change in changes or ():
             self.say(f"note: {change.text}")
         p, cores = self.progress, os.cpu_count() or 0
-        if any(c.effect.restarts_epoch for c in changes or ()):
+        other_data = p.data not in ("", self.data)
+        if other_data:
+            self.say(f"note: another data set than before: {OTHER_DATA.text}")
+        effects = [c.effect for c in changes or ()] + [OTHER_DATA] * other_data
+        if any(effect.restarts_epoch for effect in effects):
             p.step, p.loss_sum, p.skipped = 0, 0.0, 0
-        if any(c.effect.rescores for c in changes or ()):
+        if any(effect.rescores for effect in effects):
             p.best_loss = float("inf")
+        p.data = self.data
         if p.cores not in (0, cores) and self.step.parts == 1:
             self.say(f"note: {cores} cores here, {p.cores} before: results may differ by rounding")
         p.cores = cores
-        if changes:
+        if changes or other_data:
             self.save()
         if self.cluster.chief and (changes is None or changes):
             runs.write_config(self.folder / "config.ini", self.config)

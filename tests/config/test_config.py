@@ -477,6 +477,8 @@ def test_the_effect_of_an_option_on_a_run_that_resumes():
     assert models["model"].on_resume("dropout").refused  # of the section
     assert models["train"].on_resume("batch_size").refused  # of the option
     assert models["data"].on_resume("seed").restarts_epoch
+    assert models["data"].on_resume("seed").rescores
+    assert not models["data"].on_resume("leaks").restarts_epoch
     assert models["train"].on_resume("loss").rescores
     plain = models["train"].on_resume("learning_rate")
     assert plain.text == "from the next step on" and not plain.refused

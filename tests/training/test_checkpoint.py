@@ -126,10 +126,15 @@ def test_order_and_pruning(tmp_path):
 
 
 def test_fresh_runs_are_numbered(tmp_path):
-    for name in ("run", "run-2", "run-10", "runner", "run-x"):
+    names = dict.fromkeys(("run-2", "run-10", "runner", "run-x"), "run")
+    names |= {"run": "old", "run-3": "run-3", "run-11": "run-11"}
+    for name, own in names.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.ini").write_text("")
+        (tmp_path / name / "config.ini").write_text(f"[train]\nrun_name = {own}\n")
     assert [p.name for p in runs.run_folders(tmp_path, "run")] == ["run", "run-2", "run-10"]
-    for name, wanted in (("run", "run-11"), ("new", "new")):
+    for name, wanted in (("run", "run-12"), ("new", "new"), ("run-11", "run-11-2")):
         taken = runs.run_folders(tmp_path, name)
         assert runs.fresh_folder(tmp_path, name, taken).name == wanted
+    checkpoint.save(runs.checkpoint_path(tmp_path / "lost", 5), {}, {})
+    with pytest.raises(UserError, match=r"lost: holds checkpoints, but not the config\.ini"):
+        runs.fresh_folder(tmp_path, "lost", [])

@@ -77,6 +77,7 @@ def reference(remix: Remix, item: int, frames: int, epoch: int, place: int):
         raised = rng.random() < train.remix_rumble_probability
         corner = 50 * 4.0 ** rng.random()
         rise = raised * rng.uniform(0, train.remix_rumble_db)
+        rise *= bool(remix.lendable) and not remix.keeps_its_noise[item]  # what is kept stays so
         noise_db = noise_db + rise * np.clip(2 - hz / corner, 0, 1)
     gains = ((10 ** (db / 20)).astype(np.float32) for db in (clean_db, noise_db))
     return item, first, noises, starts, *gains

@@ -15,6 +15,7 @@ from specmask import files, models
 from specmask.audio.stft import Stft, forward, to_pairs
 from specmask.config import ini as configuration
 from specmask.data import stft_cache
+from specmask.data.mixtures import manifest
 from specmask.errors import UserError
 from specmask.files import held
 from specmask.training import checkpoint, distributed, runs
@@ -300,6 +301,28 @@ def test_early_stop_and_plateau(tmp_path):
     assert [r["learning_rate"] for r in p.history] == pytest.approx([1e-12] * 3 + [1e-13])
     _, again = run.train()  # it stays stopped
     assert again.progress.epoch == 4
+
+
+def test_another_data_set_restarts_the_epoch_and_chooses_the_best_weights_anew(
+    tmp_path, capsys, monkeypatch
+):
+    """Stopped late in an epoch, resumed on fewer files than it had seen by then."""
+    monkeypatch.setattr(manifest, "count_note", lambda *_: "")  # these have no manifest
+    run = Run(tmp_path, "train.epochs=3", "train.batch_size=2")
+    _, outcome = run.train(stop_at=11)
+    assert (outcome.progress.epoch, outcome.progress.step) == (1, 5)
+    best = outcome.progress.best_loss
+    run.training = noisy_tones(4, 0)
+    harder = run.validation = noisy_tones(4, 2)
+    harder.noise[0][:] *= 30
+    harder.index["noise_level_db"] += 30
+    capsys.readouterr()
+    _, outcome = run.train()
+    assert "note: another data set than before: the running epoch" in capsys.readouterr().out
+    p = outcome.progress
+    assert (p.epoch, p.total_steps) == (3, 11 + 2 * 2) and best < p.best_loss < float("inf")
+    run.train("train.epochs=4")
+    assert "another data set" not in capsys.readouterr().out  # said once
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -23,6 +23,7 @@ from specmask.cli.compare.recipes import (
     check_options,
 )
 from specmask.config import ini
+from specmask.config.initial import with_initial_network
 from specmask.config.model import STFT
 from specmask.config.schema import Config
 from specmask.config.types import SPLITS
@@ -193,7 +194,7 @@ class Comparison:
     # ------------------------------------------------------------ settings
 
     def _own(self, recipe: Recipe) -> Config:
-        return ini.load(recipe.path, [*self.options, *recipe.options])
+        return with_initial_network(ini.load(recipe.path, [*self.options, *recipe.options]))[0]
 
     def _settings(self, recipe: Recipe) -> Config:
         """Return the configuration of a recipe on the shared data, before budget and seed."""
