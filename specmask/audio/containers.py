@@ -79,7 +79,10 @@ def examine(path: Path, size: int, modified_ns: int) -> Container:
         file = _Window(raw, size)
         for start, reader in _READERS.items():
             if file.at(0, len(start)) == start:
-                return reader(file)
+                try:
+                    return reader(file)
+                except struct.error:
+                    raise AudioError(f"truncated: {size} bytes, which end in the header") from None
         if file.at(0, 3) == b"ID3" or _mpeg_frame(file.at(0, 4)):
             return _mpeg(file)
     return Container()

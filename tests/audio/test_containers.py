@@ -224,6 +224,17 @@ def test_chunks_that_were_cut_name_both_sizes(name, contents, tmp_path):
     assert reason.startswith("truncated: ") and 0.45 * stated < available < 0.5 * stated
 
 
+@pytest.mark.parametrize("name", ["float.wav", "IMA_ADPCM.wav", "rf64", "w64", "aiff", "au", "caf"])
+def test_headers_that_were_cut_anywhere(name, contents, tmp_path):
+    reasons = [
+        recordings.inspect(saved(tmp_path, f"{size}.{name[-3:]}", contents[name][:size]))
+        for size in range(1, 100)
+    ]
+    assert all(isinstance(reason, str) for reason in reasons)
+    if name in ("float.wav", "IMA_ADPCM.wav", "rf64"):  # 44 bytes: in its fact chunk, and so on
+        assert any("which end in the header" in reason for reason in reasons)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_mp3_that_was_cut_names_both_lengths(share, contents, tmp_path):
     content = contents["vbr.mp3"]
