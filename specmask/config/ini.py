@@ -31,11 +31,13 @@ _COMMENT = re.compile(r"\s(;|#(?!\d))")  # not in "take #1"
 def recipe_path(path: Path) -> Path:
     """Return a path, or that of the recipe that comes with Specmask if it is only there.
 
+    Only ``recipes/NAME.ini`` itself: in any other folder a file that is missing is an error.
+
     >>> recipe_path(Path("recipes/default.ini")).is_file()
     True
     """
     shipped = RECIPES / path.name
-    missing = path.parent.name == "recipes" and not path.is_file()
+    missing = path.parent == Path("recipes") and not path.is_file()
     return shipped if missing and shipped.is_file() else path
 
 

@@ -120,5 +120,6 @@ def test_recipes_are_found_from_any_folder_unless_it_has_its_own(tmp_path, monke
     path.parent.mkdir()
     path.write_text("[model]\nnetwork = unet\n")
     assert ini.load(path).model.network == "unet"
-    with pytest.raises(UserError, match="no such file"):
-        ini.load(Path("default.ini"))
+    for other in ("default.ini", tmp_path / "work/recipes/default.ini", "work/recipes/default.ini"):
+        with pytest.raises(UserError, match="no such file"):
+            ini.load(Path(other))
