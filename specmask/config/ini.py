@@ -76,7 +76,13 @@ class Layers:
         value: Any = text
         if fields[key].annotation is Path:
             if text:
-                value = _resolve(text, base)
+                try:
+                    value = _resolve(text, base)
+                except RuntimeError as error:  # ~name of nobody, links in a circle
+                    raise UserError(
+                        f"{source}: [{ini_name(name)}] {ini_name(key)} = {text}: no such path can "
+                        f"be found ({str(error).rstrip('.')}); write out the whole path"
+                    ) from None
             elif fields[key].default:
                 raise UserError(
                     f"{source}: [{ini_name(name)}] {ini_name(key)}: empty, expected a path"

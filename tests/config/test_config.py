@@ -255,6 +255,8 @@ def test_home(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     found = load_text(tmp_path, "[data]\ndata_path = ~/sounds\n")
     assert found.data.data_path == tmp_path / "home/sounds"
+    message = refused(tmp_path, "[data]\ndata_path = ~no_such_user/sounds\n")
+    assert "some.ini: [data] data_path = ~no_such_user/sounds: " in message
 
 
 @pytest.mark.parametrize(
