@@ -1,7 +1,8 @@
 """Print or write config.ini with every option, its meaning, unit, range and value.
 
 Values are the defaults; with --config or --set those of the files and options given, so that an
-INI file of an older version gains the new options: --config config.ini --out config.ini.
+INI file of an older version gains the new options: --config config.ini --out config.ini. Its values
+stay; comments of your own are lost.
 
 examples:
   specmask config --out config.ini

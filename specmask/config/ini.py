@@ -296,7 +296,8 @@ def _render(lines: Callable[[str, str, FieldInfo], list[str]], explained: bool =
 
 
 def _assignment(key: str, value: Any) -> str:
-    return f"{ini_name(key)} = {value_text(value)}".rstrip()
+    text = value_text(value).replace("\n", "\n    ")  # further lines of a value are indented
+    return f"{ini_name(key)} = {text}".rstrip()
 
 
 def _describe(section: str, key: str, info: FieldInfo) -> str:

@@ -352,6 +352,18 @@ def test_explained_values_are_those_of_the_layers(layers, tmp_path):
     assert ini.explain(ini.read(None), tmp_path) == ini.render()
 
 
+def test_values_of_several_lines_are_kept(tmp_path):
+    text = (
+        "[model]\nfeatures =\n  magnitude,\n\n  log_magnitude\n[train]\nloss = mse:1,\n\tsi_sdr:2\n"
+    )
+    config = load_text(tmp_path, text)
+    assert config.model.features == ["magnitude", "log_magnitude"]
+    for _ in range(2):
+        path = tmp_path / "some.ini"
+        path.write_text(ini.explain(ini.read(path), tmp_path), encoding="utf-8")
+        assert ini.load(path) == config
+
+
 # ---------------------------------------------------------------- what is refused
 
 
