@@ -128,7 +128,7 @@ def status(plan: Plan, overwrite: bool = False) -> Status:
             for kind, folder in zip(KINDS, folders, strict=True)
         }
         return Status(plan, settings, done, overwrite=True, replaced_bytes=sizes)
-    _refuse_foreign(path.with_suffix(".json"), folders, settings)
+    _refuse_foreign(plan, folders, settings)
     seen, surplus = np.zeros(plan.total, bool), set()
     for row in manifest.earlier(path):
         index = index_of(row)
@@ -277,14 +277,15 @@ def _clear(folder: Path, overwrite: bool) -> None:
                 path.rmdir()
 
 
-def _refuse_foreign(sidecar: Path, folders: list[Path], settings: dict[str, Any]) -> None:
+def _refuse_foreign(plan: Plan, folders: list[Path], settings: dict[str, Any]) -> None:
+    sidecar = manifest.path_of(plan.config, plan.split).with_suffix(".json")
     if sidecar.is_file():
-        changed = manifest.changed(manifest.read_settings(sidecar), settings)
+        old = manifest.read_settings(sidecar)
+        changed = manifest.changed(old, settings, plan.source_options)
         if changed:
             raise UserError(
-                f"{sidecar.parent}: the {sidecar.stem.removeprefix('manifest_')} files were made "
-                f"with other settings ({changed}); --overwrite makes them again, or choose "
-                "another data_path"
+                f"{sidecar.parent}: the {plan.split} files were made with other settings or "
+                f"recordings ({changed}); --overwrite makes them again, or choose another data_path"
             )
         return
     for folder in folders:

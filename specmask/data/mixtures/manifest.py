@@ -11,7 +11,7 @@ has about a gigabyte.
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
@@ -240,13 +240,22 @@ def remove_journal(path: Path) -> None:
 # ---------------------------------------------------------------- the settings
 
 
-def changed(old: dict, new: dict) -> str:
-    """Say in words which of the new settings differ from the old ones; empty if none does."""
-    return ", ".join(
-        f"{ini_name(key)} was {old.get(key)}, is {value}"
+def changed(old: dict, new: dict, source_options: Mapping[str, str] | None = None) -> str:
+    """Say in words which of the new settings differ from the old ones; empty if none does.
+
+    Args:
+        old, new: the settings.
+        source_options: those that are digests of recordings, with the options of their folders.
+    """
+    folders = source_options or {}
+    words = [
+        f"the recordings used from {folders[key]} have changed"
+        if key in folders
+        else f"{ini_name(key)} was {old.get(key)}, is {value}"
         for key, value in new.items()
         if old.get(key) != value
-    )
+    ]
+    return ", ".join(dict.fromkeys(words))  # of pairs both are from one folder
 
 
 def read_settings(path: Path) -> dict:

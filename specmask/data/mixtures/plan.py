@@ -68,6 +68,16 @@ class Plan:
             "rir_path": recordings.digest(self.responses),
         }
 
+    @property
+    def source_options(self) -> dict[str, str]:
+        """The options of the folders whose digests are in the settings, by the names there."""
+        subset = "test" if self.split == "testing" else "train"
+        return {
+            "speech_sources": f"clean_{subset}_path",
+            "noise_sources": f"{'clean' if self.pairs else 'noise'}_{subset}_path",
+            "rir_path": "rir_path",
+        }
+
     @functools.cached_property
     def speakers(self) -> dict[str, list[Source]]:
         """The speech sources of each group."""

@@ -386,7 +386,9 @@ def test_changed_sources_are_refused(made, tmp_path):
     assert make_training(config).new == 0
     for name in ("clean_train/anna/0.wav", "clean_train/bert/0.wav", "clean_train/carl/0.wav"):
         write_audio(corpus / name, speechlike(np.random.default_rng(99), 1.2))
-    with pytest.raises(UserError, match="speech_sources"):
+    with pytest.raises(
+        UserError, match=r"\(the recordings used from clean_train_path have changed\)"
+    ):
         make_training(config)
 
 
