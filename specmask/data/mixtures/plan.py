@@ -14,6 +14,7 @@ import numpy as np
 
 from specmask.audio.io import Rejected
 from specmask.config.schema import Config
+from specmask.config.types import KINDS
 from specmask.data.corpus import recordings, splits
 from specmask.data.corpus.pairs import Pair
 from specmask.data.corpus.recordings import Source
@@ -120,7 +121,8 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
         the plan of each split, warnings, and the files set aside for training and for testing.
 
     Raises:
-        UserError: for missing or useless folders, and for recordings in two splits.
+        UserError: for missing or useless folders, for recordings in two splits, and for recordings
+            in the folders of the mixtures.
     """
     data = config.data
     if data.total_testing_files:  # before the training sources are scanned, which takes its time
@@ -147,6 +149,7 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
         warnings += splits.refuse_leaks(config, training, test)
         roots, found = (test.speech_root, test.noise_root), (test.speech, test.noise)
         plans.append(Plan(config, "testing", *roots, *found, responses, test.pairs, test.layout))
+    _refuse_sources_in_output(plans)
     _refuse_single_speakers(plans)
     return plans, warnings, rejected
 
@@ -160,6 +163,32 @@ def _responses(config: Config) -> tuple[list[rir.Response], list[Rejected]]:
     if config.augment.rir_path == Path():
         return [], []
     return rir.scan(config.augment.rir_path)
+
+
+def _refuse_sources_in_output(plans: list[Plan]) -> None:
+    """Refuse recordings in folders that mixtures are written to: --overwrite would remove them."""
+    outputs = {
+        p.config.stft.folder(kind, p.split).resolve(): f"{kind}_{p.split}_dir"
+        for p in plans
+        for kind in KINDS
+    }
+    places = [
+        (p.source_options[name], root, sources)
+        for p in plans
+        for name, root, sources in (
+            ("speech_sources", p.speech_root, p.speech),
+            ("noise_sources", p.noise_root, p.noise),
+        )
+    ]
+    for option, root, sources in places:
+        for folder in sorted({(root / s.path).parent.resolve() for s in sources}):
+            output = next((o for o in outputs if folder.is_relative_to(o)), None)
+            if output:
+                raise UserError(
+                    f"[data] {option} = {root}: has recordings in {output}, where data_prep.py "
+                    "writes mixtures; move the recordings, or choose another [data] data_path or "
+                    f"[STFT] {outputs[output]}"
+                )
 
 
 def _refuse_single_speakers(plans: list[Plan]) -> None:

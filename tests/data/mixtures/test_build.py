@@ -424,6 +424,23 @@ def test_overwrite_leaves_files_of_others_alone_and_works(copied, made):
     assert snapshot(copied.data.data_path) == snapshot(made.data.data_path)
 
 
+@pytest.mark.parametrize("root", ["", "CleanSpeech_training", "CleanSpeech_training/own", "link"])
+def test_recordings_in_the_folders_of_mixtures_are_refused(root, corpus, tmp_path):
+    """With --overwrite they would be removed where they bear the names of mixtures."""
+    folder = tmp_path / "CleanSpeech_training/own"
+    for k in range(3):
+        name = folder / f"clnsp{k + 1}.wav" if root else folder.parent / f"clnsp{k + 1}.wav"
+        write_audio(name, speechlike(np.random.default_rng(k), 1.1))
+    (tmp_path / "link").symlink_to(folder)
+    before = snapshot(tmp_path)
+    config = data_config(corpus, tmp_path, data__clean_train_path=tmp_path / root)
+    with pytest.raises(UserError, match=r"clean_train_path = .*CleanSpeech_training, .*data_path"):
+        make_training(config, overwrite=True)
+    assert snapshot(tmp_path) == before
+    beside = shutil.copytree(corpus, tmp_path / "clean")  # as in a clone
+    assert make_training(data_config(beside, tmp_path), overwrite=True).new == 20
+
+
 def test_sources_in_two_splits_are_refused(tmp_path):
     corpus = make_corpus(tmp_path / "corpus")
     shutil.copy(corpus / "noise_train/rain/rain.wav", corpus / "noise_test/wind/copy.wav")
