@@ -61,10 +61,11 @@ ENCODER_DELAY = 2 * 1152  # samples by which an MP3 decoder may give less than t
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that was set aside, with the reason."""
+    """A file that was set aside, with the reason; of a copy also the file that is used."""
 
     path: str
     reason: str
+    copy_of: str = ""
 
 
 def files(folder: Path) -> list[Path]:

@@ -158,6 +158,12 @@ def scan(
         )
     usable, rejected = recordings.scan(root, paths, _naming(root, found, config), config, option)
     by_path = {s.path: s for s in usable}
+    # MS-SNSD writes a clean file once per SNR: its pairs share the first one, so that they are
+    # never divided between training and validation
+    for r in rejected:
+        if r.copy_of and r.path not in found and r.copy_of not in found:
+            by_path[r.path] = by_path[r.copy_of]
+    rejected = [r for r in rejected if r.path not in by_path]
     pairs = []
     for noisy, clean in sorted(found.items()):
         if noisy not in by_path:

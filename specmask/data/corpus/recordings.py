@@ -120,7 +120,7 @@ def scan(
             continue
         known = paths_by_digest.setdefault(facts["digest"], str(path))
         if known != str(path):
-            rejected.append(Rejected(str(path), f"same content as {known}"))
+            rejected.append(Rejected(str(path), f"same content as {known}", known))
             continue
         group, label = named[path]
         stop = resampled_length(facts.pop("frames"), facts["rate"], config.data.sample_rate)

@@ -16,6 +16,7 @@ from helpers import (
     data_config,
     hiss,
     make_corpus,
+    make_data,
     make_project,
     speechlike,
     voice,
@@ -257,6 +258,37 @@ def test_pairs_go_all_the_way_to_scores(tmp_path):
         done = call_script(script, "--config", ini, cwd=tmp_path)
         assert done.returncode == 0, script + done.stdout + done.stderr
     assert "noisy" in done.stdout and (folder / "report/scores.csv").is_file()
+
+
+def test_every_pair_of_a_clip_at_every_snr_is_taken(tmp_path):
+    """MS-SNSD's layout: a clean file per SNR, all the same; validation has clips of its own."""
+    mixed = data_config(
+        make_corpus(tmp_path / "corpus"), tmp_path / "mixed", data__snr_mode="all",
+        data__total_validation_files=0, data__total_testing_files=0,
+    )  # fmt: skip
+    make_data(mixed)
+    root = mixed.data.data_path
+    shutil.copy(  # a pair without noise is none: its noisy file is a copy of a clean one
+        root / "CleanSpeech_training/clnsp1.wav",
+        root / "NoisySpeech_training/noisy1_SNRdb_inf_clnsp1.wav",
+    )
+    config = data_config(
+        tmp_path, tmp_path / "out", data__clean_train_path=root, data__total_testing_files=0
+    )
+    plans, _, rejected = make_plans(config)
+    files = [{p.noisy.path for p in plan.pairs} for plan in plans]
+    clips = [{read_clean(root / p.noisy.path) for p in plan.pairs} for plan in plans]
+    assert len(files[0] | files[1]) == 20 and len(clips[0] | clips[1]) == 5
+    assert not clips[0] & clips[1] and len(files[1]) == 4 * len(clips[1])
+    assert [r.path for r in rejected["training"]] == [
+        "mixed/NoisySpeech_training/noisy1_SNRdb_inf_clnsp1.wav"
+    ]
+
+
+def read_clean(noisy: Path) -> bytes:
+    """The clean samples of a noisy file, by the names alone."""
+    name = noisy.stem.rpartition("_")[2]
+    return sf.read(noisy.parents[1] / f"CleanSpeech_training/{name}.wav")[0].tobytes()
 
 
 def test_pairs_that_are_asked_for_and_not_there(tmp_path):
