@@ -16,6 +16,8 @@ from helpers import (
     make_data,
     settings_args,
     snapshot,
+    white_noise,
+    write_audio,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,8 @@ from hypothesis import strategies as st
 from specmask import files, parallel
 from specmask.config.inference import Compute
 from specmask.config.schema import Config
+from specmask.enhancement import enhancer, folder
+from specmask.enhancement.inputs import find_recordings
 from specmask.errors import UserError
 
 
@@ -58,6 +62,22 @@ def test_a_dask_cluster_makes_the_same_bytes(corpus, tmp_path, expected):
     with dask_cluster() as address:
         changes = {"compute__engine": "dask", "compute__address": address}
         assert_made_by_two(data_config(corpus, tmp_path, **changes, **TOTALS), expected)
+
+
+def test_a_dask_cluster_enhances_as_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "SPREAD_BYTES", 0)
+    model = enhancer.load(runtime="onnx")
+    for number in range(4):
+        write_audio(tmp_path / "in" / f"{number}.wav", white_noise(9000, number), 16000)
+
+    def enhance(name: str) -> list[bytes]:
+        recordings = find_recordings([tmp_path / "in"], tmp_path / name)
+        folder.enhance_folder(recordings, tmp_path / name, model, 10)
+        return [p.read_bytes() for p in sorted((tmp_path / name).glob("*.wav"))]
+
+    with dask_cluster() as address, parallel.engine(Compute(engine="dask", address=address)):
+        found = enhance("cluster")
+    assert found == enhance("local") and len(found) == 4
 
 
 def test_dask_on_this_machine_through_the_script(corpus, tmp_path, expected):

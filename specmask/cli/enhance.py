@@ -40,6 +40,7 @@ FLAGS = (
 
 
 def enhance(args: argparse.Namespace) -> None:
+    from specmask import parallel
     from specmask.config import ini
     from specmask.errors import UserError
 
@@ -73,17 +74,18 @@ def enhance(args: argparse.Namespace) -> None:
     if args.stdin:
         enhance_pipe(args, model)
         return
-    done = folder.enhance_folder(
-        recordings,
-        None if is_file else target,
-        model,
-        cfg.enhance.block_seconds,
-        overwrite=args.overwrite,
-        format=format,
-        workers=cfg.compute.workers,
-        spectrograms=args.spectrograms,
-        run=path if path.is_dir() else None,
-    )
+    with parallel.engine(cfg.compute):
+        done = folder.enhance_folder(
+            recordings,
+            None if is_file else target,
+            model,
+            cfg.enhance.block_seconds,
+            overwrite=args.overwrite,
+            format=format,
+            workers=cfg.compute.workers,
+            spectrograms=args.spectrograms,
+            run=path if path.is_dir() else None,
+        )
     report(done, target, is_folder=not is_file)
 
 
@@ -143,6 +145,14 @@ def enhance_pipe(args: argparse.Namespace, model: "Enhancer") -> None:
         return
     if done.replaced:
         print(f"warning: {done.replaced} samples were not finite, taken as zero", file=sys.stderr)
+    if done.clipped:
+        print(f"warning: {done.clipped} samples above full scale, clipped", file=sys.stderr)
+    if done.left_over_bytes:
+        print(
+            f"warning: {done.left_over_bytes} bytes at the end are no whole sample of "
+            f"{args.channels} channels in {args.pcm}, left out; check --channels and --pcm",
+            file=sys.stderr,
+        )
     print(
         f"{done.samples / rate:.2f} s, latency {1000 * done.latency_seconds:.0f} ms and at most "
         f"{1000 * done.slowest_seconds:.0f} ms of work per block, real-time factor "

@@ -28,6 +28,9 @@ from specmask.cli import console
 
 FORMATS = ("onnx", "litert", "savedmodel")  # that are written without --format
 SOURCES = ("c", "ladspa", "web")
+# What a format replaces in the folder; step.tflite is written by train.py too.
+RESULTS = {"onnx": ("step.onnx", "whole.onnx"), "litert": (), "savedmodel": ("saved_model",)}
+RESULTS |= {name: (name,) for name in SOURCES}
 OTHER_NAMES = {"tflite": "litert", "saved_model": "savedmodel"}
 
 
@@ -51,15 +54,27 @@ def export(args: argparse.Namespace) -> int:
 
     weights, run_ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
     folder = args.output or weights.parent / enhancer.EXPORTS
-    if (folder / "parity.json").exists() and not args.overwrite:
+    replaced = [name for key in formats for name in RESULTS[key] if (folder / name).exists()]
+    if ((folder / "parity.json").exists() or replaced) and not args.overwrite:
         raise UserError(
-            f"{folder}: holds exports; --overwrite makes them again, or name another --output"
+            f"{folder}: holds {(*replaced, 'exports')[0]}; --overwrite makes it again, or name "
+            "another --output"
         )
     noisy = args.noisy or cfg.enhance.input_path
-    clean = args.clean or cfg.stft.folder("CleanSpeech", "testing")
+    clean = args.clean
+    if clean is None and noisy == cfg.stft.folder("NoisySpeech", "testing"):
+        clean = cfg.stft.folder("CleanSpeech", "testing")
     pairs = check.find_pairs(noisy, clean, args.files)  # errors come before the work
     knobs = Knobs.from_config(cfg)
     run = KerasRuntime(weights, run_ini)
+    of_steps = {"litert", *SOURCES} & set(formats)
+    if not run.description.causal and ({*SOURCES} & of_steps or of_steps == set(formats)):
+        raise UserError(
+            f"--format {args.format}: the network of {weights} is not causal and has no step of "
+            "one frame; expected onnx or savedmodel"
+        )
+    if args.int8 and not {"onnx", "litert"} & set(formats):
+        raise UserError(f"--int8: no effect on --format {args.format}; add onnx or litert")
     model = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():

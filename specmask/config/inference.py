@@ -92,9 +92,11 @@ class Evaluate(Section):
 class Compute(Section):
     """Where the work is done."""
 
-    workers: int = option(0, "processes for data, cache and scores; 0: one per core", ge=0, le=1024)
+    workers: int = option(
+        0, "processes for data, cache, enhancement and scores; 0: one per core", ge=0, le=1024
+    )
     engine: Literal["local", "dask", "ray"] = option(
-        "local", "processes of this machine, or a Dask or Ray cluster"
+        "local", "where data_prep.py and enhance.py work: on this machine, a Dask or a Ray cluster"
     )
     address: str = option(
         "", "address of the cluster, e.g. tcp://host:8786; empty: start one on this machine"

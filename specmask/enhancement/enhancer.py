@@ -141,9 +141,8 @@ def _runtime(path: Path, name: str) -> Runtime:
         return _exported(weights, name)
     if name == "auto" and path.is_dir():
         for export in filter(runtimes.is_installed, _exports(weights)):
-            runtime = runtimes.load(export)
-            if runtime.description.digest == files.digest(weights):
-                return runtime
+            if is_export_of(export, weights):
+                return runtimes.load(export)
     import_tensorflow()
     from specmask.enhancement.keras_runtime import KerasRuntime
 

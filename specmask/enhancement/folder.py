@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from specmask.progress import Progress
 TOGETHER = 8  # short files that share the calls of the network
 SPREAD_BYTES = 20_000_000  # less is done before other processes have started
 LOG = "enhanced.json"
+LOG_SECONDS = 5  # between two lists of the pending results: a kill loses no more
 PENDING = "pending"  # in the log: results that are to be made again and still are the old ones
 
 
@@ -100,7 +102,7 @@ def enhance_folder(
         spectrogram.import_matplotlib()
     settings: dict[str, object] = {}
     pending: set[str] = set()
-    renewed = 0
+    renewed = False
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
         settings, pending, renewed = _settings(target, recordings, model, format, overwrite, run)
@@ -110,22 +112,24 @@ def enhance_folder(
         for r in recordings
         if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
     ]
-    summary = Summary(up_to_date=len(recordings) - len(todo), renewed=renewed)
-    started = time.monotonic()
+    summary = Summary(up_to_date=len(recordings) - len(todo))
+    started = logged = time.monotonic()
     try:
         for outcome in _outcomes(todo, model, block_seconds, format, workers):
             _count(outcome, summary)
-            recording = outcome.recording
-            if outcome.enhanced is None:
+            if target is None or outcome.enhanced is None:
                 continue
-            if target is not None:
-                pending.discard(_key(target, recording))
-            if spectrograms:
-                picture = recording.target.with_name(f"{recording.target.name}.png")
-                spectrogram.write_comparison(recording.source, recording.target, picture)
+            if (key := _key(target, outcome.recording)) in pending:
+                pending.remove(key)
+                summary.renewed += renewed
+                if time.monotonic() - logged > LOG_SECONDS:
+                    _write_log(target, settings, pending)
+                    logged = time.monotonic()
     finally:
         if target is not None:
             _write_log(target, settings, pending)
+    if spectrograms:
+        _draw(recordings)
     summary.seconds = time.monotonic() - started
     if not summary.done and not summary.up_to_date:
         first = summary.rejected[0]
@@ -150,6 +154,18 @@ def _count(outcome: Outcome, summary: Summary) -> None:
         summary.limited[name] = enhanced.limited
     if enhanced.lost:
         summary.lost[name] = enhanced.lost
+
+
+def _draw(recordings: Sequence[Recording]) -> None:
+    """Write the pictures that are missing, or older than their results."""
+    for recording in recordings:
+        picture = recording.target.with_name(f"{recording.target.name}.png")
+        if not recording.target.is_file() or (
+            picture.is_file() and picture.stat().st_mtime >= recording.target.stat().st_mtime
+        ):
+            continue
+        with suppress(AudioError):  # a result of earlier whose recording cannot be read any more
+            spectrogram.write_comparison(recording.source, recording.target, picture)
 
 
 def _outcomes(
@@ -259,12 +275,12 @@ def _settings(
     format: str,
     overwrite: bool,
     run: Path | None,
-) -> tuple[dict[str, object], set[str], int]:
+) -> tuple[dict[str, object], set[str], bool]:
     """Compare the settings with those of the files that a folder holds.
 
     Returns:
         the settings for the log; the results in the folder that are to be made again, which a
-        kill leaves in the log as pending; how many of them are of earlier weights of the run.
+        kill leaves in the log as pending; whether they are of earlier weights of the run.
 
     Raises:
         UserError: if files of other settings would stay beside the new ones.
@@ -282,13 +298,13 @@ def _settings(
     existing = {_key(target, r) for r in recordings if r.target.exists()}
     others = {path.as_posix() for path in audio_io.files(target)} - existing
     pending &= existing | others
-    renewed = 0
+    renewed = False
     if overwrite:
         pending |= existing
         if before and before != settings:
             pending |= others
     elif before != settings and same_run and not others:
-        pending, renewed = existing, len(existing)
+        pending, renewed = existing, True
     elif before != settings and (existing or (before and others)):
         maker = "other settings" if before else "another program"
         if before and before.get("model") != model.digest:

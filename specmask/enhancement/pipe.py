@@ -25,6 +25,8 @@ class Summary:
 
     samples: int
     replaced: int  # that were NaN or infinite, and were taken as zero
+    clipped: int  # above full scale in integers, of all channels
+    left_over_bytes: int  # at the end, less than a sample of all channels
     latency_seconds: float  # largest delay from input to output, the window at least
     slowest_seconds: float  # longest time that a block took
     real_time_factor: float
@@ -49,7 +51,7 @@ def enhance_pipe(
     dtype = ENCODINGS[encoding]
     sample_bytes = dtype.itemsize * channels
     block_bytes = sample_bytes * max(1, round(BLOCK_SECONDS * rate))
-    rest, lag, busy, slowest = b"", 0, 0.0, 0.0
+    rest, lag, clipped, busy, slowest = b"", 0, 0, 0.0, 0.0
     for data in _blocks(source, block_bytes):
         data = rest + data
         complete = len(data) // sample_bytes * sample_bytes
@@ -61,14 +63,17 @@ def enhance_pipe(
         y = streamer.feed(x)
         seconds = time.perf_counter() - started
         busy, slowest, lag = busy + seconds, max(slowest, seconds), max(lag, streamer.lag)
+        clipped += _above(y, dtype)
         sink.write(_encode(y, dtype))
         sink.flush()
     samples = streamer.samples_in
-    sink.write(_encode(streamer.flush(), dtype))
+    y = streamer.flush()
+    clipped += _above(y, dtype)
+    sink.write(_encode(y, dtype))
     sink.flush()
     latency = max(model.latency_seconds, lag / rate)
     factor = busy * rate / samples if samples else 0.0
-    return Summary(samples, streamer.replaced, latency, slowest, factor)
+    return Summary(samples, streamer.replaced, clipped, len(rest), latency, slowest, factor)
 
 
 def _blocks(source: BinaryIO, size: int) -> Iterator[bytes]:
@@ -106,6 +111,11 @@ def _check_beginning(data: bytes, x: np.ndarray) -> None:
 def _decode(data: bytes, dtype: np.dtype[Any], channels: int) -> np.ndarray:
     x = np.frombuffer(data, dtype).reshape(-1, channels)
     return x.astype(np.float32) / 32768 if dtype.kind == "i" else x.astype(np.float32)
+
+
+def _above(y: np.ndarray, dtype: np.dtype[Any]) -> int:
+    """Return how many samples an integer encoding clips."""
+    return int(np.count_nonzero(np.abs(y) > 1)) if dtype.kind == "i" else 0
 
 
 def _encode(y: np.ndarray, dtype: np.dtype[Any]) -> bytes:

@@ -174,7 +174,7 @@ class LiteRt(_Step):
                 )
                 self.interpreter.allocate_tensors()
             step = self.interpreter.get_signature_runner()
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise _not_an_export(path, error) from None
         names = list(self.description.states)
         inputs, outputs = step.get_input_details(), step.get_output_details()

@@ -89,7 +89,7 @@ def compare(
     return rows
 
 
-def find_pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | None]]:
+def find_pairs(noisy: Path, clean: Path | None, count: int) -> list[tuple[Path, Path | None]]:
     """Return some recordings of a folder, evenly chosen, with their clean ones where they exist.
 
     Files that are not audio are left out.
@@ -98,7 +98,7 @@ def find_pairs(noisy: Path, clean: Path, count: int) -> list[tuple[Path, Path | 
         UserError: if there are none.
     """
     found: list[tuple[Path, Path | None]]
-    if clean.is_dir() and noisy.is_dir():
+    if clean and clean.is_dir() and noisy.is_dir():
         found = [(pair.enhanced, pair.clean) for pair in pairing.pair(clean, noisy)]
     else:
         found = [(noisy / name, None) for name in audio_io.files(noisy)]

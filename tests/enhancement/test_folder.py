@@ -381,6 +381,10 @@ def test_a_stopped_run_that_makes_results_again_leaves_no_mixture(
     before = {p.name: p.stat().st_mtime_ns for p in out.rglob("*.wav")}
     with monkeypatch.context() as patch:
         patch.setattr(folder, "TOGETHER", 1)
+        patch.setattr(folder, "LOG_SECONDS", 0)
+        logged = []
+        write_log = folder._write_log
+        patch.setattr(folder, "_write_log", lambda *a: (logged.append(len(a[2])), write_log(*a)))
         real = folder.write_file
 
         def stopping(y, layout, target, format):
@@ -391,6 +395,7 @@ def test_a_stopped_run_that_makes_results_again_leaves_no_mixture(
         patch.setattr(folder, "write_file", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(overwrite=not renewed)
+    assert logged == [3, 2, 2]  # a kill that leaves no time for the last one loses a file
     after = {p.name: p.stat().st_mtime_ns for p in out.rglob("*.wav")}
     assert {name for name in after if after[name] != before[name]} == {"a.wav"}
     assert provenance.pending(out) == ["b.wav", "deep/c.wav"]
@@ -478,6 +483,10 @@ def test_pictures(causal, tmp_path):
     enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
     picture = (tmp_path / "out" / "deep" / "a.flac.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+    (tmp_path / "out" / "deep" / "a.flac.png").unlink()
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10, spectrograms=True)
+    assert (done.done, done.up_to_date) == (0, 1)
+    assert (tmp_path / "out" / "deep" / "a.flac.png").is_file()
 
 
 def test_processes_enhance_as_one_does(tmp_path, monkeypatch):

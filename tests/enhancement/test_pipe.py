@@ -38,6 +38,7 @@ def test_pipe_equals_the_array(run, encoding, scale, step, channels, rate):
     y = np.frombuffer(sink.getvalue(), x.dtype).reshape(-1, channels)
     wanted = specmask.enhance(x.astype(np.float32) / scale, rate, model) * scale
     assert y.shape == x.shape and done.samples == len(x)
+    assert (done.left_over_bytes, done.clipped) == (1, 0)
     np.testing.assert_allclose(y, wanted, atol=1.01 * step)
     assert 0.025 <= done.latency_seconds < (0.03 if rate == 8000 else 0.3)  # soxr works in blocks
 
@@ -49,6 +50,14 @@ def test_a_wav_file_is_not_taken_for_samples(run):
         pipe.enhance_pipe(
             Trickle(file.getvalue()), io.BytesIO(), enhancer.load(run), "s16le", 8000, 1
         )
+
+
+def test_clipped_samples_are_counted(run):
+    x, sink = (white_noise(4000) * 32767).astype("<i2"), io.BytesIO()
+    model = enhancer.load(run, knobs={"post_gain_db": 40})
+    done = pipe.enhance_pipe(io.BytesIO(x.tobytes()), sink, model, "s16le", 8000, 1)
+    loud = np.abs(specmask.enhance(x / np.float32(32768), 8000, model)) > 1
+    assert 0 < done.clipped == loud.sum() < 4000
 
 
 def test_single_samples_that_are_not_finite_are_counted(run):

@@ -22,6 +22,7 @@ from helpers import (
 
 from specmask import models
 from specmask.audio.stft import Stft, analyse, overlap_add
+from specmask.cli import export as script
 from specmask.config import ini as configuration
 from specmask.config import schema
 from specmask.enhancement import array, enhancer, keras_runtime, postprocess, runtimes
@@ -198,6 +199,9 @@ def exported(tmp_path_factory):
     write_audio(folder / "noisy" / "a.wav", white_noise(9000), 8000)
     write_audio(folder / "noisy" / "b.wav", white_noise(5000, 1), 8000)
     ini = folder / "config.ini"
+    # a test set, whose clean files are not those of the recordings
+    clean = configuration.load(ini).stft.folder("CleanSpeech", "testing")
+    write_audio(clean / "other.wav", white_noise(900), 8000)
     options = ["--config", ini, "--noisy", folder / "noisy", "--set", "enhance.mix=0.8", "--int8"]
     result = call_script("export.py", *options, cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -235,6 +239,34 @@ def test_sources_in_c(exported, tmp_path, monkeypatch):
             for row in (c, plugin):
                 assert "(not compared: no none)" in row["name"] and row["difference"] is None
     assert "no none" in (tmp_path / "parity.md").read_text()
+
+
+def test_nothing_is_replaced_unasked_and_no_option_ignored(exported, tmp_path, capsys):
+    ini, run = exported
+    windowed = make_run(tmp_path / "windowed", "model.network=unet")
+    (tmp_path / "out" / "web").mkdir(parents=True)
+    (tmp_path / "out" / "web" / "index.html").write_text("mine")
+    common = ["--config", str(ini), "--noisy", str(ini.parent / "noisy")]
+    common += ["--output", str(tmp_path / "out")]
+    for checkpoint, options, words in (
+        (run, ["--format", "c,web"], "holds web; --overwrite"),
+        (run, ["--format", "c", "--int8"], "--int8: no effect on --format c"),
+        (windowed, ["--format", "onnx,c"], "not causal and has no step"),
+        (windowed, ["--format", "litert"], "expected onnx or savedmodel"),
+    ):
+        arguments = [*common, "--checkpoint", str(checkpoint), *options]
+        assert script.main(arguments) == 2
+        assert words in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["index.html"]
+
+
+def test_a_run_whose_export_is_incomplete_is_enhanced_without_it(exported, tmp_path):
+    """A kill between the two files of a step leaves the first alone."""
+    shutil.copytree(exported[1], tmp_path / "run")
+    assert enhancer.load(tmp_path / "run").runtime.name == "LiteRT"
+    (tmp_path / "run" / "exports" / "step.json").unlink()
+    (tmp_path / "run" / "exports" / "step.onnx").write_bytes(b"half")
+    assert enhancer.load(tmp_path / "run").runtime.name == "TensorFlow"
 
 
 def test_recordings_to_compare_on(tmp_path):

@@ -54,6 +54,7 @@ class Live extends AudioWorkletProcessor {
   }
 
   report() {
+    if (!this.noisy.length) return;
     const [noisy, dry, enhanced] = [this.noisy, this.dry, this.enhanced].map((queue) => queue.take(queue.length));
     const reductionDb = levelDb(dry) - levelDb(enhanced);
     this.port.postMessage({ noisy, enhanced, reductionDb }, [noisy.buffer, enhanced.buffer]);
