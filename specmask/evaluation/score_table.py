@@ -10,11 +10,15 @@ Conventions:
     a seed, where a system was trained several times.
     While scoring, finished rows are appended to ``scores.partial.jsonl``, so that an interrupted
     run loses at most one of them.
+    A row that lacks scores is used again like any other (a package that is installed later
+    changes the digest), unless a file could not be used or a package failed: that may be mended
+    without a change of the digest.
 """
 
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +33,8 @@ KEYS = ("system", "file", "clean_file", "snr_db", "noise_type", "speaker", "lag"
 LAST_KEYS = ("reason", "digest")
 EXTRA = "extra_samples"
 TEXT = (*KEYS, *LAST_KEYS)  # columns that are no metrics
+# Reasons that scoring gives for files and packages.
+_PASSING = re.compile(r"\b(clean|noisy|enhanced): |package \S+ (failed|has no usable network): ")
 
 
 def by_seed(rows: Sequence[Mapping]) -> dict[int | None, dict[str, Mapping]]:
@@ -60,13 +66,13 @@ def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None
 
 
 def read(folder: Path) -> dict[str, dict]:
-    """Return the rows in a folder by their digest, without those that lack a score.
+    """Return the rows in a folder by their digest, as far as they may be used again.
 
     A damaged file counts as missing: its rows are scored again.
     """
     found = {}
     for row in [*_finished(folder / FILE), *_partial(folder / PARTIAL)]:
-        if row.get("digest") and not row.get("reason"):
+        if row.get("digest") and not _PASSING.search(row.get("reason") or ""):
             found[row["digest"]] = row
     return found
 
@@ -114,7 +120,5 @@ def _partial(path: Path) -> Iterator[dict]:
             row = parse_json(line)
         except ValueError:  # the line that was being written when the run was killed
             continue
-        if isinstance(row, dict) and not any(
-            math.isnan(v) for v in row.values() if isinstance(v, float)
-        ):
+        if isinstance(row, dict):
             yield row

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import soundfile as sf
 from helpers import RATE, bursts, damage, noisy_bursts, run_evaluation, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_equal
 
 import evaluate as script
 from specmask.errors import UserError
@@ -200,13 +201,21 @@ def test_other_code_or_packages_score_again(data, monkeypatch):
     assert len(digests) == 4
 
 
-def test_rows_with_gaps_are_made_again(data, monkeypatch):
-    damage(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", "silent")
-    rows = run_evaluation(data, folder=data / "r")
-    score_table.write(data / "r", rows, report.columns(rows))
+def test_gaps_are_used_again_unless_they_may_be_mended(data, monkeypatch):
+    """Rows that lack a package or are of silence stay; that of a damaged file is made again."""
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    damage(data / "enhanced" / "noisy1_SNRdb_-3.00_clnsp1.wav", "silent")
+    damage(data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav", "not audio")
+    options = {"folder": data / "r", "names": ("si_sdr", "pesq")}
+    rows = run_evaluation(data, **options)
+    reasons = [row["reason"] for row in rows]
+    assert reasons[0] == reasons[5] == "pesq_wb: package pesq is not installed"
+    assert reasons[3] == "enhanced is silent"
     scored = count_scored(monkeypatch)
-    run_evaluation(data, folder=data / "r")
-    assert scored == [("enhanced", "noisy2_SNRdb_0.00_clnsp2")]
+    assert_equal(run_evaluation(data, **options), rows)  # from scores.partial.jsonl
+    score_table.write(data / "r", rows, report.columns(rows))
+    assert_equal(run_evaluation(data, **options), rows)  # from scores.csv
+    assert scored == 2 * [("enhanced", "noisy2_SNRdb_0.00_clnsp2")]
 
 
 def test_a_killed_run_is_resumed(data, monkeypatch):

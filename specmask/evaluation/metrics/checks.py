@@ -79,7 +79,7 @@ def by_package(package: str, compute: Callable[[], Any]) -> float:
         value = float(compute())
     except MetricError:
         raise
-    except ImportError:
+    except ModuleNotFoundError:
         raise MetricError(f"package {package} is not installed") from None
     except Exception as error:  # one bad file must not end a run of thousands
         text = error.args[0] if error.args else ""
