@@ -12,17 +12,20 @@ from specmask.config import ini
 from specmask.config.schema import Config
 from specmask.enhancement import array, enhancer
 from specmask.enhancement.enhancer import Enhancer
+from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
 from specmask.evaluation import file_lists, gate, probe, report, word_errors
 
 
 def load(settings: Config) -> tuple[Enhancer, list[Path]]:
-    """Return the model and the music of the gate."""
+    """Return the model of a configuration and the music of the gate; print the model's path."""
     folder = settings.evaluate.music_path
     music = [folder / name for name in io.files(folder)] if folder != Path() else []
     if folder != Path() and not music:
         raise UserError(f"[evaluate] music_path = {folder}: no audio files; correct the path")
-    return enhancer.load(enhancer.find(settings), settings.enhance.channels), music
+    model, path = enhancer.from_config(settings)
+    print(f"gate: measures {path} with the settings of [enhance]")
+    return model, music
 
 
 def check(
@@ -70,7 +73,8 @@ def run_probes(args: Namespace) -> int:
         number = probe.write_set(args.probe_set, made)
         print(f"{number} probes -> {args.probe_set / probe.INPUTS}")
         return console.EXIT_OK
-    model = enhancer.load(args.probe, runtime=settings.enhance.runtime)
+    c, knobs = settings.enhance, Knobs.from_config(settings)
+    model = enhancer.load(args.probe, c.channels, c.highband, knobs, c.runtime)
     enhance = partial(array.enhance, model=model)
     print(probe.table(probe.measure(enhance, probe.make(speech, model.rate, count))))
     return console.EXIT_OK

@@ -161,10 +161,14 @@ def test_bounds_come_from_the_config(speech):
 
 @pytest.fixture
 def model(monkeypatch):
-    """Replace the enhancer by one that halves the level."""
+    """Replace the enhancer by one that does nothing but the gain of its settings."""
+
+    def load(path, channels, highband, knobs, runtime):
+        return SimpleNamespace(rate=RATE, knobs=knobs)
+
     monkeypatch.setattr(enhancer, "find", lambda config: config.train.checkpoint_path)
-    monkeypatch.setattr(enhancer, "load", lambda run, channels: SimpleNamespace(rate=RATE))
-    monkeypatch.setattr(array, "enhance", lambda x, rate, model: 0.5 * x)
+    monkeypatch.setattr(enhancer, "load", load)
+    monkeypatch.setattr(array, "enhance", lambda x, rate, model: np.float32(model.knobs.gain) * x)
 
 
 def test_the_gate(tmp_path, speech, model, capsys):
@@ -175,10 +179,12 @@ def test_the_gate(tmp_path, speech, model, capsys):
             hiss = gain * np.random.default_rng(9).standard_normal(len(x))
             write_audio(tmp_path / folder / path.name, 0.5 * x + hiss, PROJECT_RATE)
     ini = tmp_path / "config.ini"
-    ini.write_text("[data]\ndata_path = .\n[compute]\nworkers = 1\n")
+    settings = "[enhance]\npost_gain_db = -6.0206\n[compute]\nworkers = 1\n"
+    ini.write_text(f"[data]\ndata_path = .\n{settings}")
     arguments = ["--config", str(ini), "--gate"]
     assert script.main(arguments) == 1
     printed = capsys.readouterr()
+    assert f"gate: measures {tmp_path / 'cp'} with the settings of [enhance]" in printed.out
     assert "clean speech     2     100.00     -6.02         -6.02" in printed.out
     assert "pitch x 1.5          2     100.00     -6.02     100.00" in printed.out
     lines = printed.err.splitlines()

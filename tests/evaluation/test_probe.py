@@ -1,5 +1,7 @@
 """Probes on enhancers with known faults, in memory and from a folder."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -9,6 +11,7 @@ from numpy.testing import assert_allclose
 import evaluate as script
 from specmask.config.inference import Evaluate
 from specmask.config.schema import Config
+from specmask.enhancement import array, enhancer
 from specmask.errors import UserError
 from specmask.evaluation import gate, probe
 
@@ -130,13 +133,16 @@ def test_a_set_for_another_program(speech, tmp_path, capsys):
 
 
 def test_probes_of_a_model(speech, tmp_path, monkeypatch, capsys):
-    from types import SimpleNamespace
+    """The model is used with the settings of [enhance]."""
 
-    from specmask.enhancement import array, enhancer
+    def load(path, channels, highband, knobs, runtime):
+        assert (path, channels, highband, runtime) == ("m.onnx", "mid", "drop", "onnx")
+        return SimpleNamespace(rate=RATE, knobs=knobs)
 
-    monkeypatch.setattr(enhancer, "load", lambda path, **_: SimpleNamespace(rate=RATE))
-    monkeypatch.setattr(array, "enhance", lambda x, rate, model: x)
-    (tmp_path / "c.ini").write_text("")
+    monkeypatch.setattr(enhancer, "load", load)
+    monkeypatch.setattr(array, "enhance", lambda x, rate, model: np.float32(model.knobs.gain) * x)
+    settings = "post_gain_db = -3\nchannels = mid\nhighband = drop\nruntime = onnx\n"
+    (tmp_path / "c.ini").write_text(f"[enhance]\n{settings}")
     arguments = ["--config", str(tmp_path / "c.ini"), "--probe", "m.onnx", str(speech[0].parent)]
     assert script.main(arguments) == 0
-    assert "pitch x 1.5" in capsys.readouterr().out
+    assert "pitch x 1.5          2     100.00     -3.00       0.00" in capsys.readouterr().out
