@@ -95,8 +95,15 @@ def _pieces(path: Path) -> list[tuple[Path, int]]:
     return [(path, SECONDS * i) for i in range(max(1, whole))]
 
 
-def read_sound(kind: str, path: Path, start: int = 0) -> Sound:
-    """Read a piece of a file that starts at a second, or give the reason why it cannot be used."""
+def read_sound(kind: str, path: Path, start: int = 0, channels: int | None = None) -> Sound:
+    """Read a piece of a file, or give the reason why it cannot be used.
+
+    Args:
+        kind: see :class:`Sound`.
+        path: of the file.
+        start: of the piece, in seconds.
+        channels: number of channels that are used, from the first; None: all.
+    """
     name = f"{path.name} from {start} s" if start else path.name
     try:
         with opened(path) as file:
@@ -104,10 +111,10 @@ def read_sound(kind: str, path: Path, start: int = 0) -> Sound:
         samples, _ = read(path, start * rate, SECONDS * rate)
     except AudioError as error:
         return Sound(kind, name, np.zeros((0, 1), np.float32), 0, str(error))
-    reason = ""
+    samples, reason = samples[:, :channels], ""
     if not np.isfinite(samples).all():
         reason = "holds NaN or infinite samples"
-    elif levels.level_db(samples) <= FAINT_DBFS:
+    elif levels.level_db(samples) <= FAINT_DBFS or all(map(is_silent, samples.T)):
         reason = "silent"
     return Sound(kind, name, samples, rate, reason)
 

@@ -16,6 +16,7 @@ Figures of an output against its reference:
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ CLIPPED_SHARE = 0.02  # of the samples
 
 INPUTS, REFERENCES = "input", "reference"  # folders of a set of probes
 INDEX = "probes.json"
+_SET_FILE = re.compile(r"\d{4,}")  # name of an input and its reference
 
 Sounds = tuple[np.ndarray, np.ndarray]  # input and reference, as long, or the input's end
 
@@ -154,7 +156,7 @@ def make(
         names: of the probes.
     """
     chosen = evenly_spaced(speech, count)
-    sounds = [read_sound("", path) for path in chosen]
+    sounds = [read_sound("", path, channels=1) for path in chosen]
     usable = [s for s in sounds if not s.reason]
     mono = [np.asarray(resample(s.samples[:, 0], s.rate, rate), np.float64) for s in usable]
     for sound in sounds:
@@ -229,6 +231,8 @@ def _rms(x: np.ndarray) -> float:
 def write_set(folder: Path, probes: Iterator[Probe]) -> int:
     """Write inputs and references as WAV files for an enhancer of another program.
 
+    Those of an earlier set in the folder are replaced, and removed where the new one has fewer.
+
     Returns:
         number of probes.
     """
@@ -241,6 +245,9 @@ def write_set(folder: Path, probes: Iterator[Probe]) -> int:
         for kind, x in ((INPUTS, probe.input), (REFERENCES, probe.reference)):
             pcm = levels.to_int16(np.clip(x, -1, 1 - 1 / levels.FULL_SCALE))
             write_pcm16(folder / kind / f"{name}.wav", pcm, probe.rate)
+    for path in (p for kind in (INPUTS, REFERENCES) for p in (folder / kind).glob("*.wav")):
+        if _SET_FILE.fullmatch(path.stem) and path.stem not in entries:
+            path.unlink()
     with replacing(folder / INDEX) as path:
         path.write_text(json.dumps(entries, indent=1), encoding="utf-8")
     return len(entries)
@@ -260,6 +267,11 @@ def measure_folder(folder: Path, enhanced: Path) -> list[dict]:
         ) from None
     rows = []
     for pair in pairing.pair(folder / REFERENCES, enhanced):
+        if pair.clean_name not in entries:
+            raise UserError(
+                f"{pair.clean}: not in {folder / INDEX}; remove it, or write the set again with "
+                "--probe-set"
+            )
         entry = entries[pair.clean_name]
         row = {"probe": entry["probe"], "file": entry["file"], "reason": ""}
         try:

@@ -1,5 +1,6 @@
 """Probes on enhancers with known faults, in memory and from a folder."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,32 @@ def test_a_set_for_another_program(speech, tmp_path, capsys):
     assert "left out: 0.wav: 5 samples at 16000 Hz, expected 32000" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"probes\.json: not readable .* write a set"):
         probe.measure_folder(tmp_path, tmp_path / "out")
+
+
+def test_a_set_of_fewer_files_replaces_one_of_more(speech, tmp_path):
+    """Files with other names stay; a file that the set does not list is reported."""
+    for names in (("as it is", "offset 0.05", "clipped"), ("as it is",)):
+        probe.write_set(tmp_path, probe.make(speech[:1], RATE, names=names))
+        write_audio(tmp_path / "input" / "notes.wav", np.zeros(9))
+    assert sorted(p.name for p in (tmp_path / "input").iterdir()) == ["0000.wav", "notes.wav"]
+    assert [row["si_sdr"] for row in probe.measure_folder(tmp_path, tmp_path / "reference")] == [
+        100
+    ]
+    shutil.copy(tmp_path / "reference" / "0000.wav", tmp_path / "reference" / "0007.wav")
+    with pytest.raises(UserError, match=r"0007\.wav: not in .*probes\.json; remove it"):
+        probe.measure_folder(tmp_path, tmp_path / "reference")
+
+
+def test_a_first_channel_without_sound_is_left_out(speech, tmp_path):
+    """Probes are made of the first channel alone: silent, or a constant."""
+    x = sf.read(speech[0])[0]
+    for name, first in (("silent", 0 * x), ("constant", 0 * x + 0.1)):
+        write_audio(tmp_path / f"{name}.wav", np.stack([first, x], axis=1))
+    write_audio(tmp_path / "usable.wav", np.stack([x, 0 * x], axis=1))
+    rows = probe.measure(nothing, probe.make(sorted(tmp_path.iterdir()), RATE, names=probe.GATE))
+    reasons = {row["file"]: row["reason"] for row in rows}
+    assert reasons == {"silent.wav": "silent", "constant.wav": "silent", "usable.wav": ""}
+    assert probe.violations(rows, Config()) == []
 
 
 def test_probes_of_a_model(speech, tmp_path, monkeypatch, capsys):
