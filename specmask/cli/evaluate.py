@@ -169,7 +169,8 @@ def evaluate(args: Namespace) -> int:
         out = args.add.parent
     report.check_folder(out)
     items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
-    # missing packages and models are reported before the work
+    # wrong names, missing packages and models are reported before the work
+    page.check_wanted(items, args.listen)
     recogniser = _recogniser(args.transcripts, args.recogniser) if args.transcripts else None
     gated = None
     if args.gate:

@@ -7,7 +7,7 @@ Conventions:
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,21 +49,18 @@ def write(
         content: of :func:`specmask.evaluation.report.summary`.
         items: of :func:`specmask.evaluation.pairing.items`, those of the rows.
         count: of files to listen to: a third each of the worst, the middle and the best.
-        wanted: names of files to listen to besides.
+        wanted: names of files to listen to besides, see :func:`check_wanted`.
         words: of :func:`specmask.evaluation.word_errors.recognise`, if a recogniser was used.
-
-    Raises:
-        UserError: if a wanted file is not among the rows.
     """
     import jinja2  # slow, and only needed here
 
+    main = _main_system(row["system"] for row in rows)
+    chosen = choose([row for row in rows if row["system"] == main], count, wanted)
     assets = folder / ASSETS
     assets.mkdir(parents=True, exist_ok=True)
     for path in assets.iterdir():
         if _ASSET.fullmatch(path.name):  # of an earlier report; nothing else is touched
             path.unlink()
-    main = _main_system(rows)
-    chosen = choose([row for row in rows if row["system"] == main], count, wanted)
     shown = (
         _file(number, name, why, rows, [item for item in items if item.name == name], assets, words)
         for number, (name, why) in enumerate(chosen.items())
@@ -80,6 +77,19 @@ def write(
     return folder / "index.html"
 
 
+def check_wanted(items: Sequence[pairing.Item], wanted: Sequence[str]) -> None:
+    """Check that files to listen to are among those of the system by which they are chosen.
+
+    Raises:
+        UserError: if one is not.
+    """
+    main = _main_system(item.system for item in items)
+    names = {item.name for item in items if item.system == main}
+    for name in wanted:
+        if name not in names:
+            raise UserError(f"--listen {name}: not among the files, for example {min(names)}")
+
+
 def choose(rows: Sequence[Mapping], count: int, wanted: Sequence[str] = ()) -> dict[str, str]:
     """Choose the worst, the median and the best files by the score of one system.
 
@@ -88,10 +98,6 @@ def choose(rows: Sequence[Mapping], count: int, wanted: Sequence[str] = ()) -> d
     Returns:
         reason by file name, from the worst to the best file; the wanted files are last.
     """
-    names = {row["file"] for row in rows}
-    for name in wanted:
-        if name not in names:
-            raise UserError(f"--listen {name}: not among the files, for example {min(names)}")
     key = next((k for k in RANKED if any(k in r for r in rows)), None)
     scored = sorted(
         (r for r in rows if key and not math.isnan(r.get(key, math.nan))), key=lambda r: r[key]
@@ -216,9 +222,10 @@ def _words_of(items: Sequence[pairing.Item], words: Sequence[Mapping]) -> dict |
     }
 
 
-def _main_system(rows: Sequence[Mapping]) -> str:
-    systems = list(report.by_system(rows))
-    return next((s for s in systems if s not in pairing.BUILT_IN), systems[0])
+def _main_system(systems: Iterable[str]) -> str:
+    """Return the first system that is not built in, or the first one."""
+    names = list(systems)
+    return next((name for name in names if name not in pairing.BUILT_IN), names[0])
 
 
 def _charted(rows: Sequence[Mapping]) -> list[str]:
