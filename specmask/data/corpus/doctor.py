@@ -15,6 +15,7 @@ from pathlib import Path
 
 from specmask import files, parallel
 from specmask.audio.io import AudioError
+from specmask.audio.levels import OFFSET_SHARE
 from specmask.config.schema import Config
 from specmask.data.corpus import fingerprint, measurements, splits
 from specmask.data.corpus.fingerprint import Fingerprint
@@ -172,7 +173,11 @@ def _file_findings(group: Group, source: Source, facts: Measurements, rate: int)
         )
         add("clipped", detail, SET_ASIDE if speech else KEEP)
     if abs(facts.dc) > LARGEST_DC:
-        add("DC", f"mean {facts.dc:+.4f}; subtract it, data_prep.py mixes it as it is", FIX)
+        detail = (
+            f"mean {facts.dc:+.4f}; data_prep.py subtracts it where it is more than "
+            f"{100 * OFFSET_SHARE:g} % of a piece's power, never in ready-made pairs"
+        )
+        add("DC", detail, FIX)
     if source.channels > 1:
         add("stereo", f"{source.channels} channels; data_prep.py mixes them down", FIX)
         if facts.mixdown_db < CANCELS_DB:

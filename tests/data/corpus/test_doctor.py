@@ -191,6 +191,7 @@ def test_every_problem_is_found_with_its_plan(folders, tmp_path):
         ("anna/9.wav", "leak: same speaker"): "stop",
         ("road/5-77-B-3.wav", "leak: same noise recording"): "stop",
     }
+    assert "where it is more than 1 % of a piece's" in found["dina/dc.wav", "DC"]["detail"]
     cut = found["road/cut.flac", "leak: same content"]
     assert cut["other"] == "noise_train_path: street/long.wav" and "at +1.250 s" in cut["detail"]
     assert found["emil/softer.mp3", "near duplicate"]["other"] == "clean_train_path: emil/copy.wav"
