@@ -20,7 +20,7 @@ from specmask.audio.io import SUFFIXES
 from specmask.config.schema import Config
 from specmask.config.types import KINDS
 from specmask.data.corpus import scan_cache
-from specmask.data.mixtures import manifest, render
+from specmask.data.mixtures import manifest, render, transcripts
 from specmask.data.mixtures.manifest import Row, index_of
 from specmask.data.mixtures.plan import Plan
 from specmask.data.names import mixture_files, mixture_index
@@ -217,6 +217,8 @@ def make_missing(split: Status) -> Summary:
     """Render the missing files of a split, and write the manifest."""
     plan, total = split.plan, split.plan.total
     path = manifest.path_of(plan.config, plan.split)
+    if split.overwrite:  # the words of the old files, whose names the new ones bear
+        transcripts.path_of(plan).unlink(missing_ok=True)
     for kind in KINDS:
         folder = plan.config.stft.folder(kind, plan.split)
         folder.mkdir(parents=True, exist_ok=True)

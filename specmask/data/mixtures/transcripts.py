@@ -35,6 +35,11 @@ def find(root: Path) -> dict[str, str]:
     return {name: words for name, words in found.items() if words}
 
 
+def path_of(plan: Plan) -> Path:
+    """Return the path of the transcripts of a split."""
+    return plan.config.data.data_path / f"transcripts_{plan.split}.tsv"
+
+
 def write(plan: Plan) -> Path | None:
     """Write the transcripts of a finished split for ``evaluate.py --transcripts``.
 
@@ -44,7 +49,7 @@ def write(plan: Plan) -> Path | None:
     Returns:
         ``transcripts_SPLIT.tsv`` beside the manifest; None if there is nothing to write.
     """
-    path = plan.config.data.data_path / f"transcripts_{plan.split}.tsv"
+    path = path_of(plan)
     transcripts = find(plan.speech_root)
     if not transcripts:
         return None

@@ -62,3 +62,17 @@ def test_without_any_nothing_is_written(corpus, tmp_path):
     build.make(plan)
     assert transcripts.write(plan) is None
     assert not (tmp_path / "transcripts_testing.tsv").exists()
+
+
+def test_overwriting_leaves_no_words_of_the_old_files(books, corpus, tmp_path):
+    old, new = (
+        make_plans(data_config(root, tmp_path, data__total_testing_files=30))[0][2]
+        for root in (books, corpus)
+    )
+    build.make(old)
+    path = transcripts.write(old)
+    next(books.rglob("*.trans.txt")).unlink()
+    build.make(old)  # the files are the same, and so are their words
+    assert transcripts.write(old) is None and path.is_file()
+    build.make(new, overwrite=True)
+    assert transcripts.write(new) is None and not path.exists()
