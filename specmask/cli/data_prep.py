@@ -78,7 +78,7 @@ def render(cfg: "Config", args: argparse.Namespace) -> int:
     from specmask.data.mixtures import verify as verification
 
     split, index = args.render[0], int(args.render[1])
-    files, same = verification.render(cfg, split, index, args.output, args.overwrite)
+    files, same = verification.render(cfg, split, index, args.output or Path(), args.overwrite)
     for path in files:
         print(path)
     if same:
@@ -113,8 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path(),
+        default=None,
         metavar="PATH",
         help="with --render: a folder, or a .wav file for noisy alone (default: this folder)",
     )
-    return console.run(prepare, parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    if args.output is not None and not args.render:
+        parser.error("--output goes with --render SPLIT INDEX; [data] data_path names the data set")
+    if args.overwrite and (args.check or args.verify):
+        parser.error("--overwrite makes files again, --check and --verify make none; leave it out")
+    return console.run(prepare, args)

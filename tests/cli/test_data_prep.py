@@ -25,6 +25,7 @@ from helpers import (
     write_audio,
 )
 
+from specmask.cli import data_prep as command
 from specmask.data import stft_cache
 from specmask.data.corpus import splits
 from specmask.data.mixtures import build
@@ -137,11 +138,27 @@ def test_warnings(tmp_path):
     write_audio(root / "noise_train/rain.wav", hiss(np.random.default_rng(0), 12))
     for path in (root / "clean_train").rglob("*.wav"):
         path.rename(root / "clean_train" / f"{path.parent.name}{path.name}")
-    done = run_script("data_prep.py", *arguments(root, tmp_path / "out"), cwd=tmp_path)
+    args = arguments(root, tmp_path / "out", data__snr_mode="all", data__blend="level")
+    done = run_script("data_prep.py", *args, cwd=tmp_path)
     assert done.returncode == 0
     warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
     assert "speech: 6 files are in no folder" in warnings[0]
     assert "noise: only one file (rain.wav)" in warnings[1]
+    assert "snr_mode = all has no effect with blend = level" in warnings[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--output", "x"], "--output goes with --render"),
+        (["--check", "--overwrite"], "--overwrite makes files again"),
+        (["--verify", "--overwrite"], "--overwrite makes files again"),
+    ],
+)
+def test_flags_without_effect_are_refused(flags, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main([*flags, "--set", "data.clean_train_path=missing"])
+    assert capsys.readouterr().err.startswith(f"error: {words}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")

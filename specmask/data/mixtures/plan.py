@@ -132,6 +132,8 @@ def make_plans(config: Config) -> tuple[list[Plan], list[str], dict[str, list[Re
     speech, noise = splits.split_validation(config, training)
     warnings = [f"speech: {warning}" for warning in speech.warnings]
     warnings += [f"noise: {warning}" for warning in noise.warnings]
+    if data.snr_mode == "all" and data.blend == "level" and not training.pairs:
+        warnings.append("[data] snr_mode = all has no effect with blend = level, which has no SNRs")
     responses, bad = _responses(config)
     rejected["training"] += bad
     roots = training.speech_root, training.noise_root
