@@ -29,7 +29,7 @@ class Live:
     Args:
         model: what :func:`specmask.load` returns; causal.
         block_seconds: of the device's blocks.
-        rate: of the device in Hz; without it the model's. Another one is later by 0.05 to 0.2 s,
+        rate: of the device in Hz; without it the model's. Another one is later by 0.07 to 0.2 s,
             since resamplers work in blocks.
 
     Raises:
