@@ -182,8 +182,8 @@ def evaluate(args: Namespace) -> int:
     for folder in inputs["systems"].values():
         if pending := provenance.pending(folder):
             print(
-                f"warning: {folder}: enhance.py was stopped while it made results again; "
-                f"{len(pending)} are still the old ones (the first: {pending[0]}); run it again"
+                f"warning: {folder}: {len(pending)} files are of earlier settings (the first: "
+                f"{pending[0]}); enhance their recordings again, or remove them"
             )
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
     content = provenance.collect(settings, inputs, out)

@@ -85,9 +85,10 @@ def checkpoint(folder: Path) -> str | None:
 
 
 def pending(folder: Path) -> list[str]:
-    """Return the files of a folder that enhance.py was to make again when it was stopped."""
+    """Return the files of a folder that enhance.py has yet to make again with its last settings."""
     try:
-        return [str(n) for n in parse_json((folder / LOG).read_text(encoding="utf-8"))["pending"]]
+        names = parse_json((folder / LOG).read_text(encoding="utf-8"))["pending"]
+        return [str(name) for name in names if (folder / str(name)).is_file()]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
