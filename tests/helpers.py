@@ -7,8 +7,10 @@ import contextlib
 import csv
 import importlib
 import io
+import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -327,6 +329,12 @@ def run_evaluation(data: Path, **options: object) -> list[dict]:
         "names": ("si_sdr", "si_sdr_improvement"),
     } | options
     return scoring.evaluate(**arguments)
+
+
+def embedded(folder: Path) -> dict:
+    """Return what the script of a report's page reads."""
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
 
 
 def make_row(system="s", file="f", snr=0.0, noise="rain", reason="", **scores) -> dict:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from specmask.evaluation.word_errors import Recogniser
 
 
+# Parts of a summary that --add keeps unless it makes them again.
+KEPT = ("harm", "probes", "harm_words", "words", "words_verdict", "listen")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the script and return its exit code."""
     p = console.parser(__doc__, "--gate found a violated bound, or --check a different figure")
@@ -136,7 +140,8 @@ def main(argv: list[str] | None = None) -> int:
         "--add",
         type=Path,
         metavar="SUMMARY",
-        help="add the systems of --system and --baseline to the report of a summary.json",
+        help="add the systems of --system and --baseline to the report of a summary.json; the rest "
+        "of it stays",
     )
     p.add_argument("--probe-set", type=Path, metavar="DIR", help="folder of a set of probes")
     args = p.parse_args(argv)
@@ -162,7 +167,7 @@ def evaluate(args: Namespace) -> int:
     if args.recogniser and not args.transcripts:
         raise UserError(f"--recogniser {args.recogniser}: needs --transcripts FILE")
     settings = ini.load(args.config, args.set)
-    inputs = _added(args, settings) if args.add else _inputs(args, settings)
+    kept, inputs = _added(args, settings) if args.add else ({}, _inputs(args, settings))
     report_path = settings.evaluate.report_path
     out = args.out or (report_path / "oracles" if args.oracle else report_path)
     if args.add:
@@ -177,7 +182,7 @@ def evaluate(args: Namespace) -> int:
         from specmask.cli import gate
 
         gated = gate.load(settings)
-    for line in provenance.replaced(out, inputs["systems"]):
+    for line in [] if args.add else provenance.replaced(out, inputs["systems"]):
         print(line)
     for folder in inputs["systems"].values():
         if pending := provenance.pending(folder):
@@ -186,8 +191,9 @@ def evaluate(args: Namespace) -> int:
                 f"{pending[0]}); enhance their recordings again, or remove them"
             )
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
-    content = provenance.collect(settings, inputs, out)
-    words: list[dict] = []
+    content = kept | provenance.collect(settings, inputs, out)
+    content["listen"] = list(dict.fromkeys([*kept.get("listen", []), *args.listen]))
+    words = word_errors.read_rows(out) if "words" in kept else []
     violations: list[str] = []
     if gated:
         clean = file_lists.index(inputs["clean_dir"])
@@ -213,7 +219,7 @@ def evaluate(args: Namespace) -> int:
             f"{out / 'scores.csv'}"
         )
     count = settings.evaluate.page_files
-    print(f"listen -> {page.write(out, rows, content, items, count, args.listen, words)}")
+    print(f"listen -> {page.write(out, rows, content, items, count, content['listen'], words)}")
     for line in violations:
         print(f"gate: {line}", file=sys.stderr)
     if gated and not violations:
@@ -262,21 +268,35 @@ def _systems(args: Namespace, used: Set[str]) -> dict[str, Path]:
     return systems
 
 
-def _added(args: Namespace, settings: "Config") -> dict:
-    """Return the inputs of a report, with the systems and methods that the arguments add."""
+def _added(args: Namespace, settings: "Config") -> tuple[dict, dict]:
+    """Return the parts of a report that stay, and its inputs with the systems that are added."""
     from specmask.evaluation import oracles, provenance
 
-    if args.clean or args.oracle or args.out or not (args.system or args.baseline):
-        raise UserError(
-            f"--add {args.add}: goes with --system NAME=DIR or --baseline NAME, and without "
-            "folders, --oracle and --out"
-        )
-    _, inputs = provenance.read(args.add)
+    used = ("system", "baseline", "transcripts", "recogniser", "listen", "gate", "details")
+    _refuse_others(args, "add", *used)
+    if not (args.system or args.baseline):
+        raise UserError(f"--add {args.add}: goes with --system NAME=DIR or --baseline NAME")
+    old, inputs = provenance.read(args.add)
+    ideal = any(name in oracles.ORACLES for name in args.baseline)
+    if not inputs["clean_dir"] and (args.gate or ideal):
+        option = "--gate" if args.gate else "an oracle"
+        raise UserError(f"--add {args.add}: has no clean files, and {option} needs them")
     inputs["systems"] |= _systems(args, inputs["systems"].keys())
     inputs["baseline_names"] = list(dict.fromkeys([*inputs["baseline_names"], *args.baseline]))
-    if not inputs["ideal"] and any(name in oracles.ORACLES for name in args.baseline):
+    if not inputs["ideal"] and ideal:
         inputs["ideal"] = oracles.Settings.from_config(settings)
-    return inputs
+    return {key: old[key] for key in KEPT if key in old}, inputs
+
+
+def _refuse_others(args: Namespace, mode: str, *used: str) -> None:
+    """Raise UserError if an option is given that a mode of the script does not use."""
+    used = (mode, *used, "config", "set", "command")
+    for name, value in vars(args).items():
+        if value and name not in used:
+            option = "folders" if name in ("clean", "enhanced") else f"--{name}"
+            raise UserError(
+                f"--{mode}: goes without {option}; see evaluate.py --help".replace("_", "-")
+            )
 
 
 def _folders(args: Namespace, settings: "Config") -> tuple[Path | None, Path | None, Path | None]:
@@ -364,6 +384,10 @@ def probe(args: Namespace) -> int:
     """Print what a model, or another program, does to the probes; or write them for it."""
     from specmask.cli import gate
 
+    if args.probe and args.probe_set:
+        _refuse_others(args, "probe", "probe_set")
+    else:
+        _refuse_others(args, "probe" if args.probe else "probe_set", "clean")
     return gate.run_probes(args)
 
 
@@ -372,6 +396,7 @@ def check(args: Namespace) -> int:
     from specmask.config import ini
     from specmask.evaluation import provenance, report, scoring
 
+    _refuse_others(args, "check")
     settings = ini.load(args.config, args.set)
     old, inputs = provenance.read(args.check)
     rows = scoring.evaluate(**inputs, workers=settings.compute.workers)

@@ -50,7 +50,8 @@ def write(
         items: of :func:`specmask.evaluation.pairing.items`, those of the rows.
         count: of files to listen to: a third each of the worst, the middle and the best.
         wanted: names of files to listen to besides, see :func:`check_wanted`.
-        words: of :func:`specmask.evaluation.word_errors.recognise`, if a recogniser was used.
+        words: of :func:`specmask.evaluation.word_errors.recognise` or
+            :func:`specmask.evaluation.word_errors.read_rows`, if a recogniser was used.
     """
     import jinja2  # slow, and only needed here
 
@@ -205,13 +206,9 @@ def _sounds(items: Sequence[pairing.Item]) -> tuple[dict[str, np.ndarray], int]:
 
 def _words_of(items: Sequence[pairing.Item], words: Sequence[Mapping]) -> dict | None:
     """Return the words of a file: its transcript, and what was recognised for every system."""
-    names = {"clean": items[0].clean_file} | {item.system: item.name for item in items}
-    own = [
-        row
-        for row in words
-        if row["clean_file"] == items[0].clean_file
-        and (row["system"] == "clean" or row["file"] == names.get(row["system"]))
-    ]
+    names = {"clean": word_errors.bare_name(items[0].clean_file)}
+    names |= {item.system: item.name for item in items}
+    own = [row for row in words if row["file"] == names.get(row["system"])]
     if not own:
         return None
     own.sort(key=lambda row: row["system"] == "clean")  # last, as in the player

@@ -92,7 +92,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
                 f"{path}, line {number}: expected FILE, a tab, and its words; found {line[:40]!r}"
             )
         if line.strip():
-            text = found.setdefault(_name(name), normalise(words))
+            text = found.setdefault(bare_name(name), normalise(words))
             if text != normalise(words):
                 raise UserError(
                     f"{path}, line {number}: {name} has other words in a line above; keep one"
@@ -102,7 +102,8 @@ def read_transcripts(path: Path) -> dict[str, str]:
     return found
 
 
-def _name(name: str) -> str:
+def bare_name(name: str) -> str:
+    """Return the name of a clean file by which its words are found: with folders, no suffix."""
     return file_lists.without_suffix(PurePosixPath(name.replace("\\", "/")).as_posix())
 
 
@@ -235,7 +236,7 @@ def finder(transcripts: Mapping[str, str]) -> Callable[[str], str | None]:
     }
 
     def find(name: str) -> str | None:
-        return transcripts.get(_name(name), by_stem.get(pairing.stem(_name(name))))
+        return transcripts.get(bare_name(name), by_stem.get(pairing.stem(bare_name(name))))
 
     return find
 
@@ -262,7 +263,7 @@ def recognise(
     for item in items:
         said = words_of(item.clean_file)
         if said is not None:
-            todo.setdefault(("clean", _name(item.clean_file)), (said, item))
+            todo.setdefault(("clean", bare_name(item.clean_file)), (said, item))
             todo[item.system, item.name] = (said, item)
     if not todo:
         raise UserError(
@@ -359,3 +360,12 @@ def write(folder: Path, rows: Sequence[Mapping]) -> None:
         writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_rows(folder: Path) -> list[dict]:
+    """Return the rows of words.csv, none if it is missing or damaged."""
+    try:
+        with (folder / FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [row | {"errors": int(row["errors"])} for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return []

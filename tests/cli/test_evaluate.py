@@ -6,13 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import ROOT, damage, noisy_bursts, write_audio
+from helpers import ROOT, damage, embedded, noisy_bursts, write_audio
 
 import evaluate as script
 from specmask import files
+from specmask.enhancement import array, enhancer
 from specmask.evaluation import oracles, scoring
 
 
@@ -85,11 +87,19 @@ def test_files_of_earlier_settings_are_reported(data, capsys):
 
 
 def test_a_system_is_added_to_a_report(data, capsys, monkeypatch):
-    """What the report has is kept and not scored again."""
-    ini = ["--config", str(data / "config.ini")]
-    path = data / "report" / "summary.json"
-    assert script.main(ini) == 0
-    before = json.loads(path.read_text())
+    """What the report has is kept and not scored, recognised or sent through the gate again."""
+    pytest.importorskip("jiwer", reason="extra asr is not installed")
+    monkeypatch.setattr(enhancer, "from_config", lambda _: (SimpleNamespace(rate=16000), data))
+    monkeypatch.setattr(array, "enhance", lambda x, rate, model: x)
+    (data / "ears.py").write_text("def hear(samples, rate):\n    return 'one two'\n")
+    monkeypatch.syspath_prepend(data)
+    (data / "said.tsv").write_text("".join(f"clnsp{i}\tone three\n" for i in (1, 2, 3)))
+    ini = ["--config", str(data / "config.ini"), "--set", "evaluate.page_files=1"]
+    path, name = data / "report" / "summary.json", "noisy2_SNRdb_0.00_clnsp2"
+    heard = ["--transcripts", str(data / "said.tsv"), "--recogniser", "ears:hear"]
+    script.main([*ini, "--gate", *heard, "--listen", name])
+    before, page = json.loads(path.read_text()), embedded(data / "report")
+    assert len(before["probes"]) == 10 and before["words"]["enhanced"]["wer"] == 0.5
     shutil.copytree(data / "enhanced", data / "other")
     scored, real = [], scoring.score_item
 
@@ -100,16 +110,48 @@ def test_a_system_is_added_to_a_report(data, capsys, monkeypatch):
     monkeypatch.setattr(scoring, "score_item", counting)
     monkeypatch.chdir("/")
     more = ["--system", f"other={data / 'other'}", "--baseline", "wiener"]
+    capsys.readouterr()
     assert script.main([*ini, "--add", str(path), *more]) == 0
+    assert "replaces" not in capsys.readouterr().out
     after = json.loads(path.read_text())
     assert list(after["systems"]) == ["noisy", "wiener", "enhanced", "other"]
     assert set(scored) == {"wiener", "other"}
     assert all(after["systems"][s] == before["systems"][s] for s in before["systems"])
-    capsys.readouterr()
-    for options in ([], ["--system", f"enhanced={data}"], ["--system", "x=y", "--out", "z"]):
-        assert script.main([*ini, "--add", str(path), *options]) == 2
-    err = capsys.readouterr().err
-    assert err.count("goes with --system NAME=DIR") == 2 and "a name of its own" in err
+    kept = ("harm", "probes", "harm_words", "words", "words_verdict", "listen")
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    files = embedded(data / "report")["files"]
+    assert [(f["name"], f["words"]) for f in files] == [
+        (f["name"], f["words"]) for f in page["files"]
+    ]
+    assert files[-1]["name"] == name and len(files[-1]["words"]["heard"]) == 3
+    assert "Clean speech of any pitch" in (data / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--add", "{}"], "--add {}: goes with --system NAME=DIR or --baseline NAME"),
+        (["--add", "{}", "--system", "enhanced=x"], "expected NAME=DIR with a name of its own"),
+        (["--add", "{}", "--system", "x=y", "--out", "z"], "--add: goes without --out"),
+        (["--add", "{}", "--system", "x=y", "--by", "z"], "--add: goes without --by"),
+        (
+            ["--add", "{}", "--baseline", "wiener", "--metric", "snr"],
+            "--add: goes without --metric",
+        ),
+        (["--add", "{}", "--baseline", "wiener", "--gate"], "has no clean files, and --gate needs"),
+        (["--check", "{}", "--gate"], "--check: goes without --gate"),
+        (["--probe", "default", "clean", "--details"], "--probe: goes without --details"),
+        (["--probe-set", "x", "clean", "enhanced"], "--probe-set: goes without folders"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, capsys, arguments, message):
+    inputs = dict.fromkeys(("clean_dir", "noisy_dir", "by", "baseline_names", "names"))
+    (tmp_path / "c.ini").write_text("")
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({"inputs": inputs | {"systems": {"enhanced": "e"}}}))
+    arguments = [a.format(path) for a in arguments]
+    assert script.main(["--config", str(tmp_path / "c.ini"), *arguments]) == 2
+    assert message.format(path) in capsys.readouterr().err
 
 
 def test_script_on_one_folder(data, capsys):

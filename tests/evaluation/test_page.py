@@ -1,6 +1,5 @@
 """The listening page: its choices by hand, and the whole of it in a browser."""
 
-import json
 import math
 import re
 import shutil
@@ -9,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import SCORE_ROWS, make_row, noisy_bursts, write_audio
+from helpers import SCORE_ROWS, embedded, make_row, noisy_bursts, write_audio
 
 import evaluate as script
 from specmask.evaluation import page, pairing, report, scoring, word_errors
@@ -41,11 +40,6 @@ def test_few_files_are_all_there_and_some_by_hand():
 
 
 # ---------------------------------------------------------------- the folder
-
-
-def embedded(folder) -> dict:
-    text = (folder / "index.html").read_text(encoding="utf-8")
-    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
 
 
 def test_the_folder_holds_all_files_of_the_page(data, capsys, monkeypatch):
