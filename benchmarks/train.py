@@ -32,7 +32,7 @@ from specmask.cli import console  # noqa: E402
 LOOPS = ("ours", "fit", "reference")
 CONFIGS = {
     "default": ROOT / "config.ini",
-    "crn": ROOT / "recipes" / "second.ini",
+    "crn": ROOT / "recipes" / "default.ini",
     "published": ROOT / "recipes" / "wilson2018_blstm.ini",
 }
 

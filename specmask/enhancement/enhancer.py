@@ -105,7 +105,7 @@ def load(
     """Load the default model, a trained run, a .npz file, or a file of export.py.
 
     >>> load().latency_seconds
-    0.025
+    0.032
     >>> load("default", knobs={"mix": 0.9}).rate
     16000
 

@@ -36,8 +36,8 @@ def test_a_step_of_the_published_network_fits_in_3_gb():
         ("config.ini", ["data.file_length=1", "model.network=band_lstm"]),
         ("config.ini", ["data.file_length=6", "model.network=unet"]),
         ("config.ini", ["data.file_length=6", "model.network=autoencoder"]),
+        ("recipes/default.ini", []),
         ("recipes/default.ini", ["train.crop_seconds=6", "train.jit_compile=no"]),
-        ("recipes/second.ini", []),
     ],
 )  # fmt: skip
 def test_the_announced_memory_is_that_of_the_training(ini, options):
