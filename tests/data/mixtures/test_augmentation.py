@@ -519,7 +519,7 @@ def test_a_folder_of_responses(voices, tmp_path):
     )
     assert {r["channel"] for r in found} == {0, 1}
     (tmp_path / "rir/2.wav").unlink()
-    with pytest.raises(UserError, match=r"rir_path was .*--overwrite"):
+    with pytest.raises(UserError, match=r"recordings used from rir_path have changed.*--overwrite"):
         made(config)
     row = next(row for row in rows if parameters(row)["room"]["path"] == "2.wav")
     with pytest.raises(UserError, match=r"2\.wav: not readable: .*put the file back"):
