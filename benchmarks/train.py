@@ -249,7 +249,7 @@ def compare_memory(paths: list[Path], options: list[str], most_gb: float) -> Non
 def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
     from specmask.config import ini
 
-    common = ["train.remix=no", "train.loss=compressed:1"]
+    common = ["train.remix=no", "train.loss=compressed:1", "train.epoch_steps=0"]
     cfg = ini.load(CONFIGS[network], [*common, *options])
     start(cfg, ours=loop == "ours")
     with tempfile.TemporaryDirectory() as folder:

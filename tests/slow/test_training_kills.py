@@ -20,7 +20,7 @@ pytestmark = [
 ]
 # A checkpoint after almost every step; long enough to outlive the kills.
 OPTIONS = (
-    "train.epochs=40", "train.checkpoint_minutes=0.001", "train.remix=yes",
+    "train.epochs=40", "train.epoch_steps=0", "train.checkpoint_minutes=0.001", "train.remix=yes",
     "train.remix_noises=2", "train.remix_tilt_db=6", "train.crop_seconds=0.3",
     "data.total_training_files=64", "train.listen_files=1", "train.metric_files=1",
 )  # fmt: skip
