@@ -74,7 +74,7 @@ def digest(network: str, cores: int, threads: int) -> str:
     """Return parts and digest of two steps on so many cores and threads of TensorFlow."""
     words = [str(x) for x in (cores, threads, *NETWORKS[network])]
     done = subprocess.run(
-        [sys.executable, "-c", STEPS, *words, "train.metric_files=1"],
+        [sys.executable, "-c", STEPS, *words, "train.metric_files=1", "train.epoch_steps=0"],
         capture_output=True, text=True, cwd=ROOT, env=script_environment(), timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
