@@ -141,8 +141,8 @@ def _runtime(path: Path, name: str) -> Runtime:
         return _exported(weights, name)
     if name == "auto" and path.is_dir():
         for export in filter(runtimes.is_installed, _exports(weights)):
-            if is_export_of(export, weights):
-                return runtimes.load(export)
+            if runtime := _opened_export(export, weights):
+                return runtime
     import_tensorflow()
     from specmask.enhancement.keras_runtime import KerasRuntime
 
@@ -196,10 +196,16 @@ def _exports(weights: Path) -> list[Path]:
 
 def is_export_of(path: Path, weights: Path) -> bool:
     """Return whether an exported step exists, can be opened and was made from these weights."""
+    return _opened_export(path, weights) is not None
+
+
+def _opened_export(path: Path, weights: Path) -> Runtime | None:
+    """Return an exported step; None if it cannot be opened or is not of these weights."""
     try:
-        return runtimes.load(path).description.digest == files.digest(weights)
+        step = runtimes.load(path)
     except UserError:
-        return False
+        return None
+    return step if step.description.digest == files.digest(weights) else None
 
 
 def _exported(weights: Path, runtime: str) -> Runtime:

@@ -79,8 +79,14 @@ def keep_parts(config: Config, resumed: Path | None) -> Config:
 
 def _has_parts(folder: Path) -> bool:
     """Return whether the configuration of a run names the option ``parts``."""
+    return _written(folder, "parts") is not None
+
+
+def _written(folder: Path, key: str) -> str | None:
+    """Return the text of an option in the config.ini of a run, None where it is not named."""
     text = (folder / "config.ini").read_text(encoding="utf-8")
-    return re.search(r"(?m)^parts\s*=", text) is not None
+    match = re.search(rf"(?m)^{key}[ \t]*=[ \t]*(.*?)[ \t]*$", text)
+    return match[1] if match else None
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -243,7 +249,7 @@ def run_folders(root: Path, name: str) -> list[Path]:
     """
     found = [(_start_number(p.name, name), p) for p in root.glob(f"{name}*")]
     found = [(k, p) for k, p in found if k and (p / "config.ini").is_file()]
-    return [p for k, p in sorted(found) if k == 1 or _run_name(p) == name]
+    return [p for k, p in sorted(found) if k == 1 or _written(p, "run_name") == name]
 
 
 def fresh_folder(root: Path, name: str, existing: list[Path]) -> Path:
@@ -262,13 +268,6 @@ def fresh_folder(root: Path, name: str, existing: list[Path]) -> Path:
             "choose another [train] run_name"
         )
     return folder
-
-
-def _run_name(folder: Path) -> str:
-    """Return the name that a run was started with."""
-    text = (folder / "config.ini").read_text(encoding="utf-8")
-    match = re.search(r"(?m)^run_name\s*=\s*(.*?)\s*$", text)
-    return match[1] if match else ""
 
 
 def _start_number(folder: str, name: str) -> int:
