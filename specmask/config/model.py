@@ -148,6 +148,13 @@ class Model(Section):
         [16, 24, 32], "crn: channels of its levels, each with half as many bands"
     )
     band_kernel: int = option(5, "crn: bands of the convolutions' kernels", ge=1, le=31)
+    frame_units: int = option(
+        0,
+        "crn: units of the GRU of each block that sees all bands of a frame at once: many weights, "
+        "few multiplications; 0: none",
+        ge=0,
+        le=4096,
+    )
     attention_heads: int = option(
         4, "crn: heads of the attention, a divisor of recurrent_units", ge=1, le=64
     )

@@ -72,8 +72,8 @@ def _divide(graph: Graph, operation: tf.Operation) -> str:
 
 
 def _square(graph: Graph, operation: tf.Operation) -> str:
-    x = graph.name(operation.inputs[0])
-    return graph.node("Mul", x, x)
+    # Not x · x: by this form ONNX Runtime knows layer normalisation, and makes it one operation.
+    return graph.node("Pow", graph.name(operation.inputs[0]), graph.constant(np.float32(2)))
 
 
 def _squared_difference(graph: Graph, operation: tf.Operation) -> str:
@@ -101,7 +101,15 @@ def _matmul(graph: Graph, operation: tf.Operation) -> str:
         else:
             axes = [*range(tensor.shape.rank - 2), tensor.shape.rank - 1, tensor.shape.rank - 2]
             factors.append(graph.node("Transpose", graph.name(tensor), perm=axes))
-    return graph.node("MatMul", *factors)
+    x, weights = factors
+    whole = graph.unshaped.get(x, "")  # of a dense layer, whose input TensorFlow makes a matrix
+    if whole in graph.shapes and graph.value(operation.inputs[1]) is not None:
+        *before, channels = graph.shapes[whole]
+        if None not in before and channels == operation.inputs[0].shape[-1]:
+            y = graph.node("MatMul", whole, weights)
+            graph.shapes[y] = [*before, operation.outputs[0].shape[-1]]
+            return graph.reshaped(y, operation.outputs[0].shape)
+    return graph.node("MatMul", x, weights)
 
 
 def _reshape(graph: Graph, operation: tf.Operation) -> str:
@@ -159,7 +167,7 @@ def _split(graph: Graph, operation: tf.Operation) -> list[str]:
 
 
 def _strided_slice(graph: Graph, operation: tf.Operation) -> str:
-    """Write NumPy's basic indexing as a Slice, and a Reshape where axes go or come."""
+    """Write NumPy's basic indexing: a Gather of one index, or a Slice and a Reshape."""
     tensor, begin, end, strides = operation.inputs
     masks = {
         name: operation.get_attr(f"{name}_mask")
@@ -194,6 +202,10 @@ def _strided_slice(graph: Graph, operation: tf.Operation) -> str:
                 rows.append((axis, start, stop, int(step)))
         axis += 1
     x = graph.name(tensor)
+    if len(rows) == 1 and masks["shrink_axis"] and not masks["new_axis"]:
+        axis, index, *_ = rows[0]
+        if isinstance(index, int) and tensor.shape[axis] != 1:
+            return graph.node("Gather", x, graph.constant(np.int64(index)), axis=axis)
     rows = [r for r in rows if not (r[1:] == (0, 1, 1) and tensor.shape[r[0]] == 1)]
     if rows:
         axes, *limits, by = zip(*rows, strict=True)

@@ -138,7 +138,8 @@ def _without_offset(config: Config, mask: Any, noisy: Any, states: layers.States
     if late:
         delay = layers.Delay(late, name="offset_lookahead")
         gain = states.through(delay, gain, late, unseen, 2)
-    low = targets.apply_complex(mask[:, :, :unseen], gain)
+    conjugate = gain * np.array([1, -1], np.float32)
+    low = layers.times_conjugate(mask[:, :, :unseen], conjugate)
     return ops.concatenate([low, mask[:, :, unseen:]], axis=2)
 
 

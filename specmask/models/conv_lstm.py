@@ -19,7 +19,7 @@ from specmask.models import layers, recurrent
 
 KERNELS = [((1, 7), 1), ((7, 1), 1), *(((5, 5), 2**i) for i in range(5))]
 NORMALISATIONS = {
-    "layer": keras.layers.LayerNormalization,
+    "layer": layers.LayerNorm,
     # With several replicas the statistics are of all of them.
     "batch": lambda **options: keras.layers.BatchNormalization(synchronized=True, **options),
 }

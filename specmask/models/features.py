@@ -42,7 +42,9 @@ def compress(spectrum: Any, exponent: float) -> Any:
 
 def compressed_magnitude(spectrum: Any, exponent: float) -> Any:
     """(|X|² + ε)^(p / 2) of [..., 2] -> [...]."""
-    return ops.power(power(spectrum) + FLOOR, exponent / 2)
+    powers = power(spectrum) + FLOOR
+    # The slow part is the one of :func:`compress`: exports compute it once for both.
+    return ops.power(powers, (exponent - 1) / 2) * ops.sqrt(powers)
 
 
 def scaled_db(powers: Any) -> Any:

@@ -43,7 +43,7 @@ class LevelNormaliser(keras.layers.Layer):
     def call(self, spectrum: Any, state: Any) -> tuple[Any, Any]:
         """Return the normalised spectrum and the state [batch, 2] of (p, n)."""
         counted = spectrum[:, :, self.first :] if self.first else spectrum
-        powers = ops.mean(ops.sum(ops.square(counted), axis=-1), axis=-1)  # [batch, frames]
+        powers = ops.mean(features.power(counted), axis=-1)  # [batch, frames]
         if self.exponent != 1:
             powers = ops.power(powers + LEVEL_FLOOR, self.exponent)
         level, state = _running_mean(powers, ops.ones_like(powers), state, self.decay)
@@ -58,6 +58,10 @@ def _running_mean(values: Any, weights: Any, state: Any, decay: float) -> tuple[
 
     p[t] = α p[t−1] + (1 − α) w[t] x[t],  n[t] = α n[t−1] + (1 − α) w[t].
     """
+    if values.shape[1] == 1:  # an exported step: the same numbers by fewer operations
+        both = ops.concatenate([weights * values, weights], axis=1)
+        running = (1 - decay) * both + decay * state
+        return running[:, :1] / running[:, 1:], running
     both = ops.stack([weights * values, weights], axis=-1)  # [batch, frames, 2]
     steps = ops.arange(ops.shape(values)[1], dtype="float32")
     distance = steps[:, None] - steps[None, :]
@@ -95,12 +99,20 @@ class OffsetRemover(keras.layers.Layer):
         weights = 1 / (ops.mean(features.power(others), axis=-1) + OFFSET_POWER)
         offset, state = _running_mean(low[:, :, 0, 0], weights, state, self.decay)
         left = low - offset[..., None, None] * self.window
-        real = ops.sum(left * low, axis=-1)
-        imaginary = left[..., 1] * low[..., 0] - left[..., 0] * low[..., 1]
-        gain = ops.stack([real, imaginary], axis=-1)
-        gain /= (features.power(low) + OFFSET_FLOOR)[..., None]
-        size = ops.sqrt(features.power(gain) + OFFSET_FLOOR)
-        return gain / ops.maximum(size, 1.0)[..., None], state
+        power = ops.sum(ops.square(low), axis=-1, keepdims=True)
+        gain = times_conjugate(left, low) / (power + OFFSET_FLOOR)
+        size = ops.sqrt(ops.sum(ops.square(gain), axis=-1, keepdims=True) + OFFSET_FLOOR)
+        return gain / ops.maximum(size, 1.0), state
+
+
+def times_conjugate(a: Any, b: Any) -> Any:
+    """Complex product a b* of two tensors [..., 2], for few bins.
+
+    In few operations, which are what an exported step pays for where tensors are small.
+    """
+    turned = ops.matmul(b, np.array([[0, 1], [-1, 0]], np.float32))  # i b
+    parts = [ops.sum(a * x, axis=-1, keepdims=True) for x in (b, turned)]
+    return ops.concatenate(parts, axis=-1)
 
 
 def level_frames(config: Config) -> float:
@@ -154,6 +166,24 @@ class Zeros(keras.layers.Layer):
     def compute_output_spec(self, x: Any) -> Any:
         """Return the shape, which Keras cannot find where the batch is open."""
         return keras.KerasTensor((x.shape[0], *self.shape), dtype="float32")
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer normalisation in the operations that ONNX Runtime takes for one.
+
+    y = (x − μ) / √(σ² + ε) · γ + β with mean μ and variance σ² of the last axis. Ba et al. 2016
+    (arXiv 1607.06450).
+    """
+
+    def call(self, x: Any) -> Any:
+        """Return [..., channels]."""
+        x = ops.cast(x, "float32")
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        y = centred / ops.sqrt(variance + self.epsilon)
+        y = y if self.gamma is None else y * self.gamma
+        y = y if self.beta is None else y + self.beta
+        return ops.cast(y, self.compute_dtype)
 
 
 class Delay(keras.layers.Layer):

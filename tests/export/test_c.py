@@ -453,7 +453,8 @@ def test_linked_channels():
 
 SMALL = [
     *("model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"),
-    *("model.dense_units=5", "model.attention_heads=2", "stft.n_fft=256", "data.sample_rate=8000"),
+    *("model.dense_units=5", "model.attention_heads=2", "model.frame_units=4"),
+    *("stft.n_fft=256", "data.sample_rate=8000"),
 ]
 
 

@@ -34,6 +34,7 @@ SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_u
 SMALL += [
     "model.dense_units=5",
     "model.attention_heads=2",
+    "model.frame_units=4",
     "stft.n_fft=256",
     "data.sample_rate=8000",
 ]

@@ -24,7 +24,7 @@ from specmask.training import optim
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
 SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
-SMALL += ["model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
+SMALL += ["model.frame_units=4", "model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
 PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]
 PUBLISHED += ["model.dense_units=873", "model.bidirectional=yes", "model.features=real, imaginary"]
 
@@ -84,7 +84,7 @@ def test_stream_equals_whole(network):
         parts.append(ops.convert_to_numpy(part))
         at += size
     assert at == 60
-    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=3e-5)
 
 
 def test_a_frame_changes_nothing_before_it(network):
