@@ -13,8 +13,8 @@ Needs the extra export, and recordings to compare on: the test set, or those of 
 examples:
   python export.py
   python export.py --checkpoint cp/run --format onnx,litert --int8
-  python export.py --checkpoint pretrained/default.npz --format c,ladspa,web --output for_others
-  python export.py --checkpoint pretrained/default.npz --output exported --noisy my_recordings
+  python export.py --checkpoint default --format c,ladspa,web --output for_others
+  python export.py --checkpoint default --output exported --noisy my_recordings
 """
 
 import argparse
@@ -52,7 +52,8 @@ def export(args: argparse.Namespace) -> int:
     from specmask.export.formats import export_run
     from specmask.silence import quiet
 
-    weights, run_ini = enhancer.weights_and_config(args.checkpoint or enhancer.find(cfg))
+    model = trained(args.checkpoint or enhancer.find(cfg))
+    weights, run_ini = enhancer.weights_and_config(model)
     folder = args.output or weights.parent / enhancer.EXPORTS
     replaced = [name for key in formats for name in RESULTS[key] if (folder / name).exists()]
     if ((folder / "parity.json").exists() or replaced) and not args.overwrite:
@@ -75,14 +76,14 @@ def export(args: argparse.Namespace) -> int:
         )
     if args.int8 and not {"onnx", "litert"} & set(formats):
         raise UserError(f"--int8: no effect on --format {args.format}; add onnx or litert")
-    model = enhancer.Enhancer(run, knobs=knobs)
+    reference = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         paths = export_run(run, ini.load(run_ini), formats, folder, args.int8, knobs)
-    rows = check.compare(paths, model, *zip(*pairs, strict=True))
+    rows = check.compare(paths, reference, *zip(*pairs, strict=True))
     with_clean = sum(c is not None for _, c in pairs)
     text = f"{check.table(rows)}\n\n{len(pairs)} recordings, {with_clean}"
-    text += f" with their clean ones; weights {weights.name}, {model.digest}\n"
+    text += f" with their clean ones; weights {weights.name}, {reference.digest}\n"
     numbers = json.dumps([asdict(row) for row in rows])
     for name, content in (("parity.md", text), ("parity.json", numbers)):
         with files.replacing(folder / name) as temporary:
@@ -94,11 +95,37 @@ def export(args: argparse.Namespace) -> int:
     return console.EXIT_BROKEN_BOUND if differing else console.EXIT_OK
 
 
+def trained(model: Path) -> Path:
+    """Return the run or .npz file of a model as enhance.py names it; that of an export: beside it.
+
+    Raises:
+        UserError: if the model is an export without its weights.
+    """
+    from specmask.enhancement import enhancer
+    from specmask.errors import UserError
+
+    if model == Path(enhancer.DEFAULT):
+        return enhancer.default_model("tensorflow")
+    if model.suffix not in enhancer.EXPORT_SUFFIXES.values():
+        return model
+    weights = model.with_suffix(".npz")
+    if not weights.is_file():
+        raise UserError(
+            f"{model}: an export, without weights of its name beside it; name the run folder or "
+            "the .npz file that it was made from"
+        )
+    return weights
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = console.parser(__doc__, broken="a float export differs from the Keras model")
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="RUN", help="run to export (default: as enhance.py)"
+        "--checkpoint",
+        type=Path,
+        metavar="RUN",
+        help="run folder, .npz or default, the model that comes with Specmask (default: as "
+        "enhance.py)",
     )
     parser.add_argument(
         "--format",

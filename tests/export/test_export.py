@@ -20,7 +20,7 @@ from helpers import (
     write_audio,
 )
 
-from specmask import models
+from specmask import files, models
 from specmask.audio.stft import Stft, analyse, overlap_add
 from specmask.cli import export as script
 from specmask.config import ini as configuration
@@ -259,6 +259,22 @@ def test_nothing_is_replaced_unasked_and_no_option_ignored(exported, tmp_path, c
         assert script.main(arguments) == 2
         assert words in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["index.html"]
+
+
+def test_the_default_model_is_exported_from_its_weights(exported, tmp_path):
+    """By its name, and where enhance.py would take it: then its path is that of an export."""
+    ini, run = exported
+    options = ["--config", ini, "--noisy", ini.parent / "noisy", "--files", 1, "--format", "litert"]
+    options += ["--set", f"train.checkpoint_path={tmp_path / 'no runs'}"]
+    for words in ([], ["--checkpoint", "default"]):
+        out = tmp_path / f"out{len(words)}"
+        result = call_script("export.py", *options, *words, "--output", out, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        default = enhancer.default_model("tensorflow")
+        assert f"weights default.npz, {files.digest(default)}" in result.stdout
+        assert enhancer.is_export_of(out / "step.tflite", default)
+    words = ["--checkpoint", run / "exports/step.onnx"]
+    assert_error_line(call_script("export.py", *options, *words, cwd=tmp_path), "the run folder")
 
 
 def test_a_run_whose_export_is_incomplete_is_enhanced_without_it(exported, tmp_path):
