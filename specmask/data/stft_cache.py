@@ -17,6 +17,7 @@ import itertools
 import json
 import math
 import os
+import re
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ SHARD_BYTES = 2 << 30
 FILES_AT_ONCE = 1024  # rows of the manifest in memory at a time
 ALIGNMENT = 64  # bytes, of the tensors of TensorFlow
 DAMAGE = (OSError, ValueError, IndexError, KeyError, EOFError)  # raised by opening a damaged .npy
+_SHARD = re.compile(r"(clean|noise)(_\d+)?\.npy")
 INDEX = np.dtype(
     [
         ("shard", "<i4"),
@@ -77,6 +79,7 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
     folder, wanted = config.stft.cache(split), facts(config, split)
     if _read_facts(folder) == wanted and _is_whole(folder):
         return len(_open(folder).index), _size(folder), False
+    _check_folder(folder)
     with files.held(folder):
         index = _write(config, split, folder, wanted)
     return len(index), _size(folder), True
@@ -91,11 +94,7 @@ def outdated(config: Config, split: str) -> str:
 def _write(config: Config, split: str, folder: Path, facts: dict[str, Any]) -> np.ndarray:
     """Write a cache from the start, cache.json last, and return its index."""
     (folder / "cache.json").unlink(missing_ok=True)
-    for old in [
-        *folder.glob("clean*.npy"),
-        *folder.glob("noise*.npy"),
-        *folder.glob(".specmask-*"),
-    ]:
+    for old in [*_shards(folder), *folder.glob(".specmask-*")]:
         old.unlink()
     stft = Stft.from_config(config)
     index = _layout(manifest.stream(config, split), stft)
@@ -108,6 +107,36 @@ def _write(config: Config, split: str, folder: Path, facts: dict[str, Any]) -> n
     with files.replacing(folder / "cache.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return index
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the files in a folder that have the names of shards."""
+    return sorted(p for p in folder.glob("*.npy") if _SHARD.fullmatch(p.name))
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that a cache would not replace arrays of the user in its folder.
+
+    A cache whose making was killed has no cache.json; its shards are known by their type.
+
+    Raises:
+        UserError: if it would.
+    """
+    if _read_facts(folder) is not None:
+        return
+    for path in [*_shards(folder), *folder.glob("index.npy")]:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            ours = array.dtype == INDEX or (
+                array.dtype == np.float16 and array.ndim == 3 and array.shape[2] == 2
+            )
+        except DAMAGE:
+            ours = False
+        if not ours:
+            raise UserError(
+                f"{path}: of no STFT cache, and the cache would replace it; move it, or name "
+                "another folder in [STFT] ..._STFT_dir"
+            )
 
 
 def _layout(rows: Iterator[manifest.Row], stft: Stft) -> np.ndarray:

@@ -302,6 +302,28 @@ def test_a_build_that_is_stopped_leaves_no_cache_that_looks_finished(copied, cor
     rebuilt(other)
 
 
+def test_arrays_of_the_user_are_kept(copied):
+    """Only shards are removed, and those that are none are not replaced either."""
+    folder = copied.stft.cache("training")
+    mine = np.arange(6.0)
+    for name in ("clean_embeddings.npy", "noise_labels.npy", "clean.old.npy"):
+        np.save(folder / name, mine)
+    np.save(folder / "clean_1.npy", np.zeros((4, 257, 2), np.float16))  # a shard of a killed run
+    (folder / "cache.json").unlink()
+    rebuilt(copied)
+    assert not (folder / "clean_1.npy").exists()
+    for name in ("clean_embeddings.npy", "noise_labels.npy", "clean.old.npy"):
+        assert_array_equal(np.load(folder / name), mine)
+    (folder / "cache.json").unlink()
+    for name in ("noise.npy", "index.npy", "clean_2.npy"):
+        before = (folder / name).read_bytes() if (folder / name).exists() else None
+        np.save(folder / name, mine)
+        with pytest.raises(UserError, match=f"{name}: of no STFT cache.*another folder"):
+            stft_cache.build(copied, "training")
+        assert_array_equal(np.load(folder / name), mine)
+        (folder / name).write_bytes(before) if before else (folder / name).unlink()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs to know the blocks of a file")
 def test_the_space_is_taken_before_it_is_written(copied, monkeypatch):
     """Else a full disk ends the process by a bus error, without a word."""
