@@ -5,7 +5,8 @@ Conventions:
     Every sound is compared with itself: SI-SDR of the output to the input, and the change of the
     RMS level, both in dB. Silence has no SI-SDR; its bound is on the level of the output. Words
     are recognised before and after.
-    A file that cannot be read, or is silent, is left out, counted, and named.
+    A file that cannot be read, or is silent, is left out, counted, and named; so is one whose
+    output holds NaN or infinite samples, which is a violation too.
 """
 
 import math
@@ -26,6 +27,7 @@ from specmask.evaluation.metrics.distortion import si_sdr
 SPEECH, SILENCE, MUSIC = "clean speech", "silence", "music"
 SECONDS = 10  # of a file or piece that are used
 LOWEST_DB = -200.0  # level of digital silence: JSON has no infinity
+NOT_FINITE = "the output holds NaN or infinite samples"
 FAINT_DBFS = -90  # noise of a good microphone in a silent room counts as silence
 CHORD_HZ = (220.0, 277.18, 329.63, 440.0)
 
@@ -143,6 +145,8 @@ def _row(enhance: Enhance, sound: Sound) -> dict[str, Any]:
     if sound.reason:
         return row
     out = enhance(sound.samples, sound.rate)
+    if not np.isfinite(out).all():
+        return row | {"reason": NOT_FINITE}
     row["level"] = max(LOWEST_DB, levels.level_db(out))
     if sound.kind != SILENCE:
         row["level_change"] = row["level"] - levels.level_db(sound.samples)
@@ -232,6 +236,12 @@ def table(rows: Sequence[Mapping], words: Mapping[str, word_errors.Errors] | Non
     return "\n".join(lines)
 
 
+def not_finite(rows: Sequence[Mapping], what: str) -> list[str]:
+    """Return a line if outputs of the rows of a kind of sound hold NaN or infinite samples."""
+    count = sum(row["reason"] == NOT_FINITE for row in rows)
+    return [f"{what}: {NOT_FINITE} for {count} of {len(rows)} files"] if count else []
+
+
 def violations(
     rows: Sequence[Mapping],
     improvement: float | None,
@@ -262,6 +272,8 @@ def violations(
         ("rise of word errors on clean speech", rise, bounds.gate_speech_wer, "points"),
     ]
     lines = []
+    for kind in (SPEECH, MUSIC, SILENCE):
+        lines += not_finite([row for row in rows if row["kind"] == kind], kind)
     for checks, sign, word in ((at_least, 1, "at least"), (at_most, -1, "at most")):
         for what, value, bound, unit in checks:
             if value is not None and sign * value < sign * bound:

@@ -30,8 +30,16 @@ from specmask.config.schema import Config
 from specmask.data.mixtures import effects
 from specmask.errors import UserError
 from specmask.evaluation import pairing
-from specmask.evaluation.gate import LOWEST_DB, Enhance, chord, evenly_spaced, read_sound
-from specmask.evaluation.metrics.checks import is_silent
+from specmask.evaluation.gate import (
+    LOWEST_DB,
+    NOT_FINITE,
+    Enhance,
+    chord,
+    evenly_spaced,
+    not_finite,
+    read_sound,
+)
+from specmask.evaluation.metrics.checks import MetricError, is_silent
 from specmask.evaluation.metrics.distortion import si_sdr
 from specmask.evaluation.scoring import LENGTH_SECONDS
 from specmask.files import parse_json, replacing
@@ -185,7 +193,10 @@ def measure(enhance: Enhance, probes: Iterator[Probe]) -> list[dict]:
         row: dict[str, Any] = {"probe": probe.name, "file": probe.file, "reason": probe.reason}
         if not probe.reason:
             output = enhance(probe.input[:, None], probe.rate)[:, 0]
-            row |= compare(probe.reference, output, probe.rate)
+            try:
+                row |= compare(probe.reference, output, probe.rate)
+            except MetricError as error:
+                row["reason"] = str(error)
         rows.append(row)
     return rows
 
@@ -195,10 +206,15 @@ def compare(reference: np.ndarray, output: np.ndarray, rate: int) -> dict[str, f
 
     Only the end of the output that is as long as the reference counts.
 
+    Raises:
+        MetricError: if the output holds NaN or infinite samples.
+
     >>> speech = np.sin(np.arange(16000))
     >>> {k: round(v, 2) for k, v in compare(speech, speech / 2, 16000).items()}
     {'si_sdr': 100.0, 'gain': -6.02, 'dropped': 1.0, 'level': -9.03}
     """
+    if not np.isfinite(output).all():
+        raise MetricError(NOT_FINITE)
     output = output[-len(reference) :]
     level = max(LOWEST_DB, levels.level_db(output))
     if is_silent(reference):
@@ -235,8 +251,19 @@ def write_set(folder: Path, probes: Iterator[Probe]) -> int:
 
     Returns:
         number of probes.
+
+    Raises:
+        UserError: if the folder holds WAV files, and no set.
     """
     entries: dict[str, dict[str, str]] = {}
+    if not (folder / INDEX).is_file():
+        foreign = [p for kind in (INPUTS, REFERENCES) for p in (folder / kind).glob("*.wav")]
+        if foreign:
+            raise UserError(
+                f"{min(foreign)}: of no set of probes ({folder / INDEX} is missing), and a set "
+                "could replace it; name another folder with --probe-set"
+            )
+    _write_index(folder, entries)  # a set whose writing is killed can be written again
     for probe in probes:
         if probe.reason:
             continue
@@ -248,9 +275,13 @@ def write_set(folder: Path, probes: Iterator[Probe]) -> int:
     for path in (p for kind in (INPUTS, REFERENCES) for p in (folder / kind).glob("*.wav")):
         if _SET_FILE.fullmatch(path.stem) and path.stem not in entries:
             path.unlink()
+    _write_index(folder, entries)
+    return len(entries)
+
+
+def _write_index(folder: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
     with replacing(folder / INDEX) as path:
         path.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-    return len(entries)
 
 
 def measure_folder(folder: Path, enhanced: Path) -> list[dict]:
@@ -276,7 +307,7 @@ def measure_folder(folder: Path, enhanced: Path) -> list[dict]:
         row = {"probe": entry["probe"], "file": entry["file"], "reason": ""}
         try:
             rows.append(row | _compare_files(pair))
-        except AudioError as error:
+        except (AudioError, MetricError) as error:
             rows.append(row | {"reason": str(error)})
     order = list(PROBES)
     return sorted(rows, key=lambda row: order.index(row["probe"]))
@@ -338,6 +369,7 @@ def violations(rows: Sequence[Mapping], config: Config) -> list[str]:
     bounds, lines = config.evaluate, []
     for name, m in means(rows).items():
         what = f"clean speech, {name}"
+        lines += not_finite([row for row in rows if row["probe"] == name], what)
         if not m["files"]:
             lines.append(f"{what}: no usable file")
             continue

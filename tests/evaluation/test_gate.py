@@ -93,6 +93,19 @@ def test_one_muted_file_among_many_is_reported(speech):
     assert "clean speech: the output is silent for 1 files" in gate.violations(rows, 1.0, Config())
 
 
+def test_nan_is_a_violation_and_no_silence(speech):
+    """Of speech, music and silence; the other files count as before."""
+    bad = iter([False, True, True, True])
+    rows = gate.measure(lambda x, rate: x * (np.nan if next(bad, 0) else 1), speech[:2], [], RATE)
+    lines = gate.violations(rows, 1.0, Config())
+    said = "the output holds NaN or infinite samples for 1 of"
+    expected = [f"clean speech: {said} 2 files", f"music: {said} 1 files", f"silence: {said} 2"]
+    assert lines[:2] == expected[:2] and lines[2].startswith(expected[2])
+    found = gate.means(rows)
+    assert found[gate.SPEECH]["si_sdr"] == 100 and found[gate.SPEECH]["left_out"] == 1
+    assert f"left out: 1.wav: {gate.NOT_FINITE}" in gate.table(rows)
+
+
 def test_nothing_to_measure_is_a_violation(speech):
     rows = gate.measure(lambda x, rate: x, speech[2:], speech[2:], RATE)
     lines = gate.violations(rows, 1.0, Config())

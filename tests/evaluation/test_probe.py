@@ -2,6 +2,7 @@
 
 import shutil
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -145,6 +146,42 @@ def test_a_set_of_fewer_files_replaces_one_of_more(speech, tmp_path):
     shutil.copy(tmp_path / "reference" / "0000.wav", tmp_path / "reference" / "0007.wav")
     with pytest.raises(UserError, match=r"0007\.wav: not in .*probes\.json; remove it"):
         probe.measure_folder(tmp_path, tmp_path / "reference")
+
+
+def test_a_set_replaces_no_files_of_the_user(speech, tmp_path, monkeypatch):
+    """A set whose writing was killed is written again."""
+    paths = [tmp_path / "input" / "0000.wav", tmp_path / "reference" / "0500.wav"]
+    for path in paths:
+        write_audio(path, np.ones(9), RATE)
+    before = [path.read_bytes() for path in paths]
+    probes = list(probe.make(speech[:1], RATE, names=("as it is",)))
+    with pytest.raises(UserError, match=r"0000\.wav: of no set of probes .* another folder"):
+        probe.write_set(tmp_path, probes)
+    assert [path.read_bytes() for path in paths] == before
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr(probe.levels, "to_int16", Mock(side_effect=[np.zeros(9), KeyboardInterrupt]))
+        probe.write_set(tmp_path / "set", probes)
+    assert (tmp_path / "set" / "input" / "0000.wav").is_file()
+    assert probe.write_set(tmp_path / "set", probes) == 1
+
+
+def test_nan_is_a_reason_and_a_violation(speech, tmp_path):
+    """Of a model, and of a file that another program made."""
+    bad = iter([True])
+    rows = probe.measure(
+        lambda x, rate: x * (np.nan if next(bad, 0) else 1),
+        probe.make(speech[:1], RATE, names=probe.GATE[:2]),
+    )
+    assert [row["reason"] for row in rows] == ["the output holds NaN or infinite samples", ""]
+    line = "clean speech, as it is: the output holds NaN or infinite samples for 1 of 1 files"
+    assert probe.violations(rows, Config())[0] == line
+    probe.write_set(tmp_path, probe.make(speech[:1], RATE, names=probe.GATE[:2]))
+    for path in sorted((tmp_path / "input").iterdir()):
+        x = sf.read(path, dtype="float32")[0]
+        x[100] = np.nan if path.stem == "0000" else x[100]
+        write_audio(tmp_path / "out" / path.name, x, RATE, subtype="FLOAT")
+    rows = probe.measure_folder(tmp_path, tmp_path / "out")
+    assert [row["reason"] for row in rows] == ["the output holds NaN or infinite samples", ""]
 
 
 def test_a_first_channel_without_sound_is_left_out(speech, tmp_path):
