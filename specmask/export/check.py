@@ -6,6 +6,7 @@ Conventions:
     thread.
 """
 
+import math
 import shutil
 import subprocess
 import time
@@ -79,7 +80,7 @@ def compare(
             Row(
                 path.name,
                 _size(path) / 1e6,
-                float(max(differences)) / max(1, model.knobs.gain),
+                float(np.max(differences)) / max(1, model.knobs.gain),
                 si_sdr_change,
                 pesq_change,
                 ms,
@@ -234,9 +235,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
-    """Return a line per float export that differs from the Keras model."""
+    """Return a line per float export that differs from the Keras model, or any that gives NaN."""
     return [
         f"{row.name}: differs by {row.difference:.1e}, expected at most {TOLERANCE:g}"
         for row in rows
-        if INT8 not in row.name and row.difference is not None and not row.difference <= TOLERANCE
+        if row.difference is not None
+        and (math.isnan(row.difference) or (INT8 not in row.name and row.difference > TOLERANCE))
     ]

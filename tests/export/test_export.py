@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -298,6 +299,19 @@ def test_recordings_to_compare_on(tmp_path):
 def test_a_wrong_export_is_noticed():
     row = check.Row("step.onnx", 1, float("nan"), None, None, None, 1)
     assert check.differing([row]) and not check.differing([check.Row("a", 1, 1e-5, 0, 0, 1, 1)])
+
+
+def test_an_export_that_gives_nan_on_one_recording(tmp_path, monkeypatch):
+    """The largest difference is NaN, on whichever recording it is."""
+    paths = [write_audio(tmp_path / f"{k}.wav", white_noise(900, k), 8000) for k in range(3)]
+    bad = iter([1, 1, np.nan, 1])  # the first call is of no recording
+    monkeypatch.setattr(check, "_open", lambda *_: (lambda x: x * next(bad), None))
+    monkeypatch.setattr(array, "enhance", lambda x, *_: x)
+    model = SimpleNamespace(rate=8000, knobs=postprocess.Knobs())
+    rows = check.compare([tmp_path / "step_int8.onnx"], model, paths, [None] * 3)
+    assert [line.split(",")[0] for line in check.differing(rows)] == [
+        "step_int8.onnx: differs by nan"
+    ]
 
 
 @pytest.mark.parametrize("program, model", [("onnx", "step.onnx"), ("litert", "step.tflite")])
