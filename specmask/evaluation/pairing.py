@@ -234,7 +234,10 @@ def _sources(
 def _noisy_of(
     pairs: Sequence[FilePair], noisy: Sequence[FilePair], folder: Path, noisy_dir: Path
 ) -> dict[FilePair, FilePair]:
-    """Find the noisy file of every enhanced one: by name, or as the only one of its clean file."""
+    """Find the noisy file of every enhanced one: by name, or as the only one of its clean file.
+
+    In the second case they do not belong together if both names have an SNR and these differ.
+    """
     by_name = {p.name: p for p in noisy}
     by_stem: dict[tuple[str, Path], list[FilePair]] = {}
     by_clean: dict[Path, list[FilePair]] = {}
@@ -253,6 +256,15 @@ def _noisy_of(
             raise UserError(
                 f"{p.enhanced}: {len(matches)} noisy files in {noisy_dir} fit, among them "
                 f"{matches[0].enhanced.name}; name enhanced files like the noisy ones"
+            )
+        snr_db, noisy_snr_db = (
+            condition_of(stem(name)).snr_db for name in (p.name, matches[0].name)
+        )
+        if None not in (snr_db, noisy_snr_db) and snr_db != noisy_snr_db:
+            raise UserError(
+                f"{p.enhanced}: {snr_db:g} dB by its name, but its clean file has one noisy file, "
+                f"{matches[0].enhanced}, of {noisy_snr_db:g} dB; enhance the noisy files again "
+                "into an empty folder"
             )
         other = used.setdefault(matches[0], p)
         if other is not p:

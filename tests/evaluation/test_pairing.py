@@ -125,6 +125,18 @@ def test_several_noisy_files_that_fit(tmp_path):
         scoring.evaluate(tmp_path / "c", {"e": tmp_path / "e"}, tmp_path / "n", workers=1)
 
 
+def test_an_enhanced_file_of_another_snr(tmp_path):
+    """Of an earlier test set of the same speech; names without SNRs say nothing against it."""
+    clean = touch(tmp_path / "c", "clnsp1.wav")
+    noisy = touch(tmp_path / "n", "noisy1_SNRdb_-3.00_clnsp1.wav")
+    old = touch(tmp_path / "old", "noisy1_SNRdb_5.00_clnsp1.wav")
+    with pytest.raises(UserError, match=r"5\.00_clnsp1\.wav: 5 dB .* of -3 dB; enhance"):
+        pairing.items(clean, {"x": old}, noisy)
+    for name in ("clnsp1.wav", "reduced_12dB/clnsp1.wav", "noisy2_SNRdb_-3.0_clnsp1.wav"):
+        renamed = touch(tmp_path / name[:9], name)
+        assert len(pairing.items(clean, {"x": renamed}, noisy)) == 2
+
+
 def test_two_enhanced_files_of_one_noisy_file(tmp_path):
     touch(tmp_path / "c", "a.wav")
     touch(tmp_path / "n", "a.wav")

@@ -159,7 +159,8 @@ def test_a_set_replaces_no_files_of_the_user(speech, tmp_path, monkeypatch):
         probe.write_set(tmp_path, probes)
     assert [path.read_bytes() for path in paths] == before
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
-        patched.setattr(probe.levels, "to_int16", Mock(side_effect=[np.zeros(9), KeyboardInterrupt]))
+        stop = Mock(side_effect=[np.zeros(9), KeyboardInterrupt])
+        patched.setattr(probe.levels, "to_int16", stop)
         probe.write_set(tmp_path / "set", probes)
     assert (tmp_path / "set" / "input" / "0000.wav").is_file()
     assert probe.write_set(tmp_path / "set", probes) == 1
