@@ -1,13 +1,14 @@
 """The README's sound and picture: a noisy sentence of the demo before and after the default model.
 
-    python demo/synthesize.py /tmp/audio
-    python tools/before_after.py /tmp/audio
+    python demo/synthesize.py demo/out/audio
+    python tools/before_after.py demo/out/audio
 
 Mixes a test voice with a test noise of the demo at 3 dB and enhances it with the default model.
 Writes docs/sounds/noisy.flac and enhanced.flac and docs/images/before-after.png. The voices are
 eSpeak NG's, the noises are the demo's own: both may be given away.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -64,4 +65,9 @@ def main(audio: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("audio", type=Path, help="folder that demo/synthesize.py has written")
+    folder = parser.parse_args().audio
+    if not (folder / "clean/clean_test" / VOICE).is_dir():
+        parser.error(f"{folder}: no voice {VOICE}; make it with python demo/synthesize.py {folder}")
+    main(folder)

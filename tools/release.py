@@ -1,6 +1,6 @@
 """Put the best weights of a run where users find them: pretrained/NAME.*.
 
-    python tools/release.py runs/default/cp/default [--name default]
+    python tools/release.py runs/cp/default [--name default]
 
 The INI holds what the network depends on and nothing of the machine that it was trained on.
 """

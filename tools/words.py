@@ -1,6 +1,6 @@
 """Word errors of clean, noisy, Wiener-filtered and enhanced speech at each SNR.
 
-    python tools/words.py OUT --run cp/bench
+    python tools/words.py OUT --run runs/cp/bench
 
 Mixes every AN4 test recording in ../shared/data, whole, with a recording of the test noise at
 each SNR over the whole clip, enhances the mixtures with a trained run, and lets pocketsphinx
