@@ -1,11 +1,12 @@
 """Published small models beside ours: enhance the test sets, score, write benchmarks/peers.md.
 
-    python benchmarks/peers.py OUT [--data DIR] [--files DIR] [--enhance NAME ...]
+    python benchmarks/peers.py OUT [--data DIR] [--files DIR] [--enhance NAME ...] [--hiss DBFS]
 
 OUT/NAME/bench, noizeus and probes hold what each system made; --enhance names those to run. Every
 system runs as its author runs it; its delay is removed, and recordings are resampled to its rate
 and back. The models are no part of the project: :data:`SYSTEMS` says where each is from; the files
-are in --files.
+are in --files. --hiss adds white noise of that level to what a system gets, for those that fail on
+an empty band; the results are in OUT/NAME_hiss, and the page is not written.
 """
 
 import argparse
@@ -226,11 +227,16 @@ SYSTEMS = {
 # ---------------------------------------------------------------- enhancing
 
 
-def enhance_folder(system: System, enhance: Enhance, source: Path, target: Path) -> None:
-    """Enhance every file of a folder, at its own rate and length."""
+def enhance_folder(
+    system: System, enhance: Enhance, source: Path, target: Path, hiss_dbfs: float | None
+) -> None:
+    """Enhance every file of a folder, at its own rate and length; with white noise, or without."""
+    rng = np.random.default_rng(0)
     for name in io.files(source):
         (samples, rate) = io.read(source / name)
         x = io.resample(samples[:, 0], rate, system.rate).astype(np.float32)
+        if hiss_dbfs is not None:
+            x += (10 ** (hiss_dbfs / 20) * rng.standard_normal(len(x))).astype(np.float32)
         y = io.resample(np.asarray(enhance(x), np.float32), system.rate, rate)
         y = np.clip(io.fit(y, len(samples)), -1, 1 - 1 / levels.FULL_SCALE)
         path = target / Path(name).with_suffix(".wav")
@@ -292,7 +298,10 @@ def score_table(found: dict[str, dict[str, float]], pesq: str) -> Iterator[str]:
 
 
 def probe_table(out: Path, names: list[str]) -> Iterator[str]:
-    """SI-SDR, gain and share of dropped frames by probe; bold where the gate would refuse it."""
+    """SI-SDR, gain and share of dropped frames by probe; bold outside the gate's voice bounds.
+
+    The gate itself holds ten of the probes to them, and of music only the gain.
+    """
     bounds = ini.load(None, []).evaluate
     found = {
         name: probe.means(probe.measure_folder(out / "probes", out / name / "probes"))
@@ -340,7 +349,8 @@ def page(out: Path, data: Path) -> Iterator[str]:
         yield f"\n    python evaluate.py {text}"
     yield "\n## Probes\n"
     yield f"SI-SDR in dB, gain in dB, and % of frames more than 6 dB too soft; {PROBED_FILES} files"
-    yield "of clean speech. Bold: outside the bounds of `evaluate.py --gate`.\n"
+    yield "of clean speech. Bold: outside the bounds of `evaluate.py --gate` for voices, applied to"
+    yield "all here; the gate holds ten of the probes to them, and of music only the gain.\n"
     yield from probe_table(out, made("probes"))
     yield "\n    python evaluate.py --probe OUT/NAME/probes --probe-set OUT/probes"
 
@@ -351,12 +361,16 @@ def main() -> None:
     p.add_argument("--data", type=Path, default=ROOT.parent / "shared/data")
     p.add_argument("--files", type=Path, default=Path(), help="folder of the fetched files")
     p.add_argument("--enhance", nargs="*", default=[], choices=SYSTEMS, metavar="NAME")
+    p.add_argument("--hiss", type=float, metavar="DBFS", help="white noise added to every input")
     args = p.parse_args()
     for name in args.enhance:
         enhance = SYSTEMS[name].load(args.files)
         for what, source in folders(args.out, args.data).items():
-            enhance_folder(SYSTEMS[name], enhance, source, args.out / name / what)
-            print(f"{name}: {what}", flush=True)
+            target = args.out / (name if args.hiss is None else f"{name}_hiss") / what
+            enhance_folder(SYSTEMS[name], enhance, source, target, args.hiss)
+            print(f"{name}: {what} -> {target}", flush=True)
+    if args.hiss is not None:
+        return
     head = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
     PAGE.write_text(
         f"{head}{MARK}\n" + "\n".join(page(args.out, args.data)) + "\n", encoding="utf-8"

@@ -14,7 +14,9 @@ class Enhance(Section):
     )
     output_path: Path = option("enhanced", "folder that receives the enhanced files")
     checkpoint: Path = option(
-        "", "run in cp/ or file of export.py; empty: the newest run of [train] run_name"
+        "",
+        "run in cp/ or file of export.py; empty: the newest run of [train] run_name, else of any "
+        "name, else the default model",
     )
     runtime: Literal["auto", "tensorflow", "litert", "onnx"] = option(
         "auto",

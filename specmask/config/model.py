@@ -114,9 +114,15 @@ class Model(Section):
     normalisation: Literal["layer", "batch"] = option(
         "layer", "before the LSTM: layer (each frame by itself) or batch (running statistics)"
     )
-    recurrent_layers: int = option(1, "number of LSTM layers", ge=1, le=16)
+    recurrent_layers: int = option(
+        1, "number of LSTM layers; crn: of blocks of attention and GRU", ge=1, le=16
+    )
     recurrent_units: int = option(
-        256, "units of an LSTM layer and direction (published: 1023)", ge=1, le=16384
+        256,
+        "units of an LSTM layer and direction (published: 1023); crn: of the attention and of the "
+        "GRU of each block",
+        ge=1,
+        le=16384,
     )
     bidirectional: bool = option(False, "yes: BLSTM, not causal, cannot stream; no: causal LSTM")
     lookahead_ms: float = option(

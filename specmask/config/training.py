@@ -190,7 +190,7 @@ class Train(Section):
     keep_checkpoints: int = option(3, "number of newest checkpoints kept", ge=1, le=1000)
     metric_files: int = option(
         40,
-        "validation files scored by SDR, STOI and PESQ after each epoch",
+        "validation files scored by SI-SDR, SI-SDRi, SDR, SNRi, STOI and PESQ after each epoch",
         ge=1,
         on_resume=OnResume("the scores are over other files"),
     )
