@@ -1,7 +1,8 @@
 """Enhance recordings: the noisy test files into ./enhanced, or IN ... into OUT.
 
 Names, subfolders, rate, length, channels and format are kept. Files that are up to date are
-skipped, those of earlier weights of the same run made again; files that cannot be used are skipped
+skipped; those of earlier weights of the same run, or whose recordings have changed, are made again.
+Files that cannot be used are skipped
 with a reason and do not stop the rest. Without a run of your own (train.py, or [enhance]
 checkpoint) the default model is used.
 
@@ -124,6 +125,8 @@ def summary(done: "Summary", target: Path) -> str:
     words += f" -> {target}"
     if done.renewed:
         words += f"; {done.renewed} of them were of earlier weights of this run"
+    if done.changed:
+        words += f"; {done.changed} of them from recordings that had changed"
     if done.up_to_date:
         words += f"; {done.up_to_date} up to date (--overwrite makes them again)"
     if done.rejected:

@@ -187,8 +187,8 @@ def evaluate(args: Namespace) -> int:
     for folder in inputs["systems"].values():
         if pending := provenance.pending(folder):
             print(
-                f"warning: {folder}: {len(pending)} files are of earlier settings (the first: "
-                f"{pending[0]}); enhance their recordings again, or remove them"
+                f"warning: {folder}: {len(pending)} files are of earlier settings or recordings "
+                f"(the first: {pending[0]}); enhance their recordings again, or remove them"
             )
     rows = scoring.score_items(items, inputs["names"], settings.compute.workers, out)
     content = kept | provenance.collect(settings, inputs, out)

@@ -40,6 +40,9 @@ SPREAD_BYTES = 20_000_000  # less is done before other processes have started
 LOG = "enhanced.json"
 LOG_SECONDS = 5  # between two lists of the pending results: a kill loses no more
 PENDING = "pending"  # in the log: results that are to be made again and still are the old ones
+SOURCES = "sources"  # in the log: size and time of change of the recording of each result
+
+Stamp = list[int]  # size in bytes and time of change in ns of a recording
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Summary:
     done: int = 0
     up_to_date: int = 0
     renewed: int = 0  # results of earlier weights of the same run, made again
+    changed: int = 0  # results whose recordings had changed, made again
     limited: dict[str, int] = field(default_factory=dict)  # file -> samples above full scale
     lost: dict[str, tuple[str, ...]] = field(default_factory=dict)  # file -> what is not kept
     audio_seconds: float = 0.0
@@ -78,7 +82,8 @@ def enhance_folder(
 ) -> Summary:
     """Enhance recordings into a folder.
 
-    Recordings that were enhanced with the same settings are skipped. A file that cannot be used is
+    Recordings that were enhanced with the same settings, and have not changed since, are skipped.
+    A file that cannot be used is
     reported and does not stop the rest. TensorFlow uses all cores in one process, where short
     files share the calls of the network; the other runtimes use a process per core.
 
@@ -102,16 +107,32 @@ def enhance_folder(
         spectrogram.import_matplotlib()
     settings: dict[str, object] = {}
     pending: set[str] = set()
+    changed: set[str] = set()
+    sources: dict[str, Stamp] = {}
     renewed = False
+    stamps = {r: _stamp(r.source) for r in recordings}  # before they are read
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
-        settings, pending, renewed = _settings(target, recordings, model, format, overwrite, run)
-        _write_log(target, settings, pending)
+        settings, pending, sources, renewed = _settings(
+            target, recordings, model, format, overwrite, run
+        )
+        if not (overwrite or renewed):
+            changed = {
+                key
+                for r in recordings
+                if r.target.is_file()
+                and _is_changed(r, stamps[r], sources.get(key := _key(target, r)))
+            }
+            pending |= changed
+        _write_log(target, settings, pending, sources)
     todo = [
         r
         for r in recordings
         if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
     ]
+    if target is not None:  # logs of earlier versions have no sources
+        for r in set(recordings).difference(todo):
+            sources.setdefault(_key(target, r), stamps[r])
     summary = Summary(up_to_date=len(recordings) - len(todo))
     started = logged = time.monotonic()
     try:
@@ -119,15 +140,18 @@ def enhance_folder(
             _count(outcome, summary)
             if target is None or outcome.enhanced is None:
                 continue
-            if (key := _key(target, outcome.recording)) in pending:
+            key = _key(target, outcome.recording)
+            sources[key] = stamps[outcome.recording]
+            if key in pending:
                 pending.remove(key)
                 summary.renewed += renewed
+                summary.changed += key in changed
                 if time.monotonic() - logged > LOG_SECONDS:
-                    _write_log(target, settings, pending)
+                    _write_log(target, settings, pending, sources)
                     logged = time.monotonic()
     finally:
         if target is not None:
-            _write_log(target, settings, pending)
+            _write_log(target, settings, pending, sources)
     if spectrograms:
         _draw(recordings)
     summary.seconds = time.monotonic() - started
@@ -275,12 +299,13 @@ def _settings(
     format: str,
     overwrite: bool,
     run: Path | None,
-) -> tuple[dict[str, object], set[str], bool]:
+) -> tuple[dict[str, object], set[str], dict[str, Stamp], bool]:
     """Compare the settings with those of the files that a folder holds.
 
     Returns:
         the settings for the log; the results in the folder that are to be made again, which a
-        kill leaves in the log as pending; whether they are of earlier weights of the run.
+        kill leaves in the log as pending; the recordings that results were made from, as far as
+        they are known; whether the results to be made again are of earlier weights of the run.
 
     Raises:
         UserError: if files of other settings would stay beside the new ones.
@@ -290,8 +315,9 @@ def _settings(
     try:
         before = dict(parse_json((target / LOG).read_text(encoding="utf-8")))
         pending = {str(name) for name in before.pop(PENDING, [])}
+        sources: dict[str, Stamp] = dict(before.pop(SOURCES, {}))
     except (OSError, ValueError, TypeError):
-        before, pending = {}, set()
+        before, pending, sources = {}, set(), {}
     origin = relative_to(target, run) if run else ""
     same_run = before.pop("run", "") == origin != ""
     same_run = same_run and before | {"model": model.digest} == settings
@@ -314,7 +340,7 @@ def _settings(
             f"{target}: holds files made by {maker} (the first: {first}); "
             f"{'--overwrite makes them again, or ' if existing else ''}name another output folder"
         )
-    return settings | ({"run": origin} if origin else {}), pending, renewed
+    return settings | ({"run": origin} if origin else {}), pending, sources, renewed
 
 
 def _key(target: Path, recording: Recording) -> str:
@@ -322,7 +348,28 @@ def _key(target: Path, recording: Recording) -> str:
     return recording.target.relative_to(target).as_posix()
 
 
-def _write_log(target: Path, settings: dict[str, object], pending: set[str]) -> None:
+def _stamp(source: Path) -> Stamp:
+    try:
+        status = source.stat()
+    except OSError:  # a broken link: opening it gives the reason
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_changed(recording: Recording, stamp: Stamp, before: Stamp | None) -> bool:
+    """Return whether a recording is another than its result was made from.
+
+    Where that one is not known, a recording that is newer than the result is taken for another.
+    """
+    if not stamp:
+        return False
+    return stamp != before if before else stamp[1] > recording.target.stat().st_mtime_ns
+
+
+def _write_log(
+    target: Path, settings: dict[str, object], pending: set[str], sources: dict[str, Stamp]
+) -> None:
     content = settings | ({PENDING: sorted(pending)} if pending else {})
+    content |= {SOURCES: {key: stamp for key, stamp in sorted(sources.items()) if stamp}}
     with files.replacing(target / LOG) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

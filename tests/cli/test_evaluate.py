@@ -82,7 +82,7 @@ def test_files_of_earlier_settings_are_reported(data, capsys):
     left = "noisy1_SNRdb_-3.00_clnsp1.wav"
     log.write_text(json.dumps({"model": "new", "pending": ["removed.wav", left]}))
     assert script.main(["--config", str(data / "config.ini")]) == 0
-    line = f"enhanced: 1 files are of earlier settings (the first: {left}); enhance their"
+    line = f"enhanced: 1 files are of earlier settings or recordings (the first: {left}); enhance"
     assert line in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import struct
 import tracemalloc
 from dataclasses import replace
@@ -363,6 +364,36 @@ def test_results_of_earlier_weights_of_the_same_run_are_made_again(causal, tmp_p
     assert (done.renewed, done.done, done.up_to_date) == (2, 2, 0)
     done = run(run=tmp_path / "cp")
     assert (done.renewed, done.done, done.up_to_date) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_results_of_recordings_that_have_changed_are_made_again(causal, tmp_path, known):
+    """Another recording under the name; without its log entry (0.1.0) a newer one."""
+    for name in ("a.wav", "b.wav", "deep/c.wav"):
+        write_audio(tmp_path / "in" / name, white_noise(600))
+    run = functools.partial(enhance_folder, tmp_path / "in", tmp_path / "out", causal, 10)
+    assert run().done == 3
+    log = tmp_path / "out" / folder.LOG
+    if not known:
+        content = json.loads(log.read_text())
+        del content["sources"]
+        log.write_text(json.dumps(content))
+    done = run(glob="b.wav")
+    assert (done.done, done.changed, done.up_to_date) == (0, 0, 1)
+    other = write_audio(tmp_path / "in" / "a.wav", white_noise(600, seed=1))
+    times = [p.stat().st_mtime for p in (tmp_path / "out" / "a.wav", tmp_path / "in" / "b.wav")]
+    os.utime(other, (0, times[0] + 1 if not known else times[0] - 1))  # a move keeps an old time
+    write_audio(tmp_path / "in" / "b.wav", white_noise(700))
+    os.utime(tmp_path / "in" / "b.wav", (0, times[1]))  # known since the run on b.wav alone
+    done = run()
+    assert (done.done, done.changed, done.up_to_date) == (2, 2, 1)
+    enhance_file(other, tmp_path / "alone.wav", causal, 10)
+    assert (tmp_path / "out" / "a.wav").read_bytes() == (tmp_path / "alone.wav").read_bytes()
+    assert sf.info(tmp_path / "out" / "b.wav").frames == 700
+    assert "; 2 of them from recordings that had changed; 1 up" in summary(done, Path("out"))
+    assert provenance.pending(tmp_path / "out") == []
+    done = run()
+    assert (done.done, done.up_to_date) == (0, 3)
 
 
 @pytest.mark.parametrize("renewed", [True, False])
