@@ -1,4 +1,4 @@
-"""How long data_prep.py takes for an hour of mixtures, beside what cannot be avoided.
+"""Time that data_prep.py takes for an hour of mixtures, beside what cannot be avoided.
 
     python benchmarks/data_prep.py [--files 1200] [--workers 2] [--rounds 3] [SPEECH NOISE]
 

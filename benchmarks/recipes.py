@@ -4,7 +4,7 @@
 
 Each recipe is trained by compare.py, alone, on fewer files than its INI asks for, and scored on its
 own test set. What is changed to suit minutes instead of days, the width of some networks too,
-stands in the table. Stopped, the same command goes on. The table holds what is
+stands in the table. Stopped, the same command resumes. The table holds what is
 finished in the folder, so recipes may be named in several calls, also at the same time.
 """
 
@@ -85,7 +85,7 @@ def changed(name: str, changes: Mapping) -> str:
 
 
 def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) -> bool:
-    """Call compare.py with options of the INI file and more words; tell whether it succeeded."""
+    """Call compare.py with options of the INI file and more words; return whether it succeeded."""
     words = [sys.executable, ROOT / "compare.py", *recipes, "--out", out, *more]
     words += [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
     words = [str(word) for word in words]
@@ -94,7 +94,7 @@ def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) 
 
 
 def train(name: str, out: Path, budget: str | None) -> bool:
-    """Train and score a recipe in a folder of its own; tell whether it came to its end."""
+    """Train and score a recipe in a folder of its own; return whether it came to its end."""
     changes = PLANS[name].changes
     data = {k: v for k, v in changes.items() if k.startswith("data.")}  # no recipe has its own
     recipe = changed(name, {k: v for k, v in changes.items() if k not in data})

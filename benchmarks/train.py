@@ -7,7 +7,7 @@ All three train the same network with the same loss on the same batches, each in
 own: `ours` is specmask.trainer with all it does (clipping, running mean of the weights, scalars for
 TensorBoard); `fit` is a bare keras.Model.fit with Adam; `reference` is a loop in the manner of the
 reference project: eager, float64, a second forward pass for the metrics, metrics in the loop.
-Prints examples a second without the first step, by the clock and by processor time (which counts
+Prints examples per second without the first step, by the clock and by processor time (which counts
 on a machine that is busy with other things), peak memory in MB (10^6 bytes), and how long ours
 waited for data. --memory compares the memory that train.py announces with the peak of two steps,
 for every INI file at its own batch size; above --most-gb it prints only the former.

@@ -74,7 +74,7 @@ def speak(
     Args:
         texts: what to say, each for a recording of its own.
         voice: language and variant, such as ``en-us``, ``en+f2`` or ``de+m1``.
-        rate_wpm: speed in words a minute, 80 to 450.
+        rate_wpm: speed in words per minute, 80 to 450.
         pitch: 0 to 99; 50 is the variant's own.
 
     Returns:

@@ -42,5 +42,6 @@ def import_tensorflow() -> None:
             import tensorflow  # noqa: F401
     except ImportError:
         raise UserError(
-            'TensorFlow is not installed; pip install "specmask[train]" for training and exports'
+            'TensorFlow, for training and exports, is not installed; pip install ".[train]" in the '
+            "clone"
         ) from None

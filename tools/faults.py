@@ -1,4 +1,4 @@
-"""What is wrong with enhanced files, in measures of what one would hear: the worst files first.
+"""Faults of enhanced files, in measures of what one would hear: the worst files first.
 
     python tools/faults.py CLEAN NOISY ENHANCED [--by MANIFEST] [--worst 10]
 
@@ -36,7 +36,7 @@ COLUMNS = ("SI-SDR", "gain", "speech", "treble", "level", "noise", "pauses", "mu
 
 
 def faults(clean: np.ndarray, noisy: np.ndarray, enhanced: np.ndarray, rate: int) -> list[float]:
-    """Return a figure a column; NaN where a file has no such bins."""
+    """Return a figure per column; NaN where a file has no such bins."""
     stft = Stft.hann(round(0.025 * rate), round(0.01 * rate))
     s, y, e = (np.abs(forward(x, stft)) ** 2 + FLOOR for x in (clean, noisy, enhanced))
     n = np.abs(forward(noisy - clean, stft)) ** 2 + FLOOR

@@ -1,4 +1,4 @@
-"""What evaluate.py does to a model: the gate and the probes."""
+"""The gate and the probes of evaluate.py."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence

@@ -31,7 +31,7 @@ def train(args: argparse.Namespace) -> int:
     if args.pace:
         from specmask.training import step_time
 
-        print(f"{step_time.seconds_per_step(settings):.4g} s a step")
+        print(f"{step_time.seconds_per_step(settings):.4g} s per step")
         return console.EXIT_OK
     from specmask.training import trainer
 

@@ -1,4 +1,4 @@
-"""How operations of TensorFlow are written as operations of ONNX: a line each in WRITERS.
+"""Writers of TensorFlow's operations as operations of ONNX: a line each in WRITERS.
 
 A writer takes the graph and the operation, adds nodes, and returns the names of the outputs.
 """

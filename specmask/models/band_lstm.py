@@ -1,4 +1,4 @@
-"""A small causal network that treats every frequency alike: convolutions, then one LSTM a bin.
+"""A small causal network that treats every frequency alike: convolutions, then one LSTM per bin.
 
 All bins share the weights of the LSTM, so that it learns to follow a noise floor from 257 times
 as many examples as an LSTM over whole frames: it is useful after minutes of training. After the
