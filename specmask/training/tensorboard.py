@@ -23,12 +23,30 @@ from tensorboard.plugins.image import metadata as image_metadata
 
 from specmask.config import ini, types
 from specmask.config.schema import Config
+from specmask.errors import UserError
 from specmask.training.validation_metrics import Preview
 
 TRACED = (5, 15)  # steps that --profile traces: the first ones compile
 SECTIONS = ("data", "stft", "model", "train")  # what HParams shows
 TARGETS = ("loss", "si_sdr_improvement", "pesq", "stoi")
+EVENTS = "events.out.tfevents.*"
 COUNTERS = ("epoch", "step", "learning_rate")  # columns of a row that are no curves
+
+
+def check_logs(folder: Path) -> None:
+    """Check that there are no events where a new run is to have its logs.
+
+    They are of a run of the same name in another checkpoint_path, or of one whose folder there was
+    removed; :class:`Board` would cut them off.
+
+    Raises:
+        UserError: if there are.
+    """
+    if any(folder.glob(f"*/{EVENTS}")):
+        raise UserError(
+            f"{folder}: holds the logs of another run of this name; choose another [train] "
+            "run_name or log_path, or remove that folder if the run is gone"
+        )
 
 
 class Board:
@@ -47,14 +65,14 @@ class Board:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         for part, last in (("training", step), ("validation", validated)):
-            for path in sorted((folder / part).glob("events.out.tfevents.*")):
+            for path in sorted((folder / part).glob(EVENTS)):
                 _cut(path, last)
         self._training = tf.summary.create_file_writer(str(folder / "training"))
         self._validation = tf.summary.create_file_writer(str(folder / "validation"))
 
     def describe(self, config: Config) -> None:
         """Write the configuration for the HParams page, once a run."""
-        if any(self.folder.glob("events.out.tfevents.*")):
+        if any(self.folder.glob(EVENTS)):
             return
         values = {
             f"{types.ini_name(section)}/{key}": _plain(getattr(options, key))

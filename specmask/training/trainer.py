@@ -32,7 +32,7 @@ from specmask.training.distributed import Cluster
 from specmask.training.interrupts import stop_requests
 from specmask.training.state import Progress
 from specmask.training.step import StepResult, TrainingStep
-from specmask.training.tensorboard import Board, Profiler
+from specmask.training.tensorboard import Board, Profiler, check_logs
 from specmask.training.validation import Validation
 from specmask.training.validation_metrics import PendingScores
 
@@ -63,8 +63,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
         profile: write a trace of a few steps to the logs.
 
     Raises:
-        UserError: if the caches are missing or stale, the run was started with another network, or
-            another process is training it.
+        UserError: if the caches are missing or stale, the run was started with another network,
+            another process is training it, or a new run would get the logs of another.
     """
     existing = runs.run_folders(config.train.checkpoint_path, config.train.run_name)
     resumed = existing[-1] if existing and not fresh else None
@@ -82,6 +82,8 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     folder, changes = runs.choose(config, fresh, cluster.broadcast)
     # A second training would remove the checkpoint that the first is writing.
     with held(folder) if cluster.chief else contextlib.nullcontext():
+        if cluster.chief and changes is None:
+            check_logs(config.train.log_path / folder.name)
         keras.utils.set_random_seed(config.train.seed)
         trainer = Trainer(config, folder, batches, validation, cluster)
         needed = memory.estimate(config, trainer.step, batches)

@@ -441,6 +441,21 @@ def test_changes_are_reported_with_what_they_imply(tmp_path, capsys):
     assert "--fresh" in str(error.value)
 
 
+def test_a_new_run_does_not_take_the_logs_of_another(tmp_path):
+    """Nor does a run that was killed before its first checkpoint lose its own."""
+    run = Run(tmp_path, "train.epochs=1")
+    run.train()
+    logs = {p: p.read_bytes() for p in (tmp_path / "logs").rglob("events*")}
+    with pytest.raises(UserError, match=r"logs/run: holds the logs .* run_name or log_path"):
+        run.train(f"train.checkpoint_path={tmp_path / 'other'}")
+    assert {p: p.read_bytes() for p in (tmp_path / "logs").rglob("events*")} == logs
+    assert logs and not (tmp_path / "other" / "run").exists()
+    for path in runs.newest_first(tmp_path / "cp" / "run"):
+        path.unlink()
+    _, outcome = run.train()
+    assert outcome.progress.epoch == 1
+
+
 def test_epochs_may_be_cut_and_cut_again(tmp_path, capsys):
     run = Run(tmp_path, "train.epoch_steps=2", "train.epochs=2")
     _, outcome = run.train(stop_at=3)
