@@ -119,7 +119,7 @@ def digest(item: Item, names: Sequence[str]) -> str:
     """
     parts: list = [item.system, item.name, item.baseline, item.ideal, *names]
     for path in (item.clean, item.noisy, item.enhanced):
-        parts.append((str(path), path and _size_and_time(path)))
+        parts.append((str(path and path.resolve()), path and _size_and_time(path)))
     parts += [versions(), VERSION]
     metrics = {name: table.METRICS[name] for name in names if name in table.METRICS}
     parts += [(name, m.revision) for name, m in metrics.items() if m.revision]

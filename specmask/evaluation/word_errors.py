@@ -209,11 +209,13 @@ def recognise_file(
     """Return the text of a file, after an enhancer ([samples, channels] -> the same shape).
 
     Returns:
-        normalised text; None if the file could not be read, or the recogniser failed.
+        normalised text; None if the file could not be read or holds NaN, or the recogniser failed.
     """
     try:
         samples, rate = read(path)
     except AudioError:
+        return None
+    if not np.isfinite(samples).all():
         return None
     return _recognise(recogniser, enhance(samples, rate), rate)
 

@@ -121,12 +121,14 @@ def read_beginning(path: Path, rate: int) -> np.ndarray:
     """Return the first channel of a recording's first seconds at a rate: [samples].
 
     Raises:
-        UserError: if it is damaged.
+        UserError: if it is damaged, or holds samples that are not finite.
     """
     try:
         with audio_io.opened(path) as file:
             frames = SECONDS * file.samplerate
         samples, source_rate = audio_io.read(path, frames=frames)
+        if not np.isfinite(samples).all():
+            raise audio_io.AudioError("holds NaN or infinite samples")
     except audio_io.AudioError as error:
         raise UserError(
             f"{path}: {error}; remove it, or name other recordings by --noisy"

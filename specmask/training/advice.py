@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from specmask.config.training import Train
+from specmask.errors import UserError
 from specmask.training import runs, state
 from specmask.training.state import Progress
 
@@ -43,7 +44,10 @@ def improvement_db(progress: Progress) -> float:
 def weak_run(folder: Path) -> str:
     """Return the warning of :func:`weak` about a run's folder, or nothing."""
     checkpoints = runs.newest_first(folder)
-    return weak(improvement_db(state.read(checkpoints[0]))) if checkpoints else ""
+    try:
+        return weak(improvement_db(state.read(checkpoints[0]))) if checkpoints else ""
+    except UserError:  # a damaged checkpoint: the best weights do not need it
+        return ""
 
 
 def weak(improvement_db: float) -> str:

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from helpers import PROJECT_INI, ScriptResult, assert_error_line, call_script, make_project
+from helpers import (
+    PROJECT_INI,
+    ScriptResult,
+    assert_error_line,
+    call_script,
+    make_project,
+    white_noise,
+    write_audio,
+)
 
 from specmask.cli import console
 from specmask.cli.compare import recipes, runner
@@ -296,6 +304,24 @@ def test_wrong_input_is_one_line(home, scripts, arguments, words):
     before = sorted(home.rglob("*"))
     assert_error_line(compare(home, "--out", "none", *arguments), *words)
     assert scripts.commands == [] and sorted(home.rglob("*")) == before
+
+
+def test_test_files_that_cannot_be_read_are_refused_before_the_first_training(home, scripts):
+    """Its result would be missing, and no training could be scored."""
+    for kind in ("clean", "noisy"):
+        for name in ("a.wav", "b.wav"):
+            write_audio(home / "pairs" / kind / name, white_noise(900), 8000)
+    runner.TestSet(home / "pairs/clean", home / "pairs/noisy").describe()
+    (home / "pairs/noisy/b.wav").write_bytes(b"no sound")
+    done = compare(home, "a.ini", "--out", "none", "--test", "pairs/clean", "pairs/noisy")
+    assert_error_line(done, str(Path("pairs/noisy/b.wav")), "not readable as audio", "remove it")
+    assert scripts.commands == [] and not (home / "none").exists()
+
+
+def test_recipes_that_come_with_specmask_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = recipes.parse(["recipes/default.ini@model.dropout=0.5"])
+    assert recipe.path.is_file() and recipe.label == "default dropout=0.5"
 
 
 def test_recipes_and_their_options(home):

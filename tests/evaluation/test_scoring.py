@@ -191,6 +191,14 @@ def test_scored_files_are_not_scored_again(data, monkeypatch):
     assert (data / "report" / "scores.csv").read_bytes() != table
 
 
+def test_rows_of_relative_paths_are_those_of_absolute_ones(data, monkeypatch):
+    """summary.json, and so --add, has absolute paths."""
+    monkeypatch.chdir(data)
+    first = run_evaluation(Path(), folder=data / "report")
+    scored = count_scored(monkeypatch)
+    assert run_evaluation(data.resolve(), folder=data / "report") == first and scored == []
+
+
 def test_other_code_or_packages_score_again(data, monkeypatch):
     (item, *_) = pairing.items(data / "CleanSpeech_testing", {"e": data / "enhanced"})
     digests = {scoring.digest(item, ["si_sdr"]), scoring.digest(item, ["stoi"])}

@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import SHARED
+from helpers import SHARED, damage, white_noise, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
+from specmask.enhancement import array
 from specmask.errors import UserError
 from specmask.evaluation import pairing, word_errors
 
@@ -118,6 +119,15 @@ def test_any_function_is_a_recogniser(data):
     assert "e -3 dB                      1      1   100.0" in word_errors.table(found)
     with pytest.raises(UserError, match=r"none for clnsp1\.wav"):
         word_errors.recognise(tasks, {"other": "ONE"}, recogniser)
+
+
+def test_a_file_that_holds_nan_is_not_recognised(tmp_path):
+    """As before an enhancer of the gate, which refuses such samples."""
+    path = write_audio(tmp_path / "a.wav", white_noise(900))
+    recogniser = lambda samples, rate: "one"  # noqa: E731
+    assert word_errors.recognise_file(path, recogniser, array.enhance) == "ONE"
+    damage(path, "NaN")
+    assert word_errors.recognise_file(path, recogniser, array.enhance) is None
 
 
 def spoken(system: str, errors: list[int], words: int = 10) -> list[dict]:

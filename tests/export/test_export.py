@@ -15,6 +15,7 @@ from helpers import (
     assert_error_line,
     call_script,
     causal_networks,
+    damage,
     error_db,
     make_run,
     white_noise,
@@ -291,6 +292,9 @@ def test_recordings_to_compare_on(tmp_path):
     write_audio(tmp_path / "a.wav", white_noise(900), 8000)
     (tmp_path / "b.wav").write_bytes(b"no sound")
     assert check.find_pairs(tmp_path, tmp_path / "none", 5) == [(tmp_path / "a.wav", None)]
+    damage(tmp_path / "a.wav", "NaN")
+    with pytest.raises(UserError, match=r"a\.wav: holds NaN or infinite samples; remove it"):
+        check.read_beginning(tmp_path / "a.wav", 8000)
     (tmp_path / "a.wav").unlink()
     with pytest.raises(UserError, match="no recordings to compare on"):
         check.find_pairs(tmp_path, tmp_path / "none", 5)

@@ -33,3 +33,6 @@ def test_weights_worse_than_the_noisy_input_are_reported(tmp_path, improvement_d
     checkpoint.save(runs.checkpoint_path(folder, 1), {}, vars(progress))
     assert ("lower the SI-SDR" in advice.weak_run(folder)) == warned
     assert not warned or "by 4.2 dB" in advice.weak_run(folder)
+    whole = runs.checkpoint_path(folder, 1).read_bytes()
+    runs.checkpoint_path(folder, 2).write_bytes(whole[: len(whole) // 2])  # of a full disk
+    assert advice.weak_run(folder) == ""

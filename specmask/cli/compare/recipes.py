@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from specmask.config import ini
 from specmask.errors import UserError
 
 SHARED_DATA = ("data", "augment", "audio")  # sections that are the same for all recipes,
@@ -75,7 +76,7 @@ def parse(texts: Sequence[str], varied: Sequence[str] = ()) -> list[Recipe]:
         UserError: if one does not exist or is wrong, or two have the same name.
     """
     found = [
-        Recipe(Path(path), (*options, *more))
+        Recipe(ini.recipe_path(Path(path)), (*options, *more))
         for path, *options in (re.split(OPTION, text) for text in texts)
         for more in itertools.product(*map(_values, varied))
     ]

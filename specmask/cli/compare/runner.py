@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from specmask import files, parallel
+from specmask.audio import io as audio_io
+from specmask.audio.io import AudioError
 from specmask.cli import console
 from specmask.cli.compare.recipes import (
     OWN_DATA,
@@ -123,9 +125,18 @@ class TestSet:
         """Return paths, number of files, and a digest of their names and sizes.
 
         Raises:
-            UserError: if clean and noisy files cannot be paired.
+            UserError: if clean and noisy files cannot be paired, or one cannot be read.
         """
         items = pairing.items(self.clean, {}, self.noisy, by=self.by)
+        for path in (p for i in items for p in (i.clean, i.enhanced) if p is not None):
+            try:
+                with audio_io.opened(path) as file:
+                    if not file.frames:
+                        raise AudioError("holds no samples")
+            except AudioError as error:  # without its result, no training could be scored
+                raise UserError(
+                    f"{path}: {error}; mend it, or remove it with its counterpart"
+                ) from None
         sizes = [
             (i.name, *(p.stat().st_size for p in (i.clean, i.enhanced) if p is not None))
             for i in items

@@ -135,20 +135,27 @@ def scan(
         pairs in order of the noisy names, and what was set aside.
 
     Raises:
-        UserError: if there are pairs and none can be used.
+        UserError: if there are pairs and none can be used, or patterns of names and no pairs.
     """
     option = f"clean_{subset}_path"
     if config.data.speech_layout not in ("auto", "pairs"):
         return "", [], []
     kind, found = find(paths, subset)
+    data = config.data
     if not found:
-        if config.data.speech_layout == "pairs":
+        if data.speech_layout == "pairs":
             raise UserError(
                 f"[data] speech_layout = pairs: {root} has no clean and noisy files of the same "
                 "names; expected two folders named clean... and noisy..., or choose auto"
             )
+        for key in ("train_pairs", "validation_pairs") if subset == "train" else ("test_pairs",):
+            if patterns := getattr(data, key):
+                raise UserError(
+                    f"[data] {key} = {', '.join(patterns)}: {root} has no clean and noisy files of "
+                    f"the same names; correct {option}, or leave {key} empty"
+                )
         return "", [], []
-    patterns = config.data.train_pairs if subset == "train" else config.data.test_pairs
+    patterns = data.train_pairs if subset == "train" else data.test_pairs
     if patterns:
         found = {n: c for n, c in found.items() if fits(n, patterns)}
     if not found:

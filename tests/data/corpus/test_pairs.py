@@ -296,6 +296,9 @@ def test_pairs_that_are_asked_for_and_not_there(tmp_path):
     root = make_corpus(tmp_path / "corpus")
     with pytest.raises(UserError, match=r"speech_layout = pairs: .* has no clean and noisy"):
         make_plans(data_config(root, tmp_path, data__speech_layout="pairs"))
+    for key in ("train_pairs", "validation_pairs", "test_pairs"):
+        with pytest.raises(UserError, match=rf"{key} = \*_sn5: .* has no clean and noisy files"):
+            make_plans(data_config(root, tmp_path, **{f"data__{key}": "*_sn5"}))
     noizeus(tmp_path / "n")
     changes = {"data__clean_train_path": tmp_path / "n", "data__sample_rate": 8000}
     with pytest.raises(UserError, match=r"train_pairs = \*_sn99: no noisy file"):
