@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from specmask.audio import io as audio_io
-from specmask.evaluation.metrics import checks, distortion, perceptual, table
+from specmask.evaluation.metrics import checks, composite, distortion, perceptual, table
 from specmask.evaluation.metrics.checks import MetricError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -161,6 +161,23 @@ def test_pesq_at_other_rates(rate, mode, target):
     assert perceptual.pesq_mode(rate) == mode
     pair = [audio_io.resample(x, rate, target) for x in (clean, noisy)]
     assert perceptual.pesq(clean, noisy, rate) == pesq_package.pesq(target, *pair, mode)
+
+
+def test_pesq_of_a_named_mode():
+    """The column pesq_nb is narrowband at any rate; the composite takes that of the rate."""
+    clean = bursts(1)
+    noisy = with_noise(clean, 5)
+    names = ["pesq_nb", "pesq", "pesq_wb", "csig"]
+    values, reasons = table.score(clean, None, noisy, 16000, names)
+    nb, wb = (pesq_package.pesq(16000, clean, noisy, mode) for mode in ("nb", "wb"))
+    assert (values["pesq_nb"], values["pesq"], values["pesq_wb"]) == (nb, wb, wb) and nb != wb
+    assert values["csig"] == composite.composite(clean, noisy, 16000, wb)["csig"] and not reasons
+    clean = bursts(1, 8000)
+    noisy = with_noise(clean, 5)
+    values, reasons = table.score(clean, None, noisy, 8000, names[:3])
+    assert values["pesq_nb"] == values["pesq"] == pesq_package.pesq(8000, clean, noisy, "nb")
+    wanted = "wideband PESQ needs a rate of 16000 Hz or more, found 8000 Hz; take pesq_nb"
+    assert reasons == {"pesq_wb": wanted}
 
 
 def test_pesq_below_8_khz_is_refused():

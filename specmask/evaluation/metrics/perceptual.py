@@ -127,26 +127,33 @@ def pesq_mode(rate: int) -> str:
     return "wb" if rate >= PESQ_RATE_HZ else "nb"
 
 
-def pesq(clean: np.ndarray, enhanced: np.ndarray, rate: int) -> float:
+def pesq(clean: np.ndarray, enhanced: np.ndarray, rate: int, mode: str = "") -> float:
     """Perceptual evaluation of speech quality, MOS-LQO from about 1 to 4.6.
 
     From 16 kHz on it is wideband PESQ [2] at 16 kHz, below it is narrowband PESQ [1] at 8 kHz:
     a signal with less than the wide band must not pass for one. :func:`pesq_mode` says which.
-    Other rates are resampled to these two. Signals longer than 16 s are scored in the fewest
+    Narrowband PESQ that is asked for from 16 kHz on is computed at 16 kHz. Other rates are
+    resampled to these two. Signals longer than 16 s are scored in the fewest
     equal pieces that are not, and the mean is the score; pieces without clean speech are left out.
 
     Args:
         clean: [samples], not silent, at least 0.25 s.
         enhanced: [samples], not silent.
         rate: in Hz, at least 8000.
+        mode: wb or nb; by default that of the rate.
 
     Raises:
         MetricError: if it is not defined, or P.862 finds no utterance.
     """
     s, e = checked(clean, enhanced, audible=True)
-    mode = pesq_mode(rate)
+    target = {"wb": PESQ_RATE_HZ, "nb": 8000}[pesq_mode(rate)]
+    mode = mode or pesq_mode(rate)
+    if mode == "wb" and target != PESQ_RATE_HZ:
+        raise MetricError(
+            f"wideband PESQ needs a rate of {PESQ_RATE_HZ} Hz or more, found {rate} Hz; "
+            "take pesq_nb"
+        )
     long_enough(len(s), rate, PESQ_SECONDS, "PESQ")
-    target = {"wb": PESQ_RATE_HZ, "nb": 8000}[mode]
     s, e = resample(s, rate, target), resample(e, rate, target)
     count = math.ceil(len(s) / (PESQ_PIECE_SECONDS * target))
     pieces = zip(np.array_split(s, count), np.array_split(e, count), strict=True)

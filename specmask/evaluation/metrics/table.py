@@ -68,12 +68,17 @@ class Signals:
         return _given(self._noisy, "noisy")
 
     @cached_property
-    def pesq(self) -> float:
-        return perceptual.pesq(self.clean, self.enhanced, self.rate)
+    def pesq_wb(self) -> float:
+        return perceptual.pesq(self.clean, self.enhanced, self.rate, "wb")
+
+    @cached_property
+    def pesq_nb(self) -> float:
+        return perceptual.pesq(self.clean, self.enhanced, self.rate, "nb")
 
     @cached_property
     def composite(self) -> dict[str, float]:
-        return composite.composite(self.clean, self.enhanced, self.rate, self.pesq)
+        pesq = self.pesq_wb if self.rate >= PESQ_RATE_HZ else self.pesq_nb
+        return composite.composite(self.clean, self.enhanced, self.rate, pesq)
 
     @cached_property
     def dnsmos(self) -> dict[str, float]:
@@ -115,12 +120,19 @@ METRICS = {
         3,
         f"ITU-T P.862.2, {_PIECES}",
         float,
-        ("pesq",),
+        ("pesq_wb",),
         "pesq",
         note=_NO_CORRIGENDUM,
+        revision=1,
     ),
     "pesq_nb": Metric(
-        "PESQ-NB", 3, f"ITU-T P.862 with P.862.1, {_PIECES}", float, ("pesq",), "pesq"
+        "PESQ-NB",
+        3,
+        f"ITU-T P.862 with P.862.1, {_PIECES}",
+        float,
+        ("pesq_nb",),
+        "pesq",
+        revision=1,
     ),
     "stoi": Metric("STOI", 4, "Taal et al. 2011", perceptual.stoi, PAIR_AT_RATE, "pystoi"),
     "estoi": Metric("ESTOI", 4, "Jensen and Taal 2016", perceptual.estoi, PAIR_AT_RATE, "pystoi"),
@@ -196,7 +208,7 @@ DEFAULT = (
 WITHOUT_REFERENCE = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808", "loudness")
 DNSMOS = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")  # slow: on demand
 NEED_CLEAN = frozenset(
-    name for name, m in METRICS.items() if {"clean", "pesq", "composite"} & {*m.needs}
+    name for name, m in METRICS.items() if {"clean", "pesq_wb", "pesq_nb", "composite"} & {*m.needs}
 ) | {"pesq"}
 NEED_NOISY = frozenset(name for name, metric in METRICS.items() if "noisy" in metric.needs)
 
