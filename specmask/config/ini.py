@@ -154,9 +154,11 @@ def _read_file(path: Path) -> Iterator[tuple[str, str, str]]:
             )
         if names.count(name) > 1:
             raise UserError(f"{path}: section [{section}] is there twice; join the two")
+    # Beside weights it was written by a training; its paths may be of another machine.
+    is_of_run = any(path.parent.glob("*.npz"))
     for section in parser.sections():
         for key, text in parser.items(section):
-            if _has_comment(text, path.parent):
+            if not is_of_run and _has_comment(text, path.parent):
                 raise UserError(
                     f"{path}: [{section}] {key} = {text}: a comment after the value; put it on a "
                     "line of its own"

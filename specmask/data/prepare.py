@@ -1,13 +1,16 @@
 """The stages before a training, as their scripts run them: the data set and the STFT cache."""
 
+from pathlib import Path
+
 from specmask import parallel
 from specmask.audio import media
 from specmask.audio.io import write_rejected
 from specmask.config.schema import Config
-from specmask.config.types import SPLITS
+from specmask.config.types import KINDS, SPLITS, ini_name
 from specmask.data import stft_cache
 from specmask.data.mixtures import build, manifest, transcripts
 from specmask.data.mixtures.plan import make_plans
+from specmask.errors import UserError
 
 
 def make(config: Config, overwrite: bool = False) -> None:
@@ -16,6 +19,7 @@ def make(config: Config, overwrite: bool = False) -> None:
     Raises:
         UserError: if there is nothing to make it from, or its folders hold something else.
     """
+    refuse_shared_folders(config)
     plans, warnings, rejected = make_plans(config)
     for line in dict.fromkeys(line for plan in plans for line in plan.layout):
         print(line)
@@ -32,6 +36,24 @@ def make(config: Config, overwrite: bool = False) -> None:
         print(size_line(found), flush=True)
         for status in found:
             _make_split(status)
+
+
+def refuse_shared_folders(config: Config) -> None:
+    """Check that all folders of the splits that are made, and of their caches, are different.
+
+    Raises:
+        UserError: if two are the same: the files of one split would replace those of the other.
+    """
+    splits = [s for s in SPLITS if getattr(config.data, f"total_{s}_files")]
+    keys = [f"{kind}_{s}_dir".lower() for s in splits for kind in KINDS]
+    option: dict[Path, str] = {}  # by folder
+    for key in [*keys, *(f"{s}_stft_dir" for s in splits)]:
+        folder = getattr(config.stft, key).resolve()
+        other = option.setdefault(folder, key)
+        if other != key:
+            raise UserError(
+                f"[STFT] {ini_name(other)} and {ini_name(key)} are both {folder}; name two folders"
+            )
 
 
 def size_line(found: list[build.Status]) -> str:
@@ -73,6 +95,7 @@ def transform(config: Config) -> None:
     Raises:
         UserError: if the data set is missing, stale or damaged.
     """
+    refuse_shared_folders(config)
     for split in SPLITS:
         if not getattr(config.data, f"total_{split}_files"):
             continue

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from specmask.config import ini, schema, types
 from specmask.config.schema import Config
 from specmask.errors import UserError
+from specmask.training import runs
 
 OPTIONS = [
     (section, key, field)
@@ -549,6 +550,16 @@ def test_paths_may_hold_signs_of_comments(tmp_path, name):
     (tmp_path / name).mkdir()
     found = load_text(tmp_path, f"[data]\ndata_path = {name}/x\n")
     assert found.data.data_path == tmp_path / name / "x"
+
+
+def test_a_run_that_was_moved_is_loaded_whatever_its_paths_hold(tmp_path):
+    config = ini.load(None, ["data.data_path=/gone/take #1/data", "train.log_path=/gone/a ;b/logs"])
+    run = tmp_path / "run"
+    runs.write_config(run / "config.ini", config)
+    with pytest.raises(UserError, match="a comment after the value"):  # as one that a user writes
+        ini.load(run / "config.ini")
+    (run / "best.npz").touch()
+    assert ini.load(run / "config.ini") == config
 
 
 def test_missing_file(tmp_path):

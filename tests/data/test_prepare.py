@@ -94,6 +94,21 @@ def test_a_total_that_the_data_set_does_not_have(corpus, tmp_path, total, words)
         assert not words or re.search(words, warnings[0])
 
 
+def test_two_splits_in_one_folder_are_refused(corpus, tmp_path):
+    """Validation would replace files of training, without a word."""
+    shared = {"stft__CleanSpeech_validation_dir": tmp_path / "CleanSpeech_training"}
+    for refusing in (prepare.make, prepare.transform):
+        with pytest.raises(UserError, match=r"CleanSpeech_training_dir and CleanSpeech_validation"):
+            refusing(data_config(corpus, tmp_path, **TOTALS, **shared))
+    cache = {"stft__Testing_STFT_dir": tmp_path / "link"}
+    (tmp_path / "link").symlink_to(tmp_path / "Training_STFT")
+    with pytest.raises(UserError, match="Training_STFT_dir and Testing_STFT_dir are both"):
+        prepare.transform(data_config(corpus, tmp_path, **TOTALS, **cache))
+    assert [p.name for p in tmp_path.iterdir()] == ["link"]
+    unused = shared | {"data__total_validation_files": 0}  # nothing is written there
+    prepare.refuse_shared_folders(data_config(corpus, tmp_path, **(TOTALS | unused)))
+
+
 def test_pairs_have_no_total(tmp_path):
     """All of them are taken, whatever the totals say."""
     rng = np.random.default_rng(0)
