@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from specmask.enhancement.folder import Summary
 
 MOST_LINES = 5  # of warnings of one kind
-REJECTED = "enhance_rejected.csv"
 # Flag, option of [enhance], metavar, help.
 FLAGS = (
     ("--mix", "mix", "SHARE", "share of the enhanced sound from 0 to 1, the rest is the input"),
@@ -87,12 +86,11 @@ def enhance(args: argparse.Namespace) -> None:
             spectrograms=args.spectrograms,
             run=path if path.is_dir() else None,
         )
-    report(done, target, is_folder=not is_file)
+    report(done, target)
 
 
-def report(done: "Summary", target: Path, is_folder: bool) -> None:
+def report(done: "Summary", target: Path) -> None:
     """Print the warnings about single files and the summary of a run."""
-    from specmask.audio import io as audio_io
     from specmask.audio import media
 
     for rejected in done.rejected:
@@ -100,8 +98,6 @@ def report(done: "Summary", target: Path, is_folder: bool) -> None:
             print(f"warning: {rejected.path}: {rejected.reason}; skipped", file=sys.stderr)
     if line := media.missing_line(r.path for r in done.rejected):
         print(f"warning: {line}", file=sys.stderr)
-    if is_folder:
-        audio_io.write_rejected(target / REJECTED, done.rejected)
     for name, count in list(done.limited.items())[:MOST_LINES]:
         print(f"warning: {name}: {count} samples above full scale, clipped", file=sys.stderr)
     if len(done.limited) > MOST_LINES:
@@ -115,6 +111,7 @@ def report(done: "Summary", target: Path, is_folder: bool) -> None:
 
 def summary(done: "Summary", target: Path) -> str:
     """Return the totals of a run in one line."""
+    from specmask.enhancement.folder import REJECTED
     from specmask.progress import duration
 
     words = f"Enhanced {done.done} {'file' if done.done == 1 else 'files'}"

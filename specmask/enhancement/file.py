@@ -1,5 +1,6 @@
 """One recording from file to file: block by block, with its rate, sample format and tags."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ AS_INPUT = "as input"
 FORMATS = {f".{name}": name for name in ("wav", "flac", "mp3", "ogg", "aiff", "w64", "caf", "au")}
 FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".snd": "au"}
 FORMATS |= {".aif": "aiff", ".aifc": "aiff"}
+# Written in place of such an input only.
+RARE_SUFFIXES = (".sph", ".nist", ".voc")
 TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
 TAGS += ["tracknumber", "genre"]
 BLOCK_CODECS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM")  # of whole blocks: too long
@@ -147,8 +150,9 @@ class Writer:
                 kind = "RF64"
             endian = layout.endian if kind == layout.format else None
             try:
+                name = path if os.name == "nt" else os.fsencode(path)  # it may not be Unicode
                 self.file = sf.SoundFile(
-                    path, "w", layout.rate, layout.channels, subtype, endian, kind
+                    name, "w", layout.rate, layout.channels, subtype, endian, kind
                 )
                 break
             except (ValueError, sf.LibsndfileError, RuntimeError) as error:

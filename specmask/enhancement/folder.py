@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from specmask.progress import Progress
 TOGETHER = 8  # short files that share the calls of the network
 SPREAD_BYTES = 20_000_000  # less is done before other processes have started
 LOG = "enhanced.json"
+REJECTED = "enhance_rejected.csv"
 LOG_SECONDS = 5  # between two lists of the pending results: a kill loses no more
 PENDING = "pending"  # in the log: results that are to be made again and still are the old ones
 SOURCES = "sources"  # in the log: size and time of change of the recording of each result
@@ -101,69 +102,73 @@ def enhance_folder(
             other models are not.
 
     Raises:
-        UserError: if no recording can be used, or the target has files of other settings.
+        UserError: if no recording can be used, the target has files of other settings, or another
+            process enhances into it.
     """
     if spectrograms:
         spectrogram.import_matplotlib()
-    settings: dict[str, object] = {}
-    pending: set[str] = set()
-    changed: set[str] = set()
-    sources: dict[str, Stamp] = {}
-    renewed = False
-    stamps = {r: _stamp(r.source) for r in recordings}  # before they are read
-    if target is not None:
-        target.mkdir(parents=True, exist_ok=True)
-        settings, pending, sources, renewed = _settings(
-            target, recordings, model, format, overwrite, run
-        )
-        if not (overwrite or renewed):
-            changed = {
-                key
-                for r in recordings
-                if r.target.is_file()
-                and _is_changed(r, stamps[r], sources.get(key := _key(target, r)))
-            }
-            pending |= changed
-        _write_log(target, settings, pending, sources)
-    todo = [
-        r
-        for r in recordings
-        if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
-    ]
-    if target is not None:  # logs of earlier versions have no sources
-        for r in set(recordings).difference(todo):
-            sources.setdefault(_key(target, r), stamps[r])
-    summary = Summary(up_to_date=len(recordings) - len(todo))
-    started = logged = time.monotonic()
-    try:
-        for outcome in _outcomes(todo, model, block_seconds, format, workers):
-            _count(outcome, summary)
-            if target is None or outcome.enhanced is None:
-                continue
-            key = _key(target, outcome.recording)
-            sources[key] = stamps[outcome.recording]
-            if key in pending:
-                pending.remove(key)
-                summary.renewed += renewed
-                summary.changed += key in changed
-                if time.monotonic() - logged > LOG_SECONDS:
-                    _write_log(target, settings, pending, sources)
-                    logged = time.monotonic()
-    finally:
+    with files.held(target) if target else nullcontext():
+        settings: dict[str, object] = {}
+        pending: set[str] = set()
+        changed: set[str] = set()
+        sources: dict[str, Stamp] = {}
+        renewed = False
+        stamps = {r: _stamp(r.source) for r in recordings}  # before they are read
         if target is not None:
+            settings, pending, sources, renewed = _settings(
+                target, recordings, model, format, overwrite, run
+            )
+            if not (overwrite or renewed):
+                changed = {
+                    key
+                    for r in recordings
+                    if r.target.is_file()
+                    and _is_changed(r, stamps[r], sources.get(key := _key(target, r)))
+                }
+                pending |= changed
             _write_log(target, settings, pending, sources)
-    if spectrograms:
-        _draw(recordings)
-    summary.seconds = time.monotonic() - started
-    if not summary.done and not summary.up_to_date:
-        first = summary.rejected[0]
-        if len(recordings) == 1:
-            raise UserError(f"{recordings[0].source}: {first.reason}; name another recording")
-        raise UserError(
-            f"none of {len(recordings)} files can be used, the first: {first.path}: "
-            f"{first.reason}; name a folder of recordings"
-        )
-    return summary
+        todo = [
+            r
+            for r in recordings
+            if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
+        ]
+        if target is not None:  # logs of earlier versions have no sources
+            for r in set(recordings).difference(todo):
+                sources.setdefault(_key(target, r), stamps[r])
+        summary = Summary(up_to_date=len(recordings) - len(todo))
+        started = logged = time.monotonic()
+        try:
+            for outcome in _outcomes(todo, model, block_seconds, format, workers):
+                _count(outcome, summary)
+                if target is None or outcome.enhanced is None:
+                    continue
+                key = _key(target, outcome.recording)
+                sources[key] = stamps[outcome.recording]
+                if key in pending:
+                    pending.remove(key)
+                    summary.renewed += renewed
+                    summary.changed += key in changed
+                    if time.monotonic() - logged > LOG_SECONDS:
+                        _write_log(target, settings, pending, sources)
+                        logged = time.monotonic()
+        finally:
+            if target is not None:
+                _write_log(target, settings, pending, sources)
+        if spectrograms:
+            _draw(recordings)
+        summary.seconds = time.monotonic() - started
+        if target is not None:
+            audio_io.write_rejected(target / REJECTED, summary.rejected)
+        if not summary.done and not summary.up_to_date:
+            first = summary.rejected[0]
+            if len(recordings) == 1:
+                raise UserError(f"{recordings[0].source}: {first.reason}; name another recording")
+            raise UserError(
+                f"none of {len(recordings)} files can be used, the first: {first.path}: "
+                f"{first.reason}; name a folder of recordings"
+                + (f", and see {target / REJECTED}" if target else "")
+            )
+        return summary
 
 
 def _count(outcome: Outcome, summary: Summary) -> None:
@@ -223,7 +228,13 @@ def _enhance(recording: Recording, model: Enhancer, block_seconds: float, format
     try:
         return Outcome(
             recording,
-            enhance_file(recording.source, recording.target, model, block_seconds, format),
+            enhance_file(
+                recording.source,
+                recording.target,
+                model,
+                block_seconds,
+                recording.format(format),
+            ),
         )
     except AudioError as error:
         return Outcome(recording, reason=str(error))
@@ -255,7 +266,7 @@ def _in_this_process(
                         layout,
                         recording.target,
                         model,
-                        format,
+                        recording.format(format),
                         functools.partial(_advance, progress, sizes[recording]),
                     )
                     yield Outcome(recording, enhanced)
@@ -287,7 +298,8 @@ def _together(
     enhanced = streaming.enhance_together([(x, layout.rate) for _, layout, x in short], model)
     for (recording, layout, _), y in zip(short, enhanced, strict=True):
         try:
-            yield Outcome(recording, write_file(y, layout, recording.target, format))
+            enhanced_file = write_file(y, layout, recording.target, recording.format(format))
+            yield Outcome(recording, enhanced_file)
         except AudioError as error:
             yield Outcome(recording, reason=str(error))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specmask.audio import io as audio_io
-from specmask.enhancement.file import AS_INPUT, FORMATS
+from specmask.enhancement.file import AS_INPUT, FORMATS, RARE_SUFFIXES
 from specmask.errors import UserError
 
 
@@ -23,6 +23,14 @@ class Recording:
     source: Path
     target: Path
     name: Path
+
+    def format(self, asked: str) -> str:
+        """Return the format of the result where one was asked for: as input, wav or flac.
+
+        What became WAV by its name, because its own suffix is not written, is written as WAV.
+        """
+        is_renamed = self.target.suffix.lower() != self.source.suffix.lower()
+        return "wav" if asked == AS_INPUT and is_renamed else asked
 
 
 def find_recordings(
@@ -103,7 +111,8 @@ def single_recording(source: Path, target: Path, overwrite: bool) -> tuple[Recor
     """
     _audio_files(source, "*")
     suffix = target.suffix.lower()
-    if suffix != source.suffix.lower() and suffix not in FORMATS:
+    is_same = suffix == source.suffix.lower()
+    if suffix not in FORMATS and not (is_same and suffix in RARE_SUFFIXES):
         raise UserError(
             f"{target}: no format of that suffix can be written; expected a folder, or one of "
             f"{' '.join(sorted(FORMATS))}"
@@ -112,7 +121,7 @@ def single_recording(source: Path, target: Path, overwrite: bool) -> tuple[Recor
         raise UserError(f"{target}: is the input itself; name another file")
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists; --overwrite replaces it, or name another file")
-    format = AS_INPUT if suffix == source.suffix.lower() else FORMATS[suffix]
+    format = AS_INPUT if is_same else FORMATS[suffix]
     return Recording(source, target, Path(source.name)), format
 
 

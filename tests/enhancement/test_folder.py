@@ -21,8 +21,9 @@ from helpers import (
     write_audio,
 )
 
+from specmask import files
 from specmask.audio import io as audio_io
-from specmask.cli.enhance import REJECTED, report, summary
+from specmask.cli.enhance import report, summary
 from specmask.enhancement import array, enhancer, folder, inputs
 from specmask.enhancement import file as recording_file
 from specmask.enhancement.file import AS_INPUT, TAGS, Enhanced, enhance_file
@@ -231,7 +232,7 @@ def test_metadata_that_cannot_be_kept_is_reported(identity, tmp_path, capsys):
     write_audio(source, white_noise(900).reshape(-1, 3), 8000, format="WAVEX")
     add_chunks(source, 0b111, bext=b"x" * 602)
     done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1, format="flac")
-    report(done, tmp_path / "out", True)
+    report(done, tmp_path / "out")
     assert "warning: not kept: speaker mask, bext (1 file: a.wav)\n" in capsys.readouterr().err
 
 
@@ -323,7 +324,8 @@ def test_summary_of_a_run_is_one_line():
     done.rejected.append(audio_io.Rejected("a.m4a", "no"))
     assert summary(done, Path("out")) == (
         "Enhanced 9 files (40.5 min) in 4 min 25 s -> out; "
-        f"3 up to date (--overwrite makes them again); 1 skipped, see {Path('out', REJECTED)}"
+        "3 up to date (--overwrite makes them again); "
+        f"1 skipped, see {Path('out', folder.REJECTED)}"
     )
     assert summary(folder.Summary(done=1), Path("out")) == "Enhanced 1 file -> out"
 
@@ -468,6 +470,51 @@ def test_formats_that_cannot_be_written_become_wav():
     ]
 
 
+@pytest.mark.parametrize("block_seconds", [10, 0.05])
+def test_files_that_became_wav_by_their_names_are_wav(identity, tmp_path, block_seconds):
+    for name, kind in (("a.sph", "NIST"), ("b.voc", "VOC"), ("c.aiff", "AIFF")):
+        write_audio(tmp_path / "in" / name, white_noise(4000), 8000, format=kind)
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, block_seconds)
+    assert (done.done, done.rejected) == (3, [])
+    found = {name: sf.info(tmp_path / "out" / name) for name in ("a.wav", "b.wav", "c.aiff")}
+    assert [(i.format, i.frames) for i in found.values()] == [
+        ("WAV", 4000), ("WAV", 4000), ("AIFF", 4000)
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode")
+def test_folders_whose_names_are_not_unicode(causal, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        (tmp_path / "in" / name).mkdir(parents=True)
+    except OSError:
+        pytest.skip("the file system has Unicode names only")
+    made = write_audio(tmp_path / "in" / "a.wav", white_noise(900))
+    made.rename(tmp_path / "in" / name / "a.wav")
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10)
+    assert (done.done, done.rejected) == (1, [])
+    assert (tmp_path / "out" / name / "a.wav").is_file()
+
+
+def test_two_runs_do_not_share_a_folder(causal, tmp_path):
+    write_audio(tmp_path / "in" / "a.wav", white_noise(900))
+    out = tmp_path / "out"
+    with files.held(out), pytest.raises(UserError, match="out: another run is at work here"):
+        enhance_folder(tmp_path / "in", out, causal, 10)
+    assert not out.exists()
+    assert enhance_folder(tmp_path / "in", out, causal, 10).done == 1
+
+
+def test_where_no_file_can_be_used_their_list_is_written(causal, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"no sound")
+    with pytest.raises(UserError, match=rf"none of 2 files .*see .*{folder.REJECTED}"):
+        enhance_folder(tmp_path / "in", tmp_path / "out", causal, 10)
+    lines = (tmp_path / "out" / folder.REJECTED).read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["path", "a.wav", "b.wav"]
+
+
 def test_inputs_are_never_written_over(causal, tmp_path):
     write_audio(tmp_path / "in" / "in" / "a.wav", white_noise(600))
     write_audio(tmp_path / "in" / "a.wav", white_noise(600))
@@ -543,7 +590,7 @@ def test_several_files_and_folders_go_into_one_folder(causal, tmp_path):
     recordings = find_recordings(sources, tmp_path / "out")
     assert folder.enhance_folder(recordings, tmp_path / "out", causal, 10).done == 3
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "a.wav", "b.flac", "c.wav", folder.LOG
+        "a.wav", "b.flac", "c.wav", folder.LOG, ".specmask"
     }  # fmt: skip
 
 
@@ -575,7 +622,9 @@ def test_a_file_into_a_file(tmp_path):
     assert_error_line(call("a.flac", "new/b.wav"), "new/b.wav: exists; --overwrite replaces it")
     assert call("a.flac", "new/b.wav", "--overwrite").returncode == 0
     assert_error_line(call("a.flac", "a.flac", "--overwrite"), "is the input itself")
-    assert_error_line(call("a.flac", "b.m4a"), "b.m4a: no format of that suffix")
+    write_audio(tmp_path / "a.m4a", white_noise(900), format="WAV")
+    for source in ("a.flac", "a.m4a"):
+        assert_error_line(call(source, "b.m4a"), "b.m4a: no format of that suffix")
 
 
 def test_a_file_that_vanishes_or_grows_does_not_stop_the_rest(causal, tmp_path):
