@@ -401,7 +401,8 @@ def check(args: Namespace) -> int:
     old, inputs = provenance.read(args.check)
     rows = scoring.evaluate(**inputs, workers=settings.compute.workers)
     collected = provenance.collect(settings, inputs, args.check.parent)
-    new = report.summary(rows, args.command, collected, report.ungrouped_snrs(old))
+    snrs, count_all = report.ungrouped_snrs(old), "without_noise" not in old
+    new = report.summary(rows, args.command, collected, snrs, count_all)
     differences = provenance.differences(old, new)
     for line in differences:
         print(f"different: {line}", file=sys.stderr)

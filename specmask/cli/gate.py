@@ -56,7 +56,13 @@ def check(
         "probes": probe.means(probes),
         "harm_words": {k: asdict(e) for k, e in words.items()} if words else None,
     }
-    violations = gate.violations(found, improvement, settings, words)
+    violations = []
+    if silent := report.muted(own):
+        violations.append(
+            f"enhanced files: {len(silent)} of {len(own)} are silent and their clean ones are not, "
+            f"the first {silent[0]['file']}"
+        )
+    violations += gate.violations(found, improvement, settings, words)
     return figures, violations + probe.violations(probes, settings)
 
 

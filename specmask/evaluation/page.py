@@ -262,7 +262,7 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
             },
             "snrs": list(systems[main].get("by_snr", {})),
             "curves": {name: _curves(systems, name) for name in charted},
-            "boxes": {name: _boxes(rows, name) for name in charted},
+            "boxes": {name: _boxes(report.counted(rows), name) for name in charted},
             "files": files,
         },
     }

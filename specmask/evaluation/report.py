@@ -17,7 +17,9 @@ import numpy as np
 from specmask import files
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, score_table, scoring, statistics
-from specmask.evaluation.metrics.table import METRICS
+from specmask.evaluation.metrics.checks import CAP_DB
+from specmask.evaluation.metrics.distortion import NOISY_IS_CLEAN
+from specmask.evaluation.metrics.table import METRICS, NEED_CLEAN
 
 MOST_SNRS = 8  # more different ones are grouped in steps of 5 dB
 SNR_STEP = 5
@@ -34,6 +36,7 @@ OPENINGS = {  # beginnings of the files of a report
     "scores.csv": "system,file,",
     "words.csv": "system,file,",
 }
+RATIOS = ("snr", "si_sdr", "sdr")  # without noise at their cap, which says nothing
 COMPARED = ("si_sdr", "pesq_wb", "pesq_nb", "stoi", "estoi")
 
 Row = Mapping
@@ -126,8 +129,45 @@ def ungrouped_snrs(content: Mapping) -> int:
     return max([MOST_SNRS, *(len([x for x in found if " to " not in x]) for found in labels)])
 
 
+def without_noise(rows: Sequence[Row]) -> set[str]:
+    """Return the names of the files whose noisy file equals the clean one."""
+    return {
+        row["file"]
+        for row in rows
+        if NOISY_IS_CLEAN in row["reason"]
+        or (row["system"] == pairing.NOISY and any(row.get(name) == CAP_DB for name in RATIOS))
+    }
+
+
+def counted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows as they count in means: without the ratios of files without noise.
+
+    The noisy file has ±100 dB there, which in a mean outweighs what the other files have.
+    """
+    files = without_noise(rows)
+    return [
+        {k: v for k, v in row.items() if k not in RATIOS} if row["file"] in files else row
+        for row in rows
+    ]
+
+
+def muted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of files that are silent and whose clean ones are not."""
+    return [
+        row
+        for row in rows
+        if row["clean_file"]
+        and "enhanced is silent" in row["reason"]
+        and "clean is silent" not in row["reason"]
+    ]
+
+
 def summary(
-    rows: Sequence[Row], command: str, provenance: Mapping, most_snrs: int = MOST_SNRS
+    rows: Sequence[Row],
+    command: str,
+    provenance: Mapping,
+    most_snrs: int = MOST_SNRS,
+    count_all: bool = False,
 ) -> dict:
     """Return the content of summary.json: means, counts, intervals and comparisons.
 
@@ -137,7 +177,10 @@ def summary(
         provenance: of :func:`specmask.evaluation.provenance.collect`, and whatever else belongs
             into the file.
         most_snrs: see :func:`groups`.
+        count_all: also the ratios of files without noise, as earlier versions did.
     """
+    left_out = set() if count_all else without_noise(rows)
+    rows = counted(rows) if left_out else rows
 
     def means(members: Sequence[Row]) -> dict:
         return {
@@ -164,7 +207,7 @@ def summary(
         "test": PAIRED_TEST,
         "comparisons": comparisons(rows),
         "systems": systems,
-    }
+    } | ({"without_noise": len(left_out)} if left_out else {})
 
 
 def comparisons(rows: Sequence[Row]) -> list[dict]:
@@ -319,8 +362,16 @@ def definitions(rows: Sequence[Row]) -> list[str]:
 
 
 def problems(rows: Sequence[Row]) -> list[str]:
-    """Return a line per system and kind of problem: missing scores, cut files, delays."""
+    """Return a line per system and kind of problem: missing scores, muted or cut files, delays.
+
+    One more says how many files have no noise.
+    """
     lines = []
+    if files := without_noise(rows):
+        lines.append(
+            f"{len(files)} of {len({row['file'] for row in rows})} noisy files equal their clean "
+            f"ones ({min(files)}): left out of means and comparisons of SNR, SI-SDR and SDR"
+        )
     for system, members in by_system(rows).items():
         failed = [row for row in members if row["reason"]]
         if failed:
@@ -329,6 +380,12 @@ def problems(rows: Sequence[Row]) -> list[str]:
             lines.append(
                 f"{system}: {len(failed)} of {len(members)} files lack scores, {count} because "
                 f"({example}) {reason}"
+            )
+        if silent := muted(members):
+            lines.append(
+                f"warning: {system}: {len(silent)} of {len(members)} files are silent and their "
+                f"clean ones are not ({silent[0]['file']}); means of SI-SDR, PESQ and STOI leave "
+                "them out"
             )
         cut = [row for row in members if row.get("extra_samples")]
         if cut:
@@ -346,7 +403,19 @@ def problems(rows: Sequence[Row]) -> list[str]:
                 f"clean ones, the worst by {worst['lag']} samples ({worst['file']}); a delay "
                 "lowers the scores"
             )
+        foreign = [row for row in members if _is_foreign(row)]
+        if foreign:
+            lines.append(
+                f"warning: {system}: {len(foreign)} of {len(members)} files have next to nothing "
+                f"in common with their clean ones ({foreign[0]['file']}); the means include them"
+            )
     return lines
+
+
+def _is_foreign(row: Row) -> bool:
+    """Return whether a file that sounds, and was scored, has no delay that fits its clean one."""
+    scored = any(not math.isnan(row.get(name, math.nan)) for name in NEED_CLEAN)
+    return scored and row.get("lag", 0) is None and not muted([row])
 
 
 # ---------------------------------------------------------------- files

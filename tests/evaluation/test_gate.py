@@ -212,6 +212,17 @@ def test_the_gate(tmp_path, speech, model, capsys):
     options = [part for bound in bounds for part in ("--set", f"evaluate.{bound}")]
     assert script.main([*arguments, *options]) == 0
     assert "gate: all bounds hold" in capsys.readouterr().out
+    muted = tmp_path / "enhanced" / "1.wav"
+    sound = muted.read_bytes()
+    write_audio(muted, np.zeros(12000), PROJECT_RATE)
+    assert script.main([*arguments, *options]) == 1
+    printed = capsys.readouterr()
+    line = "enhanced files: 1 of 2 are silent and their clean ones are not, the first 1"
+    assert printed.err.splitlines() == [f"gate: {line}"]
+    assert "warning: enhanced: 1 of 2 files are silent and their clean ones are not (1)" in (
+        printed.out
+    )
+    muted.write_bytes(sound)
     folders = [str(tmp_path / "CleanSpeech_testing"), str(tmp_path / "enhanced")]
     assert script.main([*folders, *arguments]) == 1
     assert "no SI-SDR improvement to check" in capsys.readouterr().out

@@ -307,6 +307,48 @@ def test_a_late_file_is_reported(data):
     assert report.summary(rows, "", {})["systems"]["enhanced"]["misaligned"] == 1
 
 
+def test_a_file_of_another_recording_is_reported(data):
+    """It has no delay, and scores that count. A silent file and a silent clean one are no such."""
+    path = data / "enhanced" / "noisy2_SNRdb_0.00_clnsp2.wav"
+    length = sf.info(path).frames
+    write_audio(path, 0.1 * np.random.default_rng(5).standard_normal(length))
+    rows = run_evaluation(data)
+    assert rows[4]["lag"] is None and rows[4]["si_sdr"] < -20
+    warning = "warning: enhanced: 1 of 3 files have next to nothing in common with their clean"
+    assert [line[: len(warning)] for line in report.problems(rows)] == [warning]
+    write_audio(path, np.zeros(length))
+    lines = report.problems(run_evaluation(data))
+    assert len(lines) == 2 and "1 of 3 files are silent and their clean ones" in lines[1]
+    write_audio(data / "CleanSpeech_testing" / "clnsp2.wav", np.zeros(length))
+    assert all("lack scores" in line for line in report.problems(run_evaluation(data)))
+
+
+def test_files_without_noise_do_not_count_in_means_of_ratios(data):
+    """100 dB of the noisy file would; its own row has them, and other metrics count it."""
+    names = ("si_sdr", "si_sdr_improvement", "sdr", "stoi")
+    clean, noisy = data / "CleanSpeech_testing" / "clnsp2.wav", data / "NoisySpeech_testing"
+    alone = run_evaluation(data, names=names)
+    (noisy / "noisy2_SNRdb_0.00_clnsp2.wav").write_bytes(clean.read_bytes())
+    rows = run_evaluation(data, names=names)
+    assert rows[1]["si_sdr"] == 100 and rows[4]["si_sdr"] == alone[4]["si_sdr"]
+    content = report.summary(rows, "", {})
+    others = [row for row in alone if row["file"] != rows[1]["file"]]
+    expected = report.summary(others, "", {})
+    assert content["without_noise"] == 1 and "without_noise" not in expected
+    for system in ("noisy", "enhanced"):
+        for name in ("si_sdr", "sdr"):
+            found = content["systems"][system]["metrics"][name]
+            assert found == expected["systems"][system]["metrics"][name] and found["scored"] == 2
+        assert content["systems"][system]["metrics"]["stoi"]["scored"] == 3
+    tests = {(c["metric"], c["files"]) for c in content["comparisons"]}
+    assert ("si_sdr", 2) in tests and ("stoi", 3) in tests
+    line = "1 of 3 noisy files equal their clean ones (noisy2_SNRdb_0.00_clnsp2): left out of means"
+    assert report.problems(rows)[0].startswith(line)
+    earlier = report.summary(rows, "", {}, count_all=True)
+    assert earlier["systems"]["noisy"]["metrics"]["si_sdr"]["mean"] > 30
+    assert report.mean(rows[:3], "si_sdr") == earlier["systems"]["noisy"]["metrics"]["si_sdr"]
+
+
 # ---------------------------------------------------------------- lengths, and no reference
 
 

@@ -40,6 +40,7 @@ from specmask.evaluation.metrics.checks import (
 )
 
 SDR_TAPS = 512
+NOISY_IS_CLEAN = "noisy is a perfect copy of clean"
 
 
 def snr(clean: np.ndarray, enhanced: np.ndarray) -> float:
@@ -135,6 +136,6 @@ def _improvement(
     checked(clean, noisy, audible=True, name="noisy")
     before = metric(clean, noisy)
     if abs(before) == CAP_DB:  # a difference from the cap says nothing
-        what = "a perfect copy of clean" if before > 0 else "free of any clean speech"
-        raise MetricError(f"noisy is {what}: no improvement to measure")
+        what = NOISY_IS_CLEAN if before > 0 else "noisy is free of any clean speech"
+        raise MetricError(f"{what}: no improvement to measure")
     return metric(clean, enhanced) - before
