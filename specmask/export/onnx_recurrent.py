@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def markers() -> Iterator[None]:
-    """Trace recurrent layers whose loop is not unrolled as one operation, not as a loop."""
+    """Trace recurrent layers over more than one frame as one operation, not as a loop."""
 
     def lstm(self: recurrent.LSTM, x: Any, h: Any = None, c: Any = None) -> Any:
-        if self.rnn.unroll:
+        if x.shape[1] == 1:
             return lstm_call(self, x, h, c)
         states = [] if h is None else [h, c]
         weights = self.project.kernel, self.project.bias, self.rnn.cell.recurrent_kernel
@@ -29,7 +29,7 @@ def markers() -> Iterator[None]:
         return y, *end
 
     def gru(self: recurrent.BandGRU, x: Any, state: Any) -> Any:
-        if self.rnn.unroll:
+        if x.shape[1] == 1:
             return gru_call(self, x, state)
         bands, channels = x.shape[2:]
         rows = tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (bands, -1, channels))

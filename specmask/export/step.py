@@ -33,9 +33,6 @@ def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> k
             "[model]: the network is not causal and has no step for one frame; "
             "export a causal one, or the whole model alone"
         )
-    for layer in network.model._flatten_layers():  # private: no other way to nested layers
-        if isinstance(layer, keras.layers.RNN):
-            layer.unroll = True  # one frame needs no loop, and loops are slow in both runtimes
     noisy, *states = network.model.inputs
     inputs = [keras.Input(batch_shape=(1, 1, *noisy.shape[2:]), name=noisy.name)]
     inputs += [keras.Input(batch_shape=(1, *x.shape[1:]), name=x.name) for x in states]

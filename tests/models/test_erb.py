@@ -9,7 +9,6 @@ from keras import ops
 from specmask import models
 from specmask.config import ini
 from specmask.models import complexity, erb
-from specmask.models.recurrent import BandGRU
 
 SHAPES = [(257, 16000, 2000, 64), (128, 8000, 1000, 24), (129, 8000, 3000, 12), (257, 16000, 0, 30)]
 
@@ -43,26 +42,6 @@ def test_band_matrix_is_the_product(bins, rate, split_hz, count):
     np.testing.assert_allclose(y, np.einsum("btfc,fg->btgc", x, analysis), atol=1e-5)
     z = erb.BandMatrix(synthesis)(y)
     np.testing.assert_allclose(z, np.einsum("btgc,gf->btfc", y, synthesis), atol=1e-5)
-
-
-def test_gru_equals_keras_gru_on_every_band():
-    keras.utils.set_random_seed(0)
-    x = np.random.default_rng(0).standard_normal((2, 9, 3, 5)).astype(np.float32)
-    own = BandGRU(4)
-    own(x, np.zeros((2, 3, 4), np.float32))
-    theirs = keras.layers.GRU(4, return_sequences=True, reset_after=True)
-    theirs(x[:, :, 0])
-    kernel, recurrent, bias = theirs.get_weights()
-    bias[1, 8:] = 0.3  # of the candidate's recurrent product; the two others add to those of x
-    theirs.set_weights([kernel, recurrent, bias])
-    own.project.set_weights([kernel, bias[0] + np.r_[bias[1, :8], np.zeros(4)]])
-    own.rnn.cell.recurrent_kernel.assign(recurrent)
-    own.rnn.cell.bias.assign(bias[1, 8:])
-    got, state = own(x, np.zeros((2, 3, 4), np.float32))
-    for band in range(3):
-        wanted = ops.convert_to_numpy(theirs(x[:, :, band]))
-        np.testing.assert_allclose(got[:, :, band], wanted, atol=1e-6)
-        np.testing.assert_allclose(state[:, band], wanted[:, -1], atol=1e-6)
 
 
 def test_attention_against_its_formula():

@@ -19,7 +19,6 @@ from specmask.models.layers import (
     LevelNormaliser,
     OffsetRemover,
 )
-from specmask.models.recurrent import LSTM
 from specmask.training import optim
 
 SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
@@ -331,19 +330,3 @@ def test_causal_convolution_against_its_definition():
                         wanted[t, f] += x[0, s, g] @ kernel[i, j]
     np.testing.assert_allclose(got[0], wanted, atol=1e-5)
     np.testing.assert_array_equal(state, x[:, -4:])
-
-
-@pytest.mark.parametrize("backwards", [False, True])
-def test_lstm_equals_keras_lstm(backwards):
-    keras.utils.set_random_seed(0)
-    data = np.random.default_rng(0).standard_normal((2, 11, 5)).astype(np.float32)
-    own = LSTM(4, backwards)
-    own(data)
-    theirs = keras.layers.LSTM(4, return_sequences=True, go_backwards=backwards)
-    theirs(data)
-    kernel, recurrent, bias = theirs.get_weights()
-    by_shape = {(5, 16): kernel, (4, 16): recurrent, (16,): bias}
-    for weight in own.trainable_variables:
-        weight.assign(by_shape[tuple(weight.shape)])
-    wanted = ops.convert_to_numpy(theirs(data))
-    np.testing.assert_allclose(own(data)[0], wanted[:, ::-1] if backwards else wanted, atol=1e-6)
