@@ -1,18 +1,21 @@
 """Published small models beside ours: enhance the test sets, score, write benchmarks/peers.md.
 
     python benchmarks/peers.py OUT [--data DIR] [--files DIR] [--enhance NAME ...] [--hiss DBFS]
+    python benchmarks/peers.py OUT --times [NAME ...]
 
 OUT/NAME/bench, noizeus and probes hold what each system made; --enhance names those to run. Every
 system runs as its author runs it; its delay is removed, and recordings are resampled to its rate
 and back. The models are no part of the project: :data:`SYSTEMS` says where each is from; the files
 are in --files. --hiss adds white noise of that level to what a system gets, for those that fail on
-an empty band; the results are in OUT/NAME_hiss, and the page is not written.
+an empty band; the results are in OUT/NAME_hiss, and the page is not written. --times prints the
+processor time of whole chains, ours in both runtimes, as they take turns on one recording.
 """
 
 import argparse
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -65,10 +68,10 @@ class System:
 # ---------------------------------------------------------------- how each of them is run
 
 
-def ours(_: Path) -> Enhance:
+def ours(_: Path, runtime: str = "auto") -> Enhance:
     import specmask
 
-    model = specmask.load()
+    model = specmask.load(runtime=runtime)
     return lambda x: specmask.enhance(x, 16_000, model)
 
 
@@ -255,6 +258,24 @@ def folders(out: Path, data: Path) -> dict[str, Path]:
     }
 
 
+def print_times(files: Path, data: Path, names: list[str]) -> None:
+    """Print processor seconds per second of audio, the least of five turns."""
+    noisy = data / "bench/noisy"
+    x = np.concatenate([io.read(noisy / name)[0][:, 0] for name in io.files(noisy)[:8]])
+    chains = {f"specmask, {name}": ours(files, name) for name in ("litert", "onnx")}
+    chains |= {name: SYSTEMS[name].load(files) for name in names}
+    rates = {name: SYSTEMS[name].rate if name in SYSTEMS else 16_000 for name in chains}
+    inputs = {rate: io.resample(x, 16_000, rate).astype(np.float32) for rate in rates.values()}
+    taken: dict[str, list[float]] = {name: [] for name in chains}
+    for _ in range(5):
+        for name, enhance in chains.items():
+            started = time.process_time()
+            enhance(inputs[rates[name]])
+            taken[name].append((time.process_time() - started) / (len(x) / 16_000))
+    for name, values in taken.items():
+        print(f"{name:18} {min(values):.4f}  x {min(values) / min(taken[names[0]]):.3f}")
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -362,7 +383,10 @@ def main() -> None:
     p.add_argument("--files", type=Path, default=Path(), help="folder of the fetched files")
     p.add_argument("--enhance", nargs="*", default=[], choices=SYSTEMS, metavar="NAME")
     p.add_argument("--hiss", type=float, metavar="DBFS", help="white noise added to every input")
+    p.add_argument("--times", nargs="*", choices=SYSTEMS, metavar="NAME", help="first: the unit")
     args = p.parse_args()
+    if args.times is not None:
+        return print_times(args.files, args.data, args.times or ["dtln", "gtcrn", "ulunas"])
     for name in args.enhance:
         enhance = SYSTEMS[name].load(args.files)
         for what, source in folders(args.out, args.data).items():
