@@ -6,6 +6,7 @@ depend on the frame after, the gates and the gradient of the weights, comes from
 all frames. Automatic differentiation adds up the gradient of the weights frame by frame.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -40,10 +41,9 @@ class LSTMCell(keras.layers.Layer):
         cell = f * cell + i * g
         return o * ops.tanh(cell), cell
 
-    def over_time(self, x: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
+    def over_time(self, x: Any, hidden: Any, cell: Any, *, training: bool) -> tuple[Any, Any]:
         """Return h and c [frames, batch, units] after each of the frames x [frames, ...]."""
 
-        @ops.custom_gradient
         def states(x: Any, hidden: Any, cell: Any, kernel: Any) -> tuple[Any, Any]:
             def step(before: Any, frame: Any) -> tuple[Any, Any]:
                 after = self._after(frame, before[0], before[1], kernel)
@@ -75,7 +75,16 @@ class LSTMCell(keras.layers.Layer):
 
             return (h, c), gradient
 
-        return states(x, hidden, cell, ops.copy(self.recurrent_kernel))  # a tensor, not a variable
+        kernel = ops.copy(self.recurrent_kernel)  # a tensor, not a variable
+        return _with_gradient(states, training)(x, hidden, cell, kernel)
+
+
+def _with_gradient(states: Callable, training: bool) -> Callable:
+    """Return a function whose gradient is the second thing that ``states`` returns.
+
+    Outside of training without it: a SavedModel would want to hold it.
+    """
+    return ops.custom_gradient(states) if training else lambda *inputs: states(*inputs)[0]
 
 
 def _lstm_gates(sums: Any) -> tuple[Any, Any, Any, Any]:
@@ -126,11 +135,10 @@ class GRUCell(keras.layers.Layer):
         z, r, inner = both[..., :u], both[..., u:], product[..., 2 * u :] + bias
         return z, r, ops.tanh(x[..., 2 * u :] + r * inner), inner
 
-    def over_time(self, x: Any, hidden: Any) -> tuple[Any]:
+    def over_time(self, x: Any, hidden: Any, *, training: bool) -> tuple[Any]:
         """Return h [frames, batch, units] after each of the frames x [frames, ...]."""
         u = self.units
 
-        @ops.custom_gradient
         def states(x: Any, hidden: Any, kernel: Any, bias: Any) -> Any:
             def step(before: Any, frame: Any) -> tuple[Any, Any]:
                 z, _, n, _ = self._gates(frame, before, kernel, bias)
@@ -164,7 +172,7 @@ class GRUCell(keras.layers.Layer):
             return h, gradient
 
         weights = map(ops.copy, (self.recurrent_kernel, self.bias))  # tensors, not variables
-        return (states(x, hidden, *weights),)
+        return (_with_gradient(states, training)(x, hidden, *weights),)
 
 
 class OverTime(keras.layers.Layer):
@@ -178,12 +186,12 @@ class OverTime(keras.layers.Layer):
         """Create the weights."""
         self.cell.build(x_shape)
 
-    def call(self, x: Any, *states: Any) -> tuple[Any, ...]:
+    def call(self, x: Any, *states: Any, training: bool = False) -> tuple[Any, ...]:
         """Return y [batch, frames, units] and the states after the last frame."""
         if x.shape[1] == 1:  # an exported step
             after = self.cell(x[:, 0], *states)
             return after[0][:, None], *after
-        after = self.cell.over_time(ops.swapaxes(x, 0, 1), *states)
+        after = self.cell.over_time(ops.swapaxes(x, 0, 1), *states, training=training)
         return ops.swapaxes(after[0], 0, 1), *(x[-1] for x in after)
 
 
