@@ -43,6 +43,7 @@ class LSTMCell(keras.layers.Layer):
 
     def over_time(self, x: Any, hidden: Any, cell: Any, *, training: bool) -> tuple[Any, Any]:
         """Return h and c [frames, batch, units] after each of the frames x [frames, ...]."""
+        u = self.units
 
         def states(x: Any, hidden: Any, cell: Any, kernel: Any) -> tuple[Any, Any]:
             def step(before: Any, frame: Any) -> tuple[Any, Any]:
@@ -61,14 +62,14 @@ class LSTMCell(keras.layers.Layer):
                 to_cell, back = o * (1 - end * end), ops.transpose(kernel)
 
                 def step(after: Any, frame: Any) -> tuple[Any, Any]:
-                    h_out, c_out, slope, to_cell, f = frame
+                    h_out, c_out, slope, to_cell, f = ops.split(frame, [u, 2 * u, 6 * u, 7 * u], -1)
                     dh, dc = after[0] + h_out, after[1] + c_out
                     dc = dc + dh * to_cell
                     sums = ops.concatenate([dc, dc, dc, dh], axis=-1) * slope
                     return (ops.matmul(sums, back), dc * f), (dh, dc)
 
                 zeros = ops.zeros_like(hidden), ops.zeros_like(cell)
-                frames = h_out, c_out, slopes, to_cell, f
+                frames = ops.concatenate([h_out, c_out, slopes, to_cell, f], axis=-1)
                 (dh_start, dc_start), (dh, dc) = ops.scan(step, zeros, frames, reverse=True)
                 sums = ops.concatenate([dc, dc, dc, dh], axis=-1) * slopes
                 return sums, dh_start, dc_start, _weights(h_before, sums)
@@ -90,6 +91,9 @@ def _with_gradient(states: Callable, training: bool) -> Callable:
 def _lstm_gates(sums: Any) -> tuple[Any, Any, Any, Any]:
     i, f, g, o = ops.split(sums, 4, axis=-1)
     return ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
+
+
+# Loops are over one tensor: over several, Keras's scan fails where the number of frames is open.
 
 
 def _before(states: Any, start: Any) -> Any:
@@ -157,12 +161,12 @@ class GRUCell(keras.layers.Layer):
                 back = ops.transpose(kernel)
 
                 def step(after: Any, frame: Any) -> tuple[Any, Any]:
-                    h_out, slope, z = frame
+                    h_out, slope, z = ops.split(frame, [u, 4 * u], -1)
                     dh = after + h_out
                     products = ops.concatenate([dh, dh, dh], axis=-1) * slope
                     return dh * z + ops.matmul(products, back), dh
 
-                frames = h_out, slopes, z
+                frames = ops.concatenate([h_out, slopes, z], axis=-1)
                 start, dh = ops.scan(step, ops.zeros_like(hidden), frames, reverse=True)
                 products = ops.concatenate([dh, dh, dh], axis=-1) * slopes
                 sums = ops.concatenate([products[..., : 2 * u], dh * to_n], axis=-1)
