@@ -289,8 +289,13 @@ class BandGRU(keras.layers.Layer):
     def call(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return y [batch, frames, bands, units] and the state after the last frame."""
         batch, frames, bands = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
-        rows = ops.reshape(ops.swapaxes(x, 1, 2), (batch * bands, frames, x.shape[3]))
         start = ops.reshape(state, (batch * bands, self.units))
+        if x.shape[1] == 1:  # an exported step: a matrix from here on, and so fewer operations
+            rows = ops.reshape(x, (batch * bands, x.shape[3]))
+            (y,) = self.rnn.cell(self.project(rows), start)
+            shape = batch, bands, self.units
+            return ops.reshape(y, (batch, 1, bands, self.units)), ops.reshape(y, shape)
+        rows = ops.reshape(ops.swapaxes(x, 1, 2), (batch * bands, frames, x.shape[3]))
         y, end = self.rnn(self.project(rows), start)
         y = ops.swapaxes(ops.reshape(y, (batch, bands, frames, self.units)), 1, 2)
         return y, ops.reshape(end, (batch, bands, self.units))
