@@ -2,9 +2,8 @@
 
 Names, subfolders, rate, length, channels and format are kept. Files that are up to date are
 skipped; those of earlier weights of the same run, or whose recordings have changed, are made again.
-Files that cannot be used are skipped
-with a reason and do not stop the rest. Without a run of your own (train.py, or [enhance]
-checkpoint) the default model is used.
+Files that cannot be used are skipped with a reason and do not stop the rest. Without a run of your
+own (train.py, or [enhance] checkpoint) the default model is used.
 
 examples:
   python enhance.py my_recordings/ cleaned/

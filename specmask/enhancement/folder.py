@@ -84,9 +84,9 @@ def enhance_folder(
     """Enhance recordings into a folder.
 
     Recordings that were enhanced with the same settings, and have not changed since, are skipped.
-    A file that cannot be used is
-    reported and does not stop the rest. TensorFlow uses all cores in one process, where short
-    files share the calls of the network; the other runtimes use a process per core.
+    A file that cannot be used is reported and does not stop the rest. TensorFlow uses all cores in
+    one process, where short files share the calls of the network; the other runtimes use a process
+    per core.
 
     Args:
         recordings: of :func:`specmask.enhancement.inputs.find_recordings`, with the same format.

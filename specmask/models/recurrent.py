@@ -3,7 +3,8 @@
 A cell has two forms: of one frame, which exported steps use, and of all frames, whose gradient is
 written by hand. Its loop back through time carries the gradient of the state alone; what does not
 depend on the frame after, the gates and the gradient of the weights, comes from one product over
-all frames. Automatic differentiation adds up the gradient of the weights frame by frame.
+all frames. Automatic differentiation adds up the gradient of the weights frame by frame. A loop is
+over one tensor: over several, Keras's scan fails where the number of frames is open.
 """
 
 from collections.abc import Callable
@@ -93,9 +94,6 @@ def _lstm_gates(sums: Any) -> tuple[Any, Any, Any, Any]:
     return ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
 
 
-# Loops are over one tensor: over several, Keras's scan fails where the number of frames is open.
-
-
 def _before(states: Any, start: Any) -> Any:
     """Return the state before each frame [frames, ...] of those after it."""
     return ops.concatenate([start[None], states[:-1]], axis=0)
@@ -128,8 +126,11 @@ class GRUCell(keras.layers.Layer):
 
     def call(self, x: Any, hidden: Any) -> tuple[Any]:
         """Return h [batch, units] after a frame x [batch, 3 units]."""
-        z, _, n, _ = self._gates(x, hidden, self.recurrent_kernel, self.bias)
-        return (n + z * (hidden - n),)
+        return (self._after(x, hidden, self.recurrent_kernel, self.bias),)
+
+    def _after(self, x: Any, hidden: Any, kernel: Any, bias: Any) -> Any:
+        z, _, n, _ = self._gates(x, hidden, kernel, bias)
+        return n + z * (hidden - n)
 
     def _gates(self, x: Any, hidden: Any, kernel: Any, bias: Any) -> tuple[Any, Any, Any, Any]:
         """Return z, r, n and what r is multiplied by."""
@@ -145,8 +146,7 @@ class GRUCell(keras.layers.Layer):
 
         def states(x: Any, hidden: Any, kernel: Any, bias: Any) -> Any:
             def step(before: Any, frame: Any) -> tuple[Any, Any]:
-                z, _, n, _ = self._gates(frame, before, kernel, bias)
-                after = n + z * (before - n)
+                after = self._after(frame, before, kernel, bias)
                 return after, after
 
             _, h = ops.scan(step, hidden, x)

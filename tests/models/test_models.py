@@ -83,7 +83,9 @@ def test_stream_equals_whole(network):
         parts.append(ops.convert_to_numpy(part))
         at += size
     assert at == 60
-    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=3e-5)
+    # crn normalises small values six times, which raises what rounding leaves
+    bound = 3e-5 if network.model.name == "crn" else 1e-5
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=bound)
 
 
 def test_a_frame_changes_nothing_before_it(network):
