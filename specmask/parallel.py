@@ -22,7 +22,7 @@ from typing import Any
 
 from specmask import files
 from specmask.config.inference import Compute
-from specmask.errors import UserError
+from specmask.errors import UserError, import_failure
 from specmask.progress import Progress
 
 FILES_PER_TASK = 16  # handing over a task costs about a millisecond
@@ -159,10 +159,10 @@ def engine(compute: Compute) -> Iterator[None]:
 
     try:
         disconnect = {"dask": _connect_dask, "ray": _connect_ray}[name](compute)
-    except ImportError:
+    except ImportError as error:
         raise UserError(
-            f'[compute] engine = {name}: not installed; pip install ".[{name}]" in the clone, or '
-            "choose engine = local"
+            f"[compute] engine = {name}: {name} {import_failure(error)}; "
+            f'pip install ".[{name}]" in the clone, or choose engine = local'
         ) from None
     except (OSError, OverflowError, ValueError, RuntimeError) as error:  # ValueError: no address
         reason = (str(error).splitlines() or [type(error).__name__])[0]

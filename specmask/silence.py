@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from specmask.errors import UserError
+from specmask.errors import UserError, import_failure
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def import_tensorflow() -> None:
     """Import TensorFlow without the log lines that it prints while it starts.
 
     Raises:
-        UserError: if it is not installed.
+        UserError: if it is not installed, or broken.
     """
     try:
         with quiet():
             import tensorflow  # noqa: F401
-    except ImportError:
+    except ImportError as error:
         raise UserError(
-            'TensorFlow, for training and exports, is not installed; pip install ".[train]" in the '
-            "clone"
+            f"TensorFlow, for training and exports, {import_failure(error)}; "
+            'pip install ".[train]" in the clone'
         ) from None

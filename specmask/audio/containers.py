@@ -314,10 +314,10 @@ def _refuse_open(streams: set[int]) -> None:
 
 def _find(file: _Window, pattern: bytes, position: int) -> int:
     while position < file.size:
-        found = file.at(position, WINDOW_BYTES).find(pattern)
+        found = file.at(position, HEADER_BYTES).find(pattern)
         if found >= 0:
             return position + found
-        position += WINDOW_BYTES - len(pattern)
+        position += HEADER_BYTES - len(pattern) + 1
     return -1
 
 
@@ -489,6 +489,7 @@ def _flac(file: _Window) -> Container:
     Further streams may follow, where files were joined; the decoder stops after the first.
     """
     starts, start = [0], 0
+    file.window = WINDOW_BYTES
     while (start := _find(file, b"fLaC", start + 4)) >= 0:
         if file.at(start + 4, 4) in _STREAMINFO:
             starts.append(start)

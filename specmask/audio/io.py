@@ -71,8 +71,9 @@ class Rejected:
 def files(folder: Path) -> list[Path]:
     """Return the audio files below a folder, relative to it, in the same order on all systems.
 
-    Symbolic links to folders are followed, each folder once: the folders that are really there
-    first, then those of links in order of their names. A link to a folder above is not followed.
+    Hidden files and folders, whose names begin with a dot, are left out. Symbolic links to folders
+    are followed, each folder once: the folders that are really there first, then those of links in
+    order of their names. A link to a folder above is not followed.
     """
     found = []
     visited = {*Path(os.path.realpath(folder)).parents}
@@ -84,6 +85,7 @@ def files(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             visited.add(real)
+            folders[:] = [n for n in folders if n[0] != "."]
             base = Path(parent).relative_to(folder)
             found += [base / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
             links += sorted(path for n in folders if (path := Path(parent) / n).is_symlink())

@@ -69,15 +69,19 @@ class MediaFile:
         self._errors: Any = av.error.FFmpegError  # av is imported late
         try:
             self._container = av.open(os.fspath(path), metadata_errors="ignore")
-            if not self._container.streams.audio:
-                raise AudioError("not readable as audio: no sound in it")
-            self._stream = self._container.streams.audio[0]
-            self._decoded = self._container.decode(self._stream)
-            first = next(self._decoded, None)
         except self._errors as error:
             raise AudioError(f"not readable as audio: {error.strerror}") from None
+        first, problem = None, "no sound in it"
+        try:
+            if self._container.streams.audio:
+                self._stream = self._container.streams.audio[0]
+                self._decoded = self._container.decode(self._stream)
+                first = next(self._decoded, None)
+        except self._errors as error:
+            problem = error.strerror or str(error)
         if first is None:
-            raise AudioError("not readable as audio: no sound in it")
+            self.close()
+            raise AudioError(f"not readable as audio: {problem}")
         self.samplerate, self.channels = first.sample_rate, first.layout.nb_channels
         # packed float32; a stream may change its rate or layout, which the first frame decides
         self._converter = av.AudioResampler("flt", first.layout, first.sample_rate)

@@ -16,7 +16,7 @@ from PIL import Image
 from specmask import files
 from specmask.audio import io as audio_io
 from specmask.audio.stft import Stft, forward
-from specmask.errors import UserError
+from specmask.errors import UserError, import_failure
 
 WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01  # of a spectrogram
 RANGE_DB = 80
@@ -105,12 +105,14 @@ def import_matplotlib(what: str = "--spectrograms") -> Any:
         what: option that needs it, for the error message.
 
     Raises:
-        UserError: if matplotlib is not installed.
+        UserError: if matplotlib is not installed, or broken.
     """
     try:
         from matplotlib import figure
-    except ImportError:
-        raise UserError(f"{what}: matplotlib is not installed; pip install matplotlib") from None
+    except ImportError as error:
+        raise UserError(
+            f"{what}: matplotlib {import_failure(error)}; pip install matplotlib"
+        ) from None
     return figure
 
 

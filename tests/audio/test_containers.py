@@ -9,6 +9,7 @@ import pytest
 import soundfile as sf
 from helpers import data_config, make_corpus
 
+from specmask.audio import containers
 from specmask.audio.io import AudioError, opened, read, read_piece
 from specmask.data.corpus import recordings
 from specmask.enhancement.file import Layout
@@ -120,6 +121,31 @@ def test_mp3_of_constant_rate_without_xing_header(contents, sound, tmp_path):
     content = without_xing(content if b"Xing" in content else content.replace(b"Info", b"Xing", 1))
     found = all_ways(saved(tmp_path, "a.mp3", content + b"TAG".ljust(128, b" ")))
     assert len(sound) <= len(found) <= len(sound) + 2 * 1152
+
+
+@pytest.mark.parametrize("junk", [b"\xff", b"\xff\xfb\x90\x44 no frame follows"])
+def test_junk_is_read_once(junk, contents, tmp_path, monkeypatch):
+    """Every byte of it looks like the beginning of a frame."""
+    content = contents["cbr.mp3"]
+    path = saved(tmp_path, "a.mp3", content + junk * (40_000 // len(junk)) + content)
+    read_bytes = []
+    at = containers._Window.at
+
+    def counting(self, position: int, count: int) -> bytes:
+        before = self._bytes
+        found = at(self, position, count)
+        if self._bytes is not before:
+            read_bytes.append(len(self._bytes))
+        return found
+
+    monkeypatch.setattr(containers._Window, "at", counting)
+    monkeypatch.setattr(containers, "WINDOW_BYTES", 2 * containers.HEADER_BYTES)
+    containers.examine.cache_clear()
+    try:
+        containers.examine(path, path.stat().st_size, 0)
+    finally:
+        containers.examine.cache_clear()
+    assert sum(read_bytes) < 4 * path.stat().st_size
 
 
 @pytest.mark.parametrize("name", ["vbr.mp3", "cbr.mp3", "ogg", "opus"])

@@ -253,7 +253,7 @@ def test_names_that_are_not_unicode(tmp_path):
 
 def test_audio_files_are_found_in_the_same_order_everywhere(tmp_path):
     names = ["b/2.wav", "b.wav", "B/1.FLAC", "a b/ü.Ogg", "b/10.mp3", "b/c/d/e.aif"]
-    for name in [*names, "b/.hidden.wav", "b/notes.txt", "wav", "b/x.wav.txt"]:
+    for name in [*names, "b/.hidden.wav", ".fetch-1/b.wav", "b/notes.txt", "wav", "b/x.wav.txt"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")

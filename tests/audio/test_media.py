@@ -70,6 +70,20 @@ def test_media_that_are_none(tmp_path):
         audio_io.read(tmp_path / "a.mp4")
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_media_without_sound_are_closed(tmp_path):
+    av = pytest.importorskip("av", reason="needs PyAV")
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 16
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    with pytest.raises(AudioError, match="no sound in it") as caught:
+        audio_io.read(tmp_path / "a.mkv")
+    names = [str(p.readlink()) for p in Path("/proc/self/fd").iterdir() if p.is_symlink()]
+    assert caught.value and str(tmp_path / "a.mkv") not in names
+
+
 def test_without_pyav_the_reason_names_it(without_pyav, tmp_path):
     (tmp_path / "a.webm").write_bytes(b"some bytes")
     with pytest.raises(AudioError, match=r"\.webm needs PyAV: pip install av, or convert it"):

@@ -537,6 +537,7 @@ def test_other_encodings(tmp_path):
         "seed = 3 # few",
         "seed = 3 #few",
         "snr_mode = all ; each clip",
+        f"seed = 3 ; {'long ' * 60}",
     ],
 )
 def test_a_comment_after_a_value_is_refused(tmp_path, line):

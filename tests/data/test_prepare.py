@@ -69,6 +69,11 @@ def test_existing_files_need_no_space(corpus, tmp_path, monkeypatch):
         assert "48 files, 0.01 h, 1 to be made" in line
         replaced = prepare.size_line([build.status(plan, overwrite=True) for plan in plans])
         assert "48 to be made" in replaced
+    fewer = TOTALS | {"data__total_training_files": 20}
+    for plan in make_plans(data_config(corpus, tmp_path, **fewer))[0]:
+        smaller = build.status(plan, overwrite=True)
+        assert build.disk_space([smaller]) == (0, FILES + 4 * 4096 + MANIFESTS)
+        break
     set_free_space(monkeypatch, FILES)
     with pytest.raises(UserError, match="are needed"), build.locked(config):
         prepare.size_line([build.status(plan) for plan in plans])

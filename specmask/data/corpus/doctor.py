@@ -150,7 +150,7 @@ def _problem(reason: str) -> str:
         "set aside": "set aside", "truncated": "truncated", "damaged": "damaged",
         "holds NaN": "not finite", "holds no": "too short", "empty": "unreadable",
         "not readable": "unreadable", "the header": "truncated", "only": "damaged",
-        "joined": "damaged",
+        "joined": "damaged", "holds samples": "too loud",
     }  # fmt: skip
     return next((name for start, name in kinds.items() if reason.startswith(start)), "pair")
 

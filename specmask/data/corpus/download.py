@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from specmask import files
 from specmask.data.corpus.catalogue import Archive, Corpus
 from specmask.errors import UserError
 
@@ -32,6 +33,7 @@ TIMEOUT_SECONDS = 60
 RETRY_SECONDS = 1.0  # the first pause is twice this, and each after it twice the one before
 UNPACKED_FACTOR = {".zip": 2.0, ".gz": 1.1}  # space for the content, as a multiple of the archive
 RESERVE_BYTES = 100 << 20
+TEMPORARY = ".fetch-"  # prefix of the folder that an archive is unpacked into
 
 
 def fetch(corpus: Corpus, folder: Path, report: Callable[[str], None] = print) -> None:
@@ -43,20 +45,22 @@ def fetch(corpus: Corpus, folder: Path, report: Callable[[str], None] = print) -
         report: receives the progress, line by line.
 
     Raises:
-        UserError: if the disk is too small, the server does not answer, or a file is damaged.
+        UserError: if the disk is too small, the server does not answer, a file is damaged, or
+            another run is at work in the folder.
     """
     report(f"{corpus.title}\n  licence: {corpus.licence}\n  home:    {corpus.home}")
     store = folder / "archives"
-    missing = [a for a in corpus.archives if not _done_file(folder, a).is_file()]
-    refuse_small_disk(folder, missing)
-    for archive in missing:
-        path = download(archive, store, report)
-        unpack(path, folder / archive.folder)
-        _done_file(folder, archive).parent.mkdir(parents=True, exist_ok=True)
-        _done_file(folder, archive).write_text(f"{archive.url}\n", encoding="utf-8")
-        path.unlink()
-    if store.is_dir() and not any(store.iterdir()):
-        store.rmdir()
+    with files.held(folder):
+        missing = [a for a in corpus.archives if not _done_file(folder, a).is_file()]
+        refuse_small_disk(folder, missing)
+        for archive in missing:
+            path = download(archive, store, report)
+            unpack(path, folder / archive.folder)
+            _done_file(folder, archive).parent.mkdir(parents=True, exist_ok=True)
+            _done_file(folder, archive).write_text(f"{archive.url}\n", encoding="utf-8")
+            path.unlink()
+        if store.is_dir() and not any(store.iterdir()):
+            store.rmdir()
     report(f"{len(missing)} of {len(corpus.archives)} archives unpacked now, all are in {folder}")
     report(f"  [data] {corpus.use.replace('{}', str(folder))}")
 
@@ -267,11 +271,15 @@ def _damage(path: Path) -> str:
 def unpack(path: Path, folder: Path) -> None:
     """Unpack an archive: nothing outside of the folder, no links, no file over another.
 
+    What killed runs have unpacked in part is removed.
+
     Raises:
         UserError: if a member would be outside, or a file of this name exists and is another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
+    for old in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as name:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(name)  # drops drives, leading slashes and ".." from names

@@ -147,7 +147,7 @@ def excluded_by_list(config: Config, option: str) -> dict[str, str]:
     if path == Path():
         return {}
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))
         return {
             r["path"]: f"set aside by {path.name}: {r['problem']}"

@@ -200,7 +200,7 @@ def disk_space(splits: list[Status]) -> tuple[int, int]:
                 f"{folder}: {gigabytes(needed)} are needed and {gigabytes(free)} are free; "
                 "free some space, choose another data_path, or lower the totals of [data]"
             )
-        tightest.append((free - needed, needed, free))
+        tightest.append((free - needed, max(0, needed), free))  # a smaller set frees some
     _, needed, free = min(tightest)
     return needed, free
 

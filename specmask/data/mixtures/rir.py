@@ -17,7 +17,7 @@ import scipy  # loads scipy.signal (0.5 s) when it is used
 
 from specmask.audio import io as audio_io
 from specmask.audio.io import Rejected
-from specmask.errors import UserError
+from specmask.errors import UserError, import_failure
 
 EARLY_SECONDS = 0.05  # reflections that belong to the target "early"
 IMAGE_SECONDS = 0.1  # of a response from image sources; the tail is diffuse
@@ -187,13 +187,14 @@ def library() -> ModuleType:
     """Return pyroomacoustics.
 
     Raises:
-        UserError: if it is not installed.
+        UserError: if it is not installed, or broken.
     """
     try:
         import pyroomacoustics
-    except ImportError:
+    except ImportError as error:
         raise UserError(
-            "[augment] room_probability: simulated rooms need the package pyroomacoustics; "
+            "[augment] room_probability: the package pyroomacoustics, for simulated rooms, "
+            f"{import_failure(error)}; "
             'pip install ".[rooms]" in the clone, or name a folder of responses with rir_path'
         ) from None
     return pyroomacoustics

@@ -152,6 +152,7 @@ def folders(tmp_path_factory) -> Path:
     write_audio(speech / "dina/silent.wav", np.zeros(RATE))
     write_audio(speech / "dina/constant.wav", np.full(RATE, 0.25))
     write_audio(speech / "dina/short.wav", voice(17, 0.1))
+    write_audio(speech / "dina/loud.wav", 1e6 * voice(19), subtype="FLOAT")
     (speech / "dina/text.wav").write_text("no audio" * 99)
     write_audio(speech / "emil/original.wav", voice(18))
     shutil.copy(speech / "emil/original.wav", speech / "emil/copy.wav")
@@ -183,6 +184,7 @@ def test_every_problem_is_found_with_its_plan(folders, tmp_path):
         ("dina/silent.wav", "silent"): "set aside",
         ("dina/constant.wav", "silent"): "set aside",
         ("dina/short.wav", "too short"): "set aside",
+        ("dina/loud.wav", "too loud"): "set aside",
         ("dina/text.wav", "unreadable"): "set aside",
         ("emil/original.wav", "duplicate"): "set aside",
         ("emil/softer.mp3", "near duplicate"): "set aside",

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import assert_error_line, run_script
 
+from specmask import files
 from specmask.data.corpus import catalogue, download
 from specmask.data.corpus.catalogue import Archive, Corpus
 from specmask.errors import UserError
@@ -294,7 +295,25 @@ def test_no_file_of_the_user_is_replaced(tmp_path):
     assert (tmp_path / "in/a").read_bytes() == b"mine"
 
 
+def test_a_killed_unpacking_leaves_nothing(tmp_path):
+    (tmp_path / "x.zip").write_bytes(zipped(a=b"1"))
+    killed = tmp_path / "in/.fetch-abc"
+    killed.mkdir(parents=True)
+    (killed / "a").write_bytes(b"half")
+    download.unpack(tmp_path / "x.zip", tmp_path / "in")
+    assert [p.name for p in (tmp_path / "in").iterdir()] == ["a"]
+    assert (tmp_path / "in/a").read_bytes() == b"1"
+
+
 # ---------------------------------------------------------------- whole corpora
+
+
+def test_two_runs_in_one_folder(shop, tmp_path):
+    """The second would remove what the first one is unpacking."""
+    corpus = Corpus("One", "free", "https://example.org", (Archive(f"{shop.base}/a.zip"),), "{}")
+    with files.held(tmp_path), pytest.raises(UserError, match="another run is at work here"):
+        download.fetch(corpus, tmp_path, lambda line: None)
+    assert not shop.seen
 
 
 def test_a_corpus_goes_on_with_the_archives_that_are_missing(shop, tmp_path):

@@ -224,7 +224,8 @@ def test_recordings_that_a_list_sets_aside(corpus, tmp_path):
     path = tmp_path / "check.csv"
     path.write_text(
         "folder,path,plan,problem\nclean_train_path,anna/0.wav,set aside,clipped\n"
-        "clean_train_path,anna/1.wav,fix,stereo\nnoise_train_path,bert/0.wav,set aside,x\n"
+        "clean_train_path,anna/1.wav,fix,stereo\nnoise_train_path,bert/0.wav,set aside,x\n",
+        encoding="utf-8-sig",  # as Excel saves it
     )
     config = data_config(corpus, tmp_path, data__set_aside=path)
     root, option = corpus / "clean_train", "clean_train_path"
