@@ -62,7 +62,7 @@ def line(name: str, factor: float, ms: float | None = None, megabytes: float | N
 
 def own(run: Path, x: np.ndarray) -> None:
     """Measure a run of this project."""
-    model = enhancer.load(run)
+    model = enhancer.load(run, runtime="tensorflow")  # not the exports that a run may have
     duration, hop = len(x) / model.rate, model.stft.hop_length / model.rate
     line("keras, whole file", seconds_of(lambda: array.enhance(x, model.rate, model)) / duration)
     short = x[: 2 * model.rate]

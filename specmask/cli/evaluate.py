@@ -168,10 +168,8 @@ def evaluate(args: Namespace) -> int:
         raise UserError(f"--recogniser {args.recogniser}: needs --transcripts FILE")
     settings = ini.load(args.config, args.set)
     kept, inputs = _added(args, settings) if args.add else ({}, _inputs(args, settings))
-    report_path = settings.evaluate.report_path
-    out = args.out or (report_path / "oracles" if args.oracle else report_path)
-    if args.add:
-        out = args.add.parent
+    report_path = settings.evaluate.report_path / ("oracles" if args.oracle else "")
+    out = args.add.parent if args.add else args.out or report_path
     report.check_folder(out)
     items = pairing.items(**{k: v for k, v in inputs.items() if k != "names"})
     # wrong names, missing packages and models are reported before the work
@@ -262,8 +260,8 @@ def _systems(args: Namespace, used: Set[str]) -> dict[str, Path]:
     systems: dict[str, Path] = {}
     for text in args.system:
         name, equals, folder = text.partition("=")
-        if not (name and equals and folder) or name in {*used, *systems}:
-            raise UserError(f"--system {text}: expected NAME=DIR with a name of its own")
+        if not (name and equals and folder) or name in {*used, *systems, "clean"}:
+            raise UserError(f"--system {text}: expected NAME=DIR with a name that is not in use")
         systems[name] = Path(folder)
     return systems
 

@@ -97,10 +97,11 @@ def _dialect(path: Path) -> type[csv.Dialect]:
 
 
 def _of_line(line: str) -> tuple[str, str]:
-    name, _, file = line.strip().partition(" ") if " " in line else line.strip().partition("\t")
-    if file.rstrip().endswith("|"):
+    line = line.strip()
+    name, _, file = line.partition("\t" if "\t" in line else " ")  # paths may have spaces
+    if file.endswith("|"):
         raise ValueError("a command in place of a path is not run; write its output to a file")
-    return (name, file.strip()) if file else ("", name)
+    return (name.strip(), file.strip()) if file else ("", name)
 
 
 def _of_json(content: object) -> list[tuple[str, str]]:

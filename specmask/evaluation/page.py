@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from specmask.audio import spectrogram
-from specmask.audio.io import to_mono, write_pcm16
+from specmask.audio.io import resample, to_mono, write_pcm16
 from specmask.audio.levels import FULL_SCALE, level_db, to_int16
 from specmask.errors import UserError
 from specmask.evaluation import oracles, pairing, report, scoring, word_errors
@@ -24,7 +24,7 @@ from specmask.files import replacing
 
 ASSETS = "page"  # the folder beside index.html
 SECONDS = 60
-_ASSET = re.compile(r"\d{3}-\d+(-mask)?\.(wav|png)")
+_ASSET = re.compile(r"\d{3,}-\d+(-mask)?\.(wav|png)")
 RANKED = ("si_sdr_improvement", "si_sdr", "dnsmos_ovrl", "loudness")
 CHARTED = (
     *("si_sdr", "si_sdr_improvement", "sdr", "pesq_wb", "pesq_nb", "stoi", "estoi", "covl"),
@@ -186,22 +186,27 @@ def _level(x: np.ndarray, rate: int) -> float:
 
 
 def _sounds(items: Sequence[pairing.Item]) -> tuple[dict[str, np.ndarray], int]:
-    """Return the audio of a file by system, from noisy to clean, and the rate in Hz."""
-    sounds: dict[str, np.ndarray] = {}
-    clean, rate = None, 0
+    """Return the audio of a file by system, from noisy to clean, and its rate in Hz.
+
+    Without references rates may differ: the highest is that of all.
+    """
+    sounds: dict[str, tuple[np.ndarray, int]] = {}
+    clean = {}
     for item in items:
         try:
             audio = scoring.read_recordings(item)
         except scoring.Unusable:
             continue  # its row in scores.csv has the reason
-        rate = audio.rate
-        cut = slice(SECONDS * rate)
         if audio.noisy is not None:
-            sounds.setdefault("noisy", audio.noisy[cut])
-        sounds.setdefault(item.system, audio.enhanced[cut])
+            sounds.setdefault("noisy", (audio.noisy, audio.rate))
+        sounds.setdefault(item.system, (audio.enhanced, audio.rate))
         if audio.clean is not None:
-            clean = audio.clean[cut]
-    return sounds | ({} if clean is None else {"clean": clean}), rate
+            clean["clean"] = (audio.clean, audio.rate)
+    highest = max((rate for _, rate in sounds.values()), default=0)
+    return {
+        name: resample(x[: SECONDS * rate], rate, highest)
+        for name, (x, rate) in (sounds | clean).items()
+    }, highest
 
 
 def _words_of(items: Sequence[pairing.Item], words: Sequence[Mapping]) -> dict | None:
@@ -226,13 +231,14 @@ def _main_system(systems: Iterable[str]) -> str:
 
 
 def _charted(rows: Sequence[Mapping]) -> list[str]:
-    return [name for name in CHARTED if name in report.columns(rows)]
+    present = report.columns(rows)
+    return [name for name in CHARTED if name in present]
 
 
 def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[dict]) -> dict:
     """Return the values of the template."""
     columns, charted = report.columns(rows), _charted(rows)
-    systems = content["systems"]
+    systems, counted = content["systems"], report.counted(rows)
     problems = report.problems(rows)
     return {
         "title": report.TITLE,
@@ -260,9 +266,9 @@ def _context(rows: Sequence[Mapping], content: Mapping, main: str, files: list[d
                 name: {"label": METRICS[name].label, "digits": METRICS[name].digits}
                 for name in charted
             },
-            "snrs": list(systems[main].get("by_snr", {})),
+            "snrs": report.labels(content, "by_snr"),
             "curves": {name: _curves(systems, name) for name in charted},
-            "boxes": {name: _boxes(report.counted(rows), name) for name in charted},
+            "boxes": {name: _boxes(counted, name) for name in charted},
             "files": files,
         },
     }

@@ -11,7 +11,7 @@ Conventions:
     While scoring, finished rows are appended to ``scores.partial.jsonl``, so that an interrupted
     run loses at most one of them.
     A row that lacks scores is used again like any other (a package that is installed later
-    changes the digest), unless a file could not be used or a package failed: that may be mended
+    changes the digest), unless a file could not be used or a package failed: that may be fixed
     without a change of the digest.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specmask.files import parse_json, replacing
+from specmask.files import parse_json, write_table
 
 FILE = "scores.csv"
 PARTIAL = "scores.partial.jsonl"
@@ -53,15 +53,9 @@ def figures(tables: Sequence[Mapping[str, Mapping]], name: str) -> np.ndarray:
 
 def write(folder: Path, rows: Sequence[Mapping], metrics: Iterable[str]) -> None:
     """Write scores.csv, complete or not at all, and remove the partial file."""
-    with (
-        replacing(folder / FILE) as path,
-        path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        cut = [EXTRA] if any(EXTRA in row for row in rows) else []
-        fields = [*KEYS, *cut, *metrics, *LAST_KEYS]
-        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    cut = [EXTRA] if any(EXTRA in row for row in rows) else []
+    fields = [*KEYS, *cut, *metrics, *LAST_KEYS]
+    write_table(folder / FILE, fields, [[row.get(key, "") for key in fields] for row in rows])
     (folder / PARTIAL).unlink(missing_ok=True)
 
 

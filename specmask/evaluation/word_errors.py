@@ -18,7 +18,6 @@ References:
 
 import csv
 import importlib
-import math
 import re
 import sys
 from collections import Counter
@@ -33,7 +32,7 @@ from specmask.audio import levels
 from specmask.audio.io import AudioError, read, resample, to_mono
 from specmask.errors import UserError
 from specmask.evaluation import file_lists, pairing, report, scoring, statistics
-from specmask.files import replacing
+from specmask.files import write_table
 
 Recogniser = Callable[[np.ndarray, int], str]
 
@@ -51,7 +50,7 @@ class Errors:
     """Word errors over some files.
 
     Attributes:
-        wer, mer, wil: see above; NaN without any words.
+        wer, mer, wil: see above.
         words: number of words in the transcripts.
         files: number of files.
         failed: number of files on which the recogniser failed.
@@ -186,17 +185,15 @@ def errors(said: Sequence[str], heard: Sequence[str | None]) -> Errors:
     """Count word errors.
 
     Args:
-        said: transcripts [files], normalised here.
+        said: transcripts [files], one at least, none without words; normalised here.
         heard: recognised texts [files], normalised here; None where the recogniser failed.
     """
     import jiwer
 
     failed = sum(text is None for text in heard)
-    pairs = [(normalise(s), normalise(h or "")) for s, h in zip(said, heard, strict=True)]
-    pairs = [(s, h) for s, h in pairs if s]
-    if not pairs:
-        return Errors(math.nan, math.nan, math.nan, 0, len(said), failed)
-    found = jiwer.process_words([s for s, _ in pairs], [h for _, h in pairs])
+    found = jiwer.process_words(
+        [normalise(text) for text in said], [normalise(text or "") for text in heard]
+    )
     words = found.hits + found.substitutions + found.deletions
     return Errors(found.wer, found.mer, found.wil, words, len(said), failed)
 
@@ -354,14 +351,8 @@ def table(found: Mapping[str, Mapping]) -> str:
 
 def write(folder: Path, rows: Sequence[Mapping]) -> None:
     """Write words.csv, a row per file and system, complete or not at all."""
-    with (
-        replacing(folder / FILE) as path,
-        path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        fields = ["system", "file", "snr_db", "said", "heard", "errors"]
-        writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    fields = ["system", "file", "snr_db", "said", "heard", "errors"]
+    write_table(folder / FILE, fields, [[row.get(key, "") for key in fields] for row in rows])
 
 
 def read_rows(folder: Path) -> list[dict]:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import SCORE_ROWS, embedded, make_row, noisy_bursts, write_audio
+from helpers import SCORE_ROWS, embedded, make_row, noisy_bursts, tone, write_audio
 
 import evaluate as script
 from specmask.evaluation import page, pairing, report, scoring, word_errors
@@ -69,6 +69,7 @@ def test_the_folder_holds_all_files_of_the_page(data, capsys, monkeypatch):
     assert line in capsys.readouterr().err
     assert used == {f"page/{p.name}" for p in (folder / "page").iterdir()}
     monkeypatch.undo()
+    (folder / "page" / "1000-0.wav").touch()  # of a report of more than 1,000 files
     assert script.main([*arguments, "--set", "evaluate.page_files=0"]) == 0
     assert not list((folder / "page").iterdir()) and embedded(folder)["files"] == []
 
@@ -110,6 +111,31 @@ def test_nothing_of_others_is_removed_or_replaced(data, capsys):
         assert f"{name}: not made by an evaluation" in capsys.readouterr().err
         assert (data / name).read_text() == "mine, all mine"
         (data / name).unlink()
+
+
+def test_files_of_different_rates_play_at_their_own_speed(data):
+    """Without references nothing demands one rate: all are written at the highest."""
+    name = "noisy2_SNRdb_0.00_clnsp2"
+    folders = {}
+    for rate in (RATE, 3 * RATE, 2 * RATE):
+        folders[f"at {rate}"] = data / str(rate)
+        write_audio(data / str(rate) / f"{name}.wav", np.tile(tone(1000, 0.5, rate), 2), rate)
+    items = pairing.items(None, folders)
+    rows = scoring.score_items(items, ["loudness"], 1)
+    page.write(data / "r", rows, report.summary(rows, "", {}), items, 1)
+    (file,) = embedded(data / "r")["files"]
+    assert file["seconds"] == 1 and file["khz"] == 24
+    for signal in file["signals"]:
+        x, rate = sf.read(data / "r" / signal["audio"])
+        assert (len(x), rate) == (3 * RATE, 3 * RATE)
+        assert np.abs(np.fft.rfft(x)).argmax() == 1000  # Hz, as it lasts 1 s
+
+
+def test_an_snr_that_only_another_system_has_is_in_the_chart(data):
+    rows = [make_row(system="main", snr=0.0, si_sdr=1.0)]
+    rows += [make_row(system="other", file=f"f{s}", snr=s, si_sdr=s) for s in (5.0, -5.0)]
+    page.write(data / "r", rows, report.summary(rows, "", {}), [], 0)
+    assert embedded(data / "r")["snrs"] == ["-5 dB", "0 dB", "5 dB"]
 
 
 def test_words_on_the_page(data):

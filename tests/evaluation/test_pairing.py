@@ -245,6 +245,7 @@ def test_usual_names_of_snrs(name, snr):
 
 LISTS = {
     "wav.scp": "utt1 {c}/a.wav\nutt2  {c}/b c.wav\n\n",
+    "tabs.scp": "utt1\t{c}/a.wav\nutt2\t{c}/b c.wav\t\n",
     "list.csv": "id,path\nutt1,{c}/a.wav\nutt2,{c}/b c.wav\n",
     "list.tsv": "Path\tid\n{c}/a.wav\tutt1\n{c}/b c.wav\tutt2\n",
     "object.json": '{{"utt1": "{c}/a.wav", "utt2": "{c}/b c.wav"}}',

@@ -8,7 +8,7 @@ import re
 import numpy as np
 from helpers import SCORE_ROWS, make_row
 
-from specmask.evaluation import report, scoring, statistics
+from specmask.evaluation import report, score_table, scoring, statistics, word_errors
 
 
 def test_means_count_their_files():
@@ -68,12 +68,6 @@ def test_no_interval_below_five_files():
         assert report.mean(rows[:files], "si_sdr")["low"] is not None  # in summary.json as before
 
 
-def test_up_to_eight_snrs_are_not_grouped():
-    rows = [make_row(snr=float(s), si_sdr=0.0) for s in range(9)]
-    assert list(report.groups(rows[:8])["by_snr"])[1] == "1 dB"
-    assert list(report.groups(rows)["by_snr"]) == ["0 to 5 dB", "5 to 10 dB"]
-
-
 def test_a_summary_of_before_is_checked_with_its_own_groups():
     rows = [make_row(snr=float(s), si_sdr=0.0) for s in range(12)]
     old = report.summary(rows, "", {}, most_snrs=24)
@@ -83,7 +77,10 @@ def test_a_summary_of_before_is_checked_with_its_own_groups():
     assert report.summary(rows, "", {}, report.ungrouped_snrs(new)) == new
 
 
-def test_many_snrs_are_grouped():
+def test_more_than_eight_snrs_are_grouped():
+    rows = [make_row(snr=float(s), si_sdr=0.0) for s in range(9)]
+    assert list(report.groups(rows[:8])["by_snr"])[1] == "1 dB"
+    assert list(report.groups(rows)["by_snr"]) == ["0 to 5 dB", "5 to 10 dB"]
     rows = [make_row(snr=s, si_sdr=s) for s in np.linspace(-5, 9.9, 60)]
     found = report.groups(rows)["by_snr"]
     assert list(found) == ["-5 to 0 dB", "0 to 5 dB", "5 to 10 dB"]
@@ -111,6 +108,16 @@ def test_files_of_the_report(tmp_path):
     assert s["by_snr"]["6 dB"]["metrics"]["stoi"] == nothing | {"scored": 0, "missing": 1}
     assert s["by_noise"]["dogs"]["metrics"]["si_sdr"]["mean"] == 8
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["scores.csv", "summary.json"]
+
+
+def test_names_of_files_with_line_breaks_are_read_back(tmp_path):
+    row = make_row(file="a\rb\nc", si_sdr=1.5) | {"lag": 0, "digest": "d"}
+    score_table.write(tmp_path, [row], ["si_sdr"])
+    assert score_table.read(tmp_path) == {"d": row}
+    words = [{"system": "s", "file": "a\rb", "said": "A", "heard": "B", "errors": 1}]
+    word_errors.write(tmp_path, words)
+    (found,) = word_errors.read_rows(tmp_path)
+    assert (found["file"], found["errors"]) == ("a\rb", 1)
 
 
 def test_comparisons_are_paired_by_file():

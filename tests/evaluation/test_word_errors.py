@@ -1,7 +1,6 @@
 """Word errors by hand, with recognisers that are functions of the test, and pocketsphinx."""
 
 import json
-import math
 import shutil
 
 import numpy as np
@@ -49,8 +48,6 @@ def test_wer_against_the_recursion():
 def test_a_failure_counts_as_deletions():
     found = word_errors.errors(["one two", "three"], ["one two", None])
     assert (found.wer, found.words, found.files, found.failed) == (1 / 3, 3, 2, 1)
-    nothing = word_errors.errors([], [])
-    assert math.isnan(nothing.wer) and nothing.files == 0
 
 
 def test_normalisation():
@@ -226,4 +223,3 @@ def test_pocketsphinx_on_silence():
     pytest.importorskip("pocketsphinx", reason="extra asr is not installed")
     recogniser = word_errors.sphinx(["yes no"])
     assert isinstance(recogniser(np.zeros(8000, np.float32), 8000), str)
-    assert word_errors.errors(["yes"], [recogniser(np.zeros(4000, np.float32), 8000)]).words == 1
