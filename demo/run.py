@@ -24,7 +24,7 @@ def steps() -> list[list[str]]:
         [str(ROOT / "stft.py"), *config],
         [str(ROOT / "train.py"), *config],
         [str(ROOT / "enhance.py"), *config, "--overwrite"],
-        [str(ROOT / "evaluate.py"), *config, "--baseline", "wiener", "--out", str(OUT / "report")],
+        [str(ROOT / "evaluate.py"), *config, "--baseline", "wiener"],
     ]
 
 

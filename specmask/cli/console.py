@@ -148,7 +148,7 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def run(action: Callable[[Arguments], int | None], args: Arguments) -> int:
-    """Call ``action(args)`` and turn errors that a user can mend into one line and an exit code.
+    """Call ``action(args)`` and turn errors that a user can fix into one line and an exit code.
 
     Returns:
         the code of the action (0 for None), 2 after an error of the user's input, 130 after Ctrl-C,

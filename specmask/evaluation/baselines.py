@@ -1,8 +1,8 @@
 """Classical enhancers to compare with.
 
 Conventions:
-    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz, transform)
-    and returns a signal of the same length, aligned with its input.
+    Waveforms are ``[samples]`` float32. A baseline is a function (noisy, rate in Hz) and returns a
+    signal of the same length, aligned with its input.
 
 References:
     [1] Ephraim, Malah: Speech enhancement using a minimum mean-square error short-time spectral
@@ -49,7 +49,15 @@ def analysis(rate: int) -> Stft:
     return Stft("cosine", 2 * hop, hop, 2 * hop)
 
 
-def wiener(noisy: np.ndarray, rate: int, stft: Stft | None = None) -> np.ndarray:
+def _spectrum(noisy: np.ndarray, stft: Stft) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectrum and its powers, float64 above zero, both [frames, bins]."""
+    spectrum = forward(np.asarray(noisy, np.float32), stft)
+    powers = np.square(np.abs(spectrum, dtype=np.float64))
+    powers += 1e-12 * powers.mean() + np.finfo(float).tiny  # digital silence: no division by zero
+    return spectrum, powers
+
+
+def wiener(noisy: np.ndarray, rate: int) -> np.ndarray:
     """Filter by Wiener's rule with the decision-directed a-priori SNR and tracked noise power.
 
     With the a-posteriori SNR γ = |Y|² / σ² and σ² from :func:`noise_powers`:
@@ -64,17 +72,14 @@ def wiener(noisy: np.ndarray, rate: int, stft: Stft | None = None) -> np.ndarray
     Args:
         noisy: [samples], at least one.
         rate: in Hz.
-        stft: another transform than :func:`analysis`.
 
     Returns:
         float32 [samples].
     """
-    stft = stft or analysis(rate)
+    stft = analysis(rate)
     hop_seconds = stft.hop_length / rate
     weight = DECISION_WEIGHT ** (hop_seconds / DECISION_HOP_SECONDS)
-    spectrum = forward(np.asarray(noisy, np.float32), stft)  # [frames, bins]
-    powers = np.square(np.abs(spectrum, dtype=np.float64))
-    powers += 1e-12 * powers.mean() + np.finfo(float).tiny  # digital silence: no division by zero
+    spectrum, powers = _spectrum(noisy, stft)
     gains = np.empty(powers.shape, np.float32)
     speech = np.zeros(stft.bins)
     for frame, noise in enumerate(noise_powers(powers, stft, rate)):
@@ -134,7 +139,7 @@ def _first_noise_power(powers: np.ndarray, stft: Stft, rate: int) -> np.ndarray:
     return np.quantile(start, START_QUANTILE, axis=0) / -np.log1p(-START_QUANTILE)
 
 
-def spectral_subtraction(noisy: np.ndarray, rate: int, stft: Stft | None = None) -> np.ndarray:
+def spectral_subtraction(noisy: np.ndarray, rate: int) -> np.ndarray:
     """Subtract the tracked noise power, more of it the lower the SNR, and keep a noise floor [4].
 
         D = |Y|² − α σ²,  |Ŝ|² = D where D > β σ², else β σ²
@@ -146,15 +151,12 @@ def spectral_subtraction(noisy: np.ndarray, rate: int, stft: Stft | None = None)
     Args:
         noisy: [samples], at least one.
         rate: in Hz.
-        stft: another transform than :func:`analysis`.
 
     Returns:
         float32 [samples].
     """
-    stft = stft or analysis(rate)
-    spectrum = forward(np.asarray(noisy, np.float32), stft)  # [frames, bins]
-    powers = np.square(np.abs(spectrum, dtype=np.float64))
-    powers += 1e-12 * powers.mean() + np.finfo(float).tiny
+    stft = analysis(rate)
+    spectrum, powers = _spectrum(noisy, stft)
     noise = np.array(list(noise_powers(powers, stft, rate)))
     snr = 10 * np.log10(powers.sum(axis=1) / noise.sum(axis=1))[:, None]
     over = OVERSUBTRACTION - SUBTRACTION_SLOPE * np.clip(snr, *SUBTRACTION_RANGE_DB)

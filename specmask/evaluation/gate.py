@@ -201,9 +201,9 @@ def means(rows: Sequence[Mapping]) -> dict[str, dict]:
             found[kind] = {
                 "files": len(used),
                 "left_out": len(own) - len(used),
-                "si_sdr": _mean([row["si_sdr"] for row in used if row["si_sdr"] is not None]),
-                "level_change": _mean(changes),
-                "level_error": _mean([abs(change) for change in changes]),
+                "si_sdr": mean([row["si_sdr"] for row in used]),
+                "level_change": mean(changes),
+                "level_error": mean([abs(change) for change in changes]),
                 "highest_gain": max(changes, default=None),
                 "highest_level": max((row["level"] for row in used), default=None),
                 "unheard": sum(row["si_sdr"] is None for row in used) if kind != SILENCE else 0,
@@ -211,8 +211,10 @@ def means(rows: Sequence[Mapping]) -> dict[str, dict]:
     return found
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def table(rows: Sequence[Mapping], words: Mapping[str, word_errors.Errors] | None = None) -> str:

@@ -36,6 +36,7 @@ from specmask.evaluation.gate import (
     Enhance,
     chord,
     evenly_spaced,
+    mean,
     not_finite,
     read_sound,
 )
@@ -339,14 +340,9 @@ def means(rows: Sequence[Mapping]) -> dict[str, dict]:
         used = [row for row in own if not row["reason"]]
         found[name] = {"files": len(used), "left_out": len(own) - len(used)}
         for key in ("si_sdr", "gain", "dropped", "level"):
-            found[name][key] = _mean([row[key] for row in used])
-        found[name]["gain_error"] = _mean([row["gain"] and abs(row["gain"]) for row in used])
+            found[name][key] = mean([row[key] for row in used])
+        found[name]["gain_error"] = mean([row["gain"] and abs(row["gain"]) for row in used])
     return found
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
 
 
 def table(rows: Sequence[Mapping]) -> str:

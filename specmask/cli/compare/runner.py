@@ -135,7 +135,7 @@ class TestSet:
                         raise AudioError("holds no samples")
             except AudioError as error:  # without its result, no training could be scored
                 raise UserError(
-                    f"{path}: {error}; mend it, or remove it with its counterpart"
+                    f"{path}: {error}; replace it, or remove it with its counterpart"
                 ) from None
         sizes = [
             (i.name, *(p.stat().st_size for p in (i.clean, i.enhanced) if p is not None))
@@ -332,7 +332,7 @@ class Comparison:
             path = self.out / "settings" / f"{recipe.slug}.ini"
             runs.write_config(path, self.settings[recipe])
             done = execute(train_command(path, "--pace"), capture=True)
-            found = re.search(r"(\S+) s (?:a|per) step", done.stdout or "")
+            found = re.search(r"(\S+) s per step", done.stdout or "")
             if done.returncode or not found:
                 raise UserError(
                     f"{recipe.label}: train.py --pace failed; correct the error above, and run the "
