@@ -271,6 +271,15 @@ def make_run(folder: Path, *options: str, identity: bool = False) -> Path:
 # ---------------------------------------------------------------- test sets and scores
 
 
+def make_voices(folder: Path, rate: int, seconds: float) -> list[Path]:
+    """Write two voices and a damaged file for the gate and the probes."""
+    paths = [folder / f"{k}.wav" for k in range(3)]
+    for k, path in enumerate(paths[:2]):
+        write_audio(path, voice(np.random.default_rng(k), seconds, rate), rate)
+    paths[2].write_text("no audio")
+    return paths
+
+
 def touch(folder: Path, *names: str) -> Path:
     """Make empty files: pairing looks at names alone."""
     for name in names:

@@ -28,6 +28,7 @@ try:
     runpy.run_path(script, run_name="__main__")
 except SystemExit as end:
     slow = {"tensorflow", "keras", "resampy", "numba", "scipy", "tensorboard", "pesq"}
+    slow |= {"numpy", "pydantic"}
     print(end.code, sorted(slow.intersection(sys.modules)), file=sys.stderr)
 """
 

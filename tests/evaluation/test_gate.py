@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import PROJECT_RATE, voice, write_audio
+from helpers import PROJECT_RATE, make_voices, voice, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
@@ -20,13 +20,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    """Two voices and a damaged file."""
-    folder = tmp_path_factory.mktemp("speech")
-    paths = [folder / f"{k}.wav" for k in range(3)]
-    for k, path in enumerate(paths[:2]):
-        write_audio(path, voice(np.random.default_rng(k), 1.5), PROJECT_RATE)
-    paths[2].write_text("no audio")
-    return paths
+    return make_voices(tmp_path_factory.mktemp("speech"), PROJECT_RATE, 1.5)
 
 
 def noisy_by(level: float):

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import RATE, voice, write_audio
+from helpers import RATE, make_voices, voice, write_audio
 from numpy.testing import assert_allclose
 
 import evaluate as script
@@ -20,13 +20,7 @@ from specmask.evaluation import gate, probe
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    """Two voices and a damaged file."""
-    folder = tmp_path_factory.mktemp("speech")
-    paths = [folder / f"{k}.wav" for k in range(3)]
-    for k, path in enumerate(paths[:2]):
-        write_audio(path, voice(np.random.default_rng(k), 2, RATE), RATE)
-    paths[2].write_text("no audio")
-    return paths
+    return make_voices(tmp_path_factory.mktemp("speech"), RATE, 2)
 
 
 def nothing(x: np.ndarray, rate: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A training killed again and again ends as one that nothing disturbed, bit for bit."""
+"""A training killed again and again, and by Ctrl-C, ends as an undisturbed one, bit for bit."""
 
 import contextlib
 import os
@@ -43,11 +43,26 @@ def command(script: str, ini: Path, run: str, options: list[str]) -> list[str]:
     return script_command(script, "--config", ini, *(w for o in options for w in ("--set", o)))
 
 
-def kill(process: subprocess.Popen, folder: Path, writing: bool, rng: random.Random) -> bool:
-    """Kill a training some time after its first step; return whether it was writing."""
+def start(words: list[str]) -> subprocess.Popen:
+    """Start a command in a group of its own, where Ctrl-C reaches it."""
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for_a_step(process: subprocess.Popen, folder: Path) -> None:
     started = {p.name for p in folder.glob("ckpt-*")}
     while process.poll() is None and {p.name for p in folder.glob("ckpt-*")} == started:
         time.sleep(0.005)
+
+
+def kill(process: subprocess.Popen, folder: Path, writing: bool, rng: random.Random) -> bool:
+    """Kill a training some time after its first step; return whether it was writing."""
+    wait_for_a_step(process, folder)
     moment = time.monotonic() + rng.uniform(0, LONGEST_SECONDS)
     while process.poll() is None and time.monotonic() < moment:
         time.sleep(0.005)
@@ -87,16 +102,15 @@ def test_kills_change_nothing(tmp_path, attempts, rng, network, most):
     whole, killed = tmp_path / "cp" / "whole", tmp_path / "cp" / "killed"
     while_writing = 0
     for number in range(kills):
-        process = subprocess.Popen(
-            command("train.py", ini, "killed", options),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = start(command("train.py", ini, "killed", options))
         while_writing += kill(process, killed, writing=number % 2 == 1, rng=rng)
         assert process.returncode != 0, f"the run had ended after {number} kills"
     assert while_writing or kills < 2
     words = command("train.py", ini, "killed", options)
+    process = start(words)
+    wait_for_a_step(process, killed)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
     (wanted, state), (found, other) = (
