@@ -197,7 +197,7 @@ HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
 
 SYSTEMS = {
     "specmask": System(
-        "Specmask, default model", ours, 16_000, "44 k", "54", 32, "MIT",
+        "Specmask, default model", ours, 16_000, "122 k", "60", 32, "MIT",
         "pretrained/default.tflite",
     ),
     "rnnoise": System(

@@ -4,7 +4,7 @@
 
 Each recipe is trained by compare.py, alone, on fewer files than its INI asks for, and scored on its
 own test set. What is changed to suit minutes instead of days, the width of some networks too,
-stands in the table. Stopped, the same command resumes. The table holds what is
+is in the table. Stopped, the same command resumes. The table holds what is
 finished in the folder, so recipes may be named in several calls, also at the same time.
 """
 
@@ -94,7 +94,7 @@ def compare(recipes: Sequence[str], out: Path, options: Mapping, *more: object) 
 
 
 def train(name: str, out: Path, budget: str | None) -> bool:
-    """Train and score a recipe in a folder of its own; return whether it came to its end."""
+    """Train and score a recipe in a folder of its own; return whether it finished."""
     changes = PLANS[name].changes
     data = {k: v for k, v in changes.items() if k.startswith("data.")}  # no recipe has its own
     recipe = changed(name, {k: v for k, v in changes.items() if k not in data})
@@ -150,7 +150,7 @@ def main() -> int:
     failed = [name for name in args.names or PLANS if not train(name, out, args.budget)]
     print(f"\n{table(out)}")
     if failed:
-        print(f"did not come to their end: {', '.join(failed)}", file=sys.stderr)
+        print(f"not finished: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -260,7 +260,7 @@ def measure(loop: str, network: str, steps: int, options: list[str]) -> dict:
 
 def compare(network: str, steps: int, options: list[str]) -> None:
     print(f"{network} network, {steps - 1} steps {' '.join(options)}")
-    print(f"{'loop':10} examples/s  a processor second  peak MB  waiting")
+    print(f"{'loop':10} examples/s  per processor s  peak MB  waiting")
     for loop in LOOPS:
         command = [sys.executable, __file__, "--network", network, "--steps", str(steps)]
         command += [word for option in options for word in ("--set", option)]
@@ -269,7 +269,7 @@ def compare(network: str, steps: int, options: list[str]) -> None:
         waiting = f"{100 * found['waited'] / found['seconds']:.2f} %" if loop == "ours" else ""
         print(
             f"{loop:10} {found['examples'] / found['seconds']:10.2f}  "
-            f"{found['examples'] / found['processor_seconds']:18.2f}  {found['peak_mb']:7.0f}  "
+            f"{found['examples'] / found['processor_seconds']:15.2f}  {found['peak_mb']:7.0f}  "
             f"{waiting}",
             flush=True,
         )

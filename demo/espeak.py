@@ -5,7 +5,7 @@ library and its voices as an extra of the demo; specmask neither needs it nor co
 
 Every call of :func:`speak` starts a process of its own, in which this file is the program. The
 library keeps state that nothing can reset (the phase of a slow flutter of the pitch), so only a
-fresh process says the same words with the same samples; one takes about 50 ms. It also stands in
+fresh process says the same words with the same samples; one takes about 50 ms. It also runs in
 the folder of the voices, because the library holds no path longer than 160 bytes and, under
 Windows, none outside the system's code page.
 """
@@ -60,7 +60,7 @@ class SpeechError(Exception):
 
 
 def is_installed() -> bool:
-    """Tell whether the package that brings eSpeak NG is there."""
+    """Return whether the package that brings eSpeak NG is there."""
     return importlib.util.find_spec("espeakng_loader") is not None
 
 
@@ -157,7 +157,7 @@ def synthesize(library: ctypes.CDLL, text: str) -> bytes:
     def keep(samples, count, events):  # the last call brings no samples
         if samples:
             blocks.append(ctypes.string_at(samples, 2 * count))
-        return 0  # go on
+        return 0  # continue
 
     library.espeak_SetSynthCallback(keep)
     message = text.encode()

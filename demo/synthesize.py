@@ -45,7 +45,7 @@ MARKER = "demo_audio.json"
 SPLITS = ("train", "test")
 SPEECH, NOISE = 0, 1  # kinds of generator
 
-CLIPS_A_VOICE = {"train": 8, "test": 6}
+CLIPS_PER_VOICE = {"train": 8, "test": 6}
 NOISE_SECONDS = (10.0, 15.0)
 NOISE_RATES_HZ = (16000, 44100)
 SPEECH_LEVELS_DB = (-31, -21)
@@ -156,7 +156,7 @@ def speech(voice: Voice, split: str, index: int, seed: int) -> list[Clip]:
     """Return the recordings of a speaker: one sentence each, all with one colour and one gain."""
     rng = generator(seed, split, SPEECH, index)
     sentences = SENTENCES[split][voice.language]
-    chosen = rng.permutation(len(sentences))[: CLIPS_A_VOICE[split]]
+    chosen = rng.permutation(len(sentences))[: CLIPS_PER_VOICE[split]]
     spoken, rate_hz = espeak.speak(
         [sentences[i] for i in chosen], voice.name, voice.rate_wpm, voice.pitch
     )
@@ -732,7 +732,7 @@ def read_marker(out: Path) -> dict:
 
 
 def is_complete(out: Path, seed: int) -> bool:
-    """Tell whether the folder holds all files of this version and seed."""
+    """Return whether the folder holds all files of this version and seed."""
     marker = read_marker(out)
     return (marker.get("version"), marker.get("seed")) == (VERSION, seed) and all(
         (out / path).is_file() for path in marker["files"]
