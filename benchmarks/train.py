@@ -1,6 +1,6 @@
 """Training speed and memory: our loop, keras.Model.fit, and a loop as simple projects write it.
 
-    python benchmarks/train.py [--network default|crn|published] [--steps 10]
+    python benchmarks/train.py [--network default|crn|conv_lstm|published] [--steps 10]
     python benchmarks/train.py --memory config.ini recipes/*.ini [--set train.batch_size=4]
 
 All three train the same network with the same loss on the same batches, each in a process of its
@@ -33,6 +33,7 @@ LOOPS = ("ours", "fit", "reference")
 CONFIGS = {
     "default": ROOT / "config.ini",
     "crn": ROOT / "recipes" / "default.ini",
+    "conv_lstm": ROOT / "recipes" / "bench.ini",
     "published": ROOT / "recipes" / "wilson2018_blstm.ini",
 }
 

@@ -204,14 +204,18 @@ total_testing_files = 4
 [STFT]
 n_fft = 256
 [model]
+network = conv_lstm
 conv_channels = 2
 squeeze_channels = 1
+recurrent_layers = 1
 recurrent_units = 6
 dense_units = 6
 [train]
 epochs = 4
 batch_size = 4
 warmup_steps = 2
+optimizer = adam
+learning_rate = 2e-3
 metric_files = 2
 log_steps = 1
 remix = yes

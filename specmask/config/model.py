@@ -59,10 +59,10 @@ class Model(Section):
 
     ON_RESUME = OTHER_NETWORK
 
-    network: Literal["conv_lstm", "band_lstm", "crn", "unet", "autoencoder"] = option(
-        "conv_lstm",
-        "conv_lstm: Wilson et al. 2018; band_lstm: small, one LSTM shared by all bins; "
-        "crn: the default model's, on bands; unet, autoencoder: not causal",
+    network: Literal["crn", "conv_lstm", "band_lstm", "unet", "autoencoder"] = option(
+        "crn",
+        "crn: the default model's, on bands; conv_lstm: Wilson et al. 2018; band_lstm: small, one "
+        "LSTM shared by all bins; unet, autoencoder: not causal",
     )
     target: Target = option("complex", "what the network estimates: a mask or the speech itself")
     features: FeatureList = option(
@@ -115,16 +115,18 @@ class Model(Section):
         "layer", "before the LSTM: layer (each frame by itself) or batch (running statistics)"
     )
     recurrent_layers: int = option(
-        1, "number of LSTM layers; crn: of blocks of attention and GRU", ge=1, le=16
+        2, "crn: number of blocks of attention and GRU; else of LSTM layers", ge=1, le=16
     )
     recurrent_units: int = option(
-        256,
-        "units of an LSTM layer and direction (published: 1023); crn: of the attention and of the "
-        "GRU of each block",
+        32,
+        "crn: units of the attention and of the GRU of each block; else of an LSTM layer and "
+        "direction (recipes/bench.ini: 256, published: 1023)",
         ge=1,
         le=16384,
     )
-    bidirectional: bool = option(False, "yes: BLSTM, not causal, cannot stream; no: causal LSTM")
+    bidirectional: bool = option(
+        False, "conv_lstm: yes: BLSTM, not causal, cannot stream; no: causal LSTM"
+    )
     lookahead_ms: float = option(
         0,
         "future that a causal network waits for, in ms, rounded up to whole hops; "
@@ -162,5 +164,8 @@ class Model(Section):
         le=4096,
     )
     attention_heads: int = option(
-        4, "crn: heads of the attention, a divisor of recurrent_units", ge=1, le=64
+        4,
+        "crn: most heads of the attention; used is the largest divisor of recurrent_units up to it",
+        ge=1,
+        le=64,
     )

@@ -76,10 +76,10 @@ class Config(Section):
                 f"[model] low_hz = {self.model.low_hz:g} leaves no bin at "
                 f"{self.data.sample_rate} Hz; lower it"
             )
-        if self.model.network == "crn" and self.model.recurrent_units % self.model.attention_heads:
+        if self.model.bidirectional and self.model.network in ("crn", "band_lstm"):
             raise ValueError(
-                f"[model] attention_heads = {self.model.attention_heads} does not divide "
-                f"recurrent_units = {self.model.recurrent_units}; make it a divisor"
+                f"[model] bidirectional = yes with network = {self.model.network}, which is always "
+                "causal; set network = conv_lstm, or bidirectional = no"
             )
         if self.model.network == "autoencoder" and self.model.window_frames % 2**self.model.levels:
             raise ValueError(

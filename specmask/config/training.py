@@ -83,7 +83,7 @@ class Train(Section):
         on_resume=ROUNDING,
     )
     optimizer: Literal["adam", "adamw", "muon"] = option(
-        "adam",
+        "muon",
         "adam; adamw: with weight_decay; muon: matrices by orthogonal steps, the rest as adamw",
         on_resume=refused("its state does not fit"),
     )
@@ -92,7 +92,7 @@ class Train(Section):
         "muon: also kernels of convolutions, as matrices of all their inputs",
         on_resume=refused("its state does not fit"),
     )
-    learning_rate: float = option(2e-3, "(highest) learning rate", gt=0, le=10)
+    learning_rate: float = option(8e-3, "(highest) learning rate", gt=0, le=10)
     weight_decay: float = option(
         0.01, "adamw, muon: decay of the weights per step, times the learning rate", ge=0, le=1
     )

@@ -44,9 +44,10 @@ def build(config: Config, x: Any, channels: int, states: layers.States) -> Any:
         skips.append(x)
 
     count, width = x.shape[2:]
+    heads = max(n for n in range(1, c.attention_heads + 1) if c.recurrent_units % n == 0)
     for number in range(1, c.recurrent_layers + 1):
         y = layers.LayerNorm(name=f"norm{number}")(x)
-        y = erb.BandAttention(c.recurrent_units, c.attention_heads, name=f"attention{number}")(y)
+        y = erb.BandAttention(c.recurrent_units, heads, name=f"attention{number}")(y)
         x += keras.layers.Dense(width, name=f"attention{number}_out")(y)
         gru = recurrent.BandGRU(c.recurrent_units, name=f"gru{number}")
         y = states.through(gru, x, count, c.recurrent_units)

@@ -16,6 +16,12 @@ from specmask.errors import UserError
 from specmask.training import checkpoint, state
 from specmask.training.state import Progress
 
+# Options whose default is another one than it was when older runs were started.
+CHANGED_DEFAULTS = {
+    "model": ("network", "recurrent_layers", "recurrent_units"),
+    "train": ("optimizer", "learning_rate"),
+}
+
 
 @dataclass(frozen=True)
 class Change:
@@ -69,12 +75,22 @@ def choose(
     return existing[-1], changes(existing[-1], config)
 
 
-def keep_parts(config: Config, resumed: Path | None) -> Config:
-    """Return the configuration with ``parts = 1`` if it resumes a run from before the option."""
-    if resumed is None or config.train.parts or _has_parts(resumed):
+def keep_defaults(config: Config, resumed: Path | None) -> Config:
+    """Return the configuration for a run to resume, with the defaults of its start.
+
+    Options whose default has changed keep the run's value where they are not set; a run from before
+    ``parts`` has 1.
+    """
+    if resumed is None:
         return config
-    train = config.train.model_copy(update={"parts": 1})
-    return config.model_copy(update={"train": train})
+    run = ini.load(resumed / "config.ini")
+    kept = {"train": {} if config.train.parts or _has_parts(resumed) else {"parts": 1}}
+    for section, keys in CHANGED_DEFAULTS.items():
+        given = getattr(config, section).model_fields_set
+        of_run = {key: getattr(getattr(run, section), key) for key in keys if key not in given}
+        kept[section] = kept.get(section, {}) | of_run
+    sections = {s: getattr(config, s).model_copy(update=values) for s, values in kept.items()}
+    return config.model_copy(update=sections)
 
 
 def _has_parts(folder: Path) -> bool:

@@ -73,7 +73,7 @@ def train(config: Config, fresh: bool = False, profile: bool = False) -> Outcome
     validation = (
         stft_cache.load(config, "validation") if config.data.total_validation_files else None
     )
-    config = runs.keep_parts(config, resumed)
+    config = runs.keep_defaults(config, resumed)
     distributed.limit_threads(config.train)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()

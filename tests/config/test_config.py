@@ -156,12 +156,21 @@ def test_a_mapping_needs_a_power_that_has_an_inverse(tmp_path, target):
     assert load_text(tmp_path, "", options[0], "model.compression=0.1").model.target == target
 
 
+@pytest.mark.parametrize("network", ["crn", "band_lstm"])
+def test_networks_that_are_always_causal_refuse_to_be_bidirectional(tmp_path, network):
+    options = f"model.network={network}", "model.bidirectional=yes"
+    message = f"bidirectional = yes with network = {network}.* set network = conv_lstm"
+    with pytest.raises(UserError, match=message):
+        load_text(tmp_path, "", *options)
+    assert load_text(tmp_path, "", options[1], "model.network=conv_lstm").model.bidirectional
+
+
 def test_every_option_is_preserved_by_a_file(tmp_path):
     wanted = {f"{s}.{k}": another(s, k, f) for s, k, f in OPTIONS}
     # divisors of it
     wanted["train.batch_size"] = 3 * wanted["train.accumulation"] * wanted["train.parts"]
     wanted["train.strategy"] = "default"  # the others do not go with jit_compile
-    wanted["model.recurrent_units"] = 3 * wanted["model.attention_heads"]
+    wanted["model.network"] = "conv_lstm"  # the only one that may be bidirectional
     wanted["train.remix_band_hz"] = [301.0, 302.0]  # above the lower edges
     wanted["model.window_frames"] = 3 * 2 ** wanted["model.levels"]
     overrides = [

@@ -468,7 +468,12 @@ SMALL = [
         (
             "config.ini",
             [
-                *(*SMALL, "model.target=complex_mapping", "model.normalisation=batch"),
+                *(
+                    *SMALL,
+                    "model.network=conv_lstm",
+                    "model.target=complex_mapping",
+                    "model.normalisation=batch",
+                ),
                 *("model.features=log_magnitude, mel, real", "model.delta_phase=both"),
                 *("model.lookahead_ms=20", "model.low_hz=100"),
             ],

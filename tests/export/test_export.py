@@ -32,7 +32,12 @@ from specmask.errors import UserError
 from specmask.export import check, formats, onnx_graph, step, whole
 from specmask.models.features import FEATURES
 
-SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
+SMALL = [
+    "model.network=conv_lstm",
+    "model.conv_channels=3",
+    "model.squeeze_channels=2",
+    "model.recurrent_units=6",
+]
 SMALL += [
     "model.dense_units=5",
     "model.attention_heads=2",

@@ -73,6 +73,13 @@ def test_upsampling_doubles_the_bands():
     np.testing.assert_array_equal(y[:, :, 1::2], pairs[..., 3:])
 
 
+@pytest.mark.parametrize("most, used", [(1, 1), (4, 3), (5, 3), (6, 6), (64, 6)])
+def test_heads_of_the_attention_divide_its_units(most, used):
+    sizes = "network=crn", "recurrent_units=6", "recurrent_layers=1", f"attention_heads={most}"
+    cfg = ini.load(ROOT / "config.ini", [f"model.{size}" for size in sizes])
+    assert models.build(cfg).model.get_layer("attention1").heads == used
+
+
 def multiply_adds(options: list[str]) -> float:
     cfg = ini.load(ROOT / "config.ini", options)
     return complexity.multiply_adds(models.build(cfg).model, cfg)
@@ -80,7 +87,7 @@ def multiply_adds(options: list[str]) -> float:
 
 def test_multiply_adds_by_hand():
     options = ["model.network=band_lstm", "model.conv_channels=12", "model.recurrent_units=24"]
-    found = multiply_adds(options)
+    found = multiply_adds([*options, "model.recurrent_layers=1"])
     a_bin = 2 * 9 * 3 * 12 + 2 * 9 * 12 * 12 + 12 * 96 + 24 * 96 + 24 * 2
     level = 2 * complexity.FRAMES  # running power by a triangular matrix
     # Keras traces the cell once more outside the loop

@@ -136,7 +136,12 @@ def test_gradient_reaches_every_weight(ahead):
 
 
 @pytest.mark.parametrize(
-    "options", [["model.network=unet"], ["model.network=autoencoder"], ["model.bidirectional=yes"]]
+    "options",
+    [
+        ["model.network=unet"],
+        ["model.network=autoencoder"],
+        ["model.network=conv_lstm", "model.bidirectional=yes"],
+    ],
 )
 def test_networks_that_are_not_causal_refuse_it(options):
     with pytest.raises(UserError, match=r"lookahead_ms = 1 .*not causal.* 0") as caught:

@@ -21,7 +21,12 @@ from specmask.models.layers import (
 )
 from specmask.training import optim
 
-SMALL = ["model.conv_channels=3", "model.squeeze_channels=2", "model.recurrent_units=6"]
+SMALL = [
+    "model.network=conv_lstm",
+    "model.conv_channels=3",
+    "model.squeeze_channels=2",
+    "model.recurrent_units=6",
+]
 SMALL += ["model.dense_units=5", "model.recurrent_layers=2", "model.attention_heads=2"]
 SMALL += ["model.frame_units=4", "model.levels=3", "model.window_frames=16", "model.dropout=0.1"]
 PUBLISHED = ["model.conv_channels=32", "model.squeeze_channels=8", "model.recurrent_units=1023"]

@@ -63,10 +63,11 @@ LOAD = "while True: pass"
 NETWORKS = {
     "config.ini": ("config.ini", 3),
     "default": ("recipes/default.ini", 2),
+    "conv_lstm": ("recipes/bench.ini", 3),
     "band_lstm": ("config.ini", 0.5, "model.network=band_lstm"),
     "unet": ("config.ini", 1, "model.network=unet", "model.dropout=0.1"),
     "autoencoder": ("config.ini", 1, "model.network=autoencoder", "model.window_frames=64"),
-    "blstm": ("config.ini", 1, "model.bidirectional=yes"),
+    "blstm": ("recipes/bench.ini", 1, "model.bidirectional=yes"),
 }
 
 

@@ -91,7 +91,7 @@ def scalars(folder: Path) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize(
-    "network, most", [("small", 60), ("config.ini", 10), ("recipes/default.ini", 10)]
+    "network, most", [("small", 60), ("recipes/bench.ini", 10), ("recipes/default.ini", 10)]
 )
 def test_kills_change_nothing(tmp_path, attempts, rng, network, most):
     ini, kills = make_project(tmp_path), attempts(most)

@@ -32,7 +32,8 @@ def test_a_step_of_the_published_network_fits_in_3_gb():
     "ini, options",
     [
         ("config.ini", ["data.file_length=6"]),
-        ("config.ini", ["data.file_length=6", "model.bidirectional=yes"]),
+        ("recipes/bench.ini", ["data.file_length=6"]),
+        ("recipes/bench.ini", ["data.file_length=6", "model.bidirectional=yes"]),
         ("config.ini", ["data.file_length=1", "model.network=band_lstm"]),
         ("config.ini", ["data.file_length=6", "model.network=unet"]),
         ("config.ini", ["data.file_length=6", "model.network=autoencoder"]),

@@ -269,6 +269,25 @@ def test_a_run_from_before_parts_keeps_the_whole_batch_together(tmp_path, capsys
     assert trainer.step.parts == 4
 
 
+def test_a_run_keeps_the_defaults_of_its_start(tmp_path, capsys):
+    """An INI that leaves network and optimizer out resumes a run that was started with others."""
+    run = Run(tmp_path, "train.epochs=2")
+    _, stopped = run.train(stop_at=4)
+    ini = tmp_path / "config.ini"
+    for line in ("network = conv_lstm", "optimizer = adam", "learning_rate = 2e-3"):
+        ini.write_text(ini.read_text().replace(f"{line}\n", ""))
+    run.options.remove("model.network=band_lstm")
+    with pytest.raises(UserError, match=r"\[model\] network was band_lstm, is unet"):
+        run.train("model.network=unet")
+    capsys.readouterr()
+    trainer, outcome = run.train()
+    assert outcome.folder == stopped.folder and outcome.progress.total_steps == 6
+    assert (trainer.config.train.optimizer, trainer.config.train.learning_rate) == ("adam", 2e-3)
+    assert " was " not in capsys.readouterr().out
+    trainer, _ = run.train(fresh=True)
+    assert trainer.config.model.network == "crn"
+
+
 def test_the_mean_of_the_weights_is_validated_and_exported(tmp_path):
     run = Run(tmp_path, "train.epochs=2")
     trainer, outcome = run.train()
