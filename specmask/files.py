@@ -3,7 +3,6 @@
 import csv
 import errno
 import hashlib
-import io
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import filelock
 import soundfile as sf
@@ -110,11 +109,19 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) ->
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        for row in (columns, *rows):
-            line = io.StringIO()
-            csv.writer(line).writerow(row)  # ends in \r\n, so that names with a \r are quoted
-            file.write(line.getvalue().removesuffix("\r\n") + "\n")
+        csv.writer(Lines(file)).writerows((columns, *rows))
     return path
+
+
+class Lines:
+    r"""A file for csv, which ends lines in \r\n and so quotes names that hold a \r; here in \n."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, line: str) -> None:
+        """Write a line of csv."""
+        self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def digest(path: Path) -> str:

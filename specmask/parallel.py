@@ -10,7 +10,6 @@ import itertools
 import logging
 import os
 import pickle
-import platform
 import secrets
 import signal
 import socket
@@ -47,7 +46,6 @@ def map_chunks(
     workers: int,
     label: str | None = None,
     chunk: int = FILES_PER_TASK,
-    seen: set[str] | None = None,
 ) -> Iterator[Any]:
     """Yield ``function(item)`` for every item, in order, and show the progress.
 
@@ -60,7 +58,6 @@ def map_chunks(
         workers: number of local processes, 0 for one per core; a cluster uses all that it has.
         label: name of the work for its progress; None: none is shown.
         chunk: number of items per task.
-        seen: receives ``machine:process`` of every worker that has returned something.
 
     >>> list(map_chunks(abs, [-1, 2, -3], 1, "magnitude"))
     [1, 2, 3]
@@ -70,16 +67,14 @@ def map_chunks(
     chunk = max(1, min(chunk, len(items) // (4 * count)))
     chunks = (items[i : i + chunk] for i in range(0, len(items), chunk))
     with Progress(len(items), label, unit="file") if label else nullcontext() as progress:
-        for worker, results in _results(function, chunks, count):
-            if seen is not None:
-                seen.add(worker)
+        for results in _results(function, chunks, count):
             for result in results:
                 if progress:
                     progress.update(1)
                 yield result
 
 
-def _results(function: Callable, chunks: Iterator, count: int) -> Iterator[tuple[str, list]]:
+def _results(function: Callable, chunks: Iterator, count: int) -> Iterator[list]:
     if count == 1:
         for chunk in chunks:
             yield _apply(function, chunk)
@@ -102,8 +97,8 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _apply(function: Callable, chunk: Sequence) -> tuple[str, list]:
-    return f"{platform.node()}:{os.getpid()}", [function(item) for item in chunk]
+def _apply(function: Callable, chunk: Sequence) -> list:
+    return [function(item) for item in chunk]
 
 
 class Stored:

@@ -42,7 +42,9 @@ def mix(out: Path, names: list[str]) -> Path:
             while levels.level_db(noise) < SILENT_DBFS:  # some clips begin with digital silence
                 noise_file = list(noises)[rng.integers(len(noises))]
                 noise = np.resize(noises[noise_file], len(clean))  # repeated if shorter
-            found = mixing.mix(clean, noise, snr, LEVEL_DB, RATE)
+            gains = mixing.level_gains(clean, clean, noise, snr, LEVEL_DB, RATE)
+            gains = mixing.fitting_gains(clean, clean, noise, *gains)
+            found = mixing.apply_gains(clean, noise, *gains)
             path = out / "noisy" / f"{snr}" / f"{stem}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             audio_io.write_pcm16(path, found.noisy, RATE)

@@ -14,7 +14,7 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile as sf
@@ -24,31 +24,9 @@ from specmask.audio import containers, media
 from specmask.audio.containers import AudioError, Part
 from specmask.files import replacing, write_table
 
+_NAMES = "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 sph nist voc"
 # All that are found; those of media are set aside with the reason where PyAV is not installed.
-SUFFIXES = media.SUFFIXES | frozenset(
-    f".{name}"
-    for name in [
-        "wav",
-        "wave",
-        "flac",
-        "ogg",
-        "oga",
-        "opus",
-        "mp3",
-        "mp2",
-        "aif",
-        "aiff",
-        "aifc",
-        "au",
-        "snd",
-        "caf",
-        "w64",
-        "rf64",
-        "sph",
-        "nist",
-        "voc",
-    ]
-)
+SUFFIXES = media.SUFFIXES | frozenset(f".{name}" for name in _NAMES.split())
 
 # Length of the filters of soxr and resampy on each side of a sample, at the lower of the two rates,
 # with a margin: longer ones give the same piece to below -120 dB (see tests).
@@ -92,27 +70,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: p.as_posix())
 
 
-class Decoder(Protocol):
-    """What decodes one file from its beginning: soundfile.SoundFile is one."""
-
-    samplerate: int
-    channels: int
-    frames: int
-    format: str
-    subtype: str
-    endian: str
-
-    def read(self, frames: int = -1, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """Return the next samples, [frames, channels]; fewer at the end."""
-
-    def seek(self, frames: int) -> int:
-        """Go to a sample."""
-
-    def seekable(self) -> bool:
-        """Return whether :meth:`seek` is possible."""
-
-    def close(self) -> None:
-        """Close the file."""
+Decoder: TypeAlias = "sf.SoundFile | media.MediaFile"
 
 
 class AudioFile:
@@ -121,6 +79,9 @@ class AudioFile:
     Attributes:
         samplerate: in Hz.
         channels: their number.
+        format: name of the container, as libsndfile has it: WAV.
+        subtype: name of the codec, as libsndfile has it: PCM_16.
+        endian: byte order: FILE, LITTLE or BIG.
 
     Raises:
         AudioError: if it is missing, empty, truncated, or not audio.
@@ -138,6 +99,7 @@ class AudioFile:
             raise AudioError(f"not readable: {error.strerror or error}") from None
         first = self._decoders[0]
         self.samplerate, self.channels = first.samplerate, first.channels
+        self.format, self.subtype, self.endian = first.format, first.subtype, first.endian
 
     def _open(self) -> None:
         self._current = self._position = 0
@@ -197,21 +159,6 @@ class AudioFile:
         return min(frames, container.counted) if container.counted and not self._raw else frames
 
     @property
-    def format(self) -> str:
-        """Name of the container, as libsndfile has it: WAV."""
-        return self._decoders[0].format
-
-    @property
-    def subtype(self) -> str:
-        """Name of the codec, as libsndfile has it: PCM_16."""
-        return self._decoders[0].subtype
-
-    @property
-    def endian(self) -> str:
-        """Byte order: FILE, LITTLE or BIG."""
-        return self._decoders[0].endian
-
-    @property
     def _is_stated(self) -> bool:
         return self._container.stated and sum(d.frames for d in self._decoders) <= LONGEST
 
@@ -247,7 +194,11 @@ class AudioFile:
 
     def _piece(self, start: int, frames: int, dtype: str) -> np.ndarray:
         first = self._decoders[0]
-        if not self._raw and first.frames <= LONGEST and first.seekable():
+        if (
+            not (self._raw or isinstance(first, media.MediaFile))
+            and first.frames <= LONGEST
+            and first.seekable()
+        ):
             first.seek(start)
             return first.read(frames, dtype=dtype, always_2d=True)
         # decoded from the beginning: GSM 6.10, G.721, FLAC of unknown length, files in parts
@@ -313,11 +264,6 @@ class AudioFile:
             raise AudioError(f"truncated: {done} frames of {self.frames}")
         if not done:
             raise AudioError("holds no samples")
-
-
-def opened(path: Path) -> AudioFile:
-    """Open an audio file for reading, as a context manager."""
-    return AudioFile(path)
 
 
 def _stamp(path: Path) -> tuple[Path, int, int]:

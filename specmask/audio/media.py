@@ -128,14 +128,6 @@ class MediaFile:
         if seconds < stated - TOLERANCE_SECONDS:
             raise AudioError(f"truncated: {seconds:.2f} s of {stated:.2f} s")
 
-    def seek(self, frames: int) -> int:
-        """Do nothing: the file is decoded from its beginning."""
-        raise RuntimeError(f"cannot seek to sample {frames}")
-
-    def seekable(self) -> bool:
-        """Return False."""
-        return False
-
     def close(self) -> None:
         """Close the file."""
         self._container.close()

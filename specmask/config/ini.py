@@ -212,22 +212,23 @@ def build(layers: Layers) -> Config:
     try:
         return Config(**sections)
     except ValidationError as error:
-        raise UserError(f"{everything}: {_message(error)}") from None
+        raise UserError(f"{everything}: {message(error)}") from None
 
 
-def _message(error: ValidationError) -> str:
+def message(error: ValidationError) -> str:
+    """Return the text of a pydantic error without its prefix."""
     return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _explain(section: str, model: type[Section], error: ValidationError) -> tuple[str, str]:
     """Return the key that is wrong, empty if it is several together, and what is wrong."""
-    first, message = error.errors()[0], _message(error)
+    first, text = error.errors()[0], message(error)
     if not first["loc"]:
-        return "", f"[{ini_name(section)}] {message}"
+        return "", f"[{ini_name(section)}] {text}"
     key = str(first["loc"][0])
     return key, (
-        f"[{ini_name(section)}] {ini_name(key)} = {first['input']}: {message[0].lower()}"
-        f"{message[1:]} ({model.model_fields[key].description}); correct the value"
+        f"[{ini_name(section)}] {ini_name(key)} = {first['input']}: {text[0].lower()}"
+        f"{text[1:]} ({model.model_fields[key].description}); correct the value"
     )
 
 

@@ -56,5 +56,4 @@ def with_initial_network(config: Config, run: Path | None = None) -> tuple[Confi
     try:
         return Config(**sections), changes
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"[train] initial_weights = {path}: {message}") from None
+        raise UserError(f"[train] initial_weights = {path}: {ini.message(error)}") from None

@@ -172,19 +172,14 @@ class Train(Section):
         "with remix: lowest and highest upper edge of a band; the lower edge is up to "
         f"{BAND_LOW_HZ} Hz",
     )
-    remix_rumble_probability: float = option(
-        0,
-        "with remix: share of mixtures whose noise has louder low tones",
-        ge=0,
-        le=1,
-        on_resume=OTHER_EXAMPLES,
+    remix_rumble_probability: float = _remix(
+        0, "with remix: share of mixtures whose noise has louder low tones", ge=0, le=1
     )
-    remix_rumble_db: float = option(
+    remix_rumble_db: float = _remix(
         30,
         "with remix: largest rise of that noise below a corner of 50 to 200 Hz, in dB",
         ge=0,
         le=60,
-        on_resume=OTHER_EXAMPLES,
     )
     checkpoint_minutes: float = option(5, "minutes between checkpoints inside an epoch", gt=0)
     keep_checkpoints: int = option(3, "number of newest checkpoints kept", ge=1, le=1000)

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from specmask import files, parallel
 from specmask.audio.io import AudioError, read
@@ -35,6 +34,7 @@ from specmask.config.schema import Config
 from specmask.data.mixtures import manifest
 from specmask.errors import UserError
 from specmask.files import parse_json
+from specmask.progress import Progress
 
 FORMAT = 1
 SHARD_BYTES = 2 << 30
@@ -99,9 +99,9 @@ def _write(config: Config, split: str, folder: Path, facts: dict[str, Any]) -> n
     stft = Stft.from_config(config)
     index = _layout(manifest.stream(config, split), stft)
     rows = manifest.stream(config, split)
-    with tqdm(total=len(index), desc=f"stft {split}", unit="file", disable=None) as bar:
+    with Progress(len(index), f"stft {split}", unit="file") as progress:
         for shard in range(index["shard"].max() + 1):
-            _write_shard(config, split, rows, index, shard, stft, bar)
+            _write_shard(config, split, rows, index, shard, stft, progress)
     with files.replacing(folder / "index.npy") as temporary:
         np.save(temporary, index)
     with files.replacing(folder / "cache.json") as temporary:
@@ -164,7 +164,7 @@ def _write_shard(
     index: np.ndarray,
     shard: int,
     stft: Stft,
-    bar: tqdm,
+    progress: Progress,
 ) -> None:
     """Write the spectra of the next rows, as many as a shard has."""
     folder = config.stft.cache(split)
@@ -185,7 +185,7 @@ def _write_shard(
         for start in range(0, len(members), FILES_AT_ONCE):
             some = members[start : start + FILES_AT_ONCE]
             for _ in pool.map(write_spectra, some, itertools.islice(rows, len(some))):
-                bar.update()
+                progress.update(1)
     for k, path in paths.items():
         maps.pop(k).flush()
         os.replace(path, folder / _shard_name(k, shard))

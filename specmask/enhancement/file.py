@@ -90,7 +90,7 @@ def enhance_file(
     Raises:
         AudioError: if the source cannot be used.
     """
-    with audio_io.opened(source) as file:
+    with audio_io.AudioFile(source) as file:
         size = max(1, round(block_seconds * file.samplerate))
         layout = Layout.of(file, source)
         return enhance_blocks(file.blocks(size), layout, target, model, format, progress)

@@ -252,7 +252,7 @@ def _in_this_process(
     short: list[tuple[Recording, Layout, np.ndarray]] = []
     for recording in recordings:
         try:
-            with audio_io.opened(recording.source) as file:
+            with audio_io.AudioFile(recording.source) as file:
                 layout = Layout.of(file, recording.source)
                 parts = file.blocks(max(1, round(block_seconds * layout.rate)))
                 first, second = next(parts), next(parts, None)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from specmask.audio import levels
-from specmask.audio.io import AudioError, opened, read
+from specmask.audio.io import AudioError, AudioFile
 from specmask.config.schema import Config
 from specmask.evaluation import word_errors
 from specmask.evaluation.metrics.checks import MetricError, is_silent
@@ -90,7 +90,7 @@ def evenly_spaced(items: Sequence, count: int) -> list:
 def _pieces(path: Path) -> list[tuple[Path, int]]:
     """Return the starts of the whole pieces of a file in seconds; a short file is one piece."""
     try:
-        with opened(path) as file:
+        with AudioFile(path) as file:
             whole = file.frames // (SECONDS * file.samplerate)
     except AudioError:
         whole = 0  # read_sound gives the reason
@@ -108,9 +108,9 @@ def read_sound(kind: str, path: Path, start: int = 0, channels: int | None = Non
     """
     name = f"{path.name} from {start} s" if start else path.name
     try:
-        with opened(path) as file:
+        with AudioFile(path) as file:
             rate = file.samplerate
-        samples, _ = read(path, start * rate, SECONDS * rate)
+            samples = file.read(SECONDS * rate, start * rate)
     except AudioError as error:
         return Sound(kind, name, np.zeros((0, 1), np.float32), 0, str(error))
     samples, reason = samples[:, :channels], ""

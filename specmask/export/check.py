@@ -111,7 +111,7 @@ def find_pairs(noisy: Path, clean: Path | None, count: int) -> list[tuple[Path, 
 
 def _opens(path: Path) -> bool:
     try:
-        with audio_io.opened(path) as file:
+        with audio_io.AudioFile(path) as file:
             return file.frames > 0
     except audio_io.AudioError:
         return False
@@ -124,9 +124,9 @@ def read_beginning(path: Path, rate: int) -> np.ndarray:
         UserError: if it is damaged, or holds samples that are not finite.
     """
     try:
-        with audio_io.opened(path) as file:
-            frames = SECONDS * file.samplerate
-        samples, source_rate = audio_io.read(path, frames=frames)
+        with audio_io.AudioFile(path) as file:
+            source_rate = file.samplerate
+            samples = file.read(SECONDS * source_rate)
         if not np.isfinite(samples).all():
             raise audio_io.AudioError("holds NaN or infinite samples")
     except audio_io.AudioError as error:

@@ -10,7 +10,7 @@ import soundfile as sf
 from helpers import data_config, make_corpus
 
 from specmask.audio import containers
-from specmask.audio.io import AudioError, opened, read, read_piece
+from specmask.audio.io import AudioError, AudioFile, read, read_piece
 from specmask.data.corpus import recordings
 from specmask.enhancement.file import Layout
 
@@ -76,7 +76,7 @@ def without_xing(content: bytes) -> bytes:
 def all_ways(path: Path) -> np.ndarray:
     """Read a file as every stage does, which must agree; return the samples of its channel."""
     whole, rate = read(path)
-    with opened(path) as file:
+    with AudioFile(path) as file:
         blocks = np.concatenate(list(file.blocks(10_000)))
         assert file.frames == len(whole) == Layout.of(file, path).frames
     np.testing.assert_allclose(blocks, whole, atol=1e-6)
@@ -91,7 +91,7 @@ def refused(path: Path) -> str:
     """Read a file as every stage does: all must refuse it; return the reason."""
     with pytest.raises(AudioError) as caught:
         read(path)
-    with pytest.raises(AudioError), opened(path) as file:
+    with pytest.raises(AudioError), AudioFile(path) as file:
         list(file.blocks(10_000))
     assert isinstance(recordings.inspect(path), str)
     return str(caught.value)
@@ -195,7 +195,7 @@ def test_wav_of_more_than_four_gigabytes(size, tmp_path):
         file.truncate(44 + length)
         file.seek(44 + length - 2)
         file.write(struct.pack("<h", 16384))
-    with opened(path) as file:
+    with AudioFile(path) as file:
         assert file.frames == length // 2
         assert file.read(10, file.frames - 1).tolist() == [[0.5]]
 
@@ -233,7 +233,7 @@ def test_codecs_that_cannot_seek_are_mixed_and_scored(codec, contents, tmp_path)
     whole, _ = read(path)
     piece = read_piece(path, 2 * 16000, 16000, 16000)
     assert np.sqrt(np.mean(piece**2)) == pytest.approx(0.2 / np.sqrt(2), rel=0.2)
-    with opened(path) as file:  # backwards as well
+    with AudioFile(path) as file:  # backwards as well
         late, early = file.read(100, 5000), file.read(100, 200)
     np.testing.assert_array_equal(late, whole[5000:5100])
     np.testing.assert_array_equal(early, whole[200:300])

@@ -47,7 +47,7 @@ def test_formats_of_media(name, codec, tmp_path):
     assert audio_io.files(tmp_path) == [Path(name)]
     samples, rate = audio_io.read(path)
     assert rate == RATE and SECONDS * RATE <= len(samples) < SECONDS * RATE + 3000
-    with audio_io.opened(path) as file:
+    with audio_io.AudioFile(path) as file:
         assert file.frames == len(samples)
         np.testing.assert_array_equal(np.concatenate(list(file.blocks(9999))), samples)
     np.testing.assert_allclose(np.sqrt(np.mean(samples**2, axis=0)), [0.1414, 0.0707], rtol=0.05)

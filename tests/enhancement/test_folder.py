@@ -112,7 +112,7 @@ def test_mp3_read_in_blocks_is_what_it_is_in_one_piece(tmp_path):
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(44100))
     spectrum[6615:] = 0
     source = write_audio(tmp_path / "a.mp3", 0.1 * np.fft.irfft(spectrum, 44100), 44100)
-    with audio_io.opened(source) as file:
+    with audio_io.AudioFile(source) as file:
         blocks = np.concatenate(list(file.blocks(2345)))
     np.testing.assert_allclose(blocks, audio_io.read(source)[0], atol=1e-6)
 
@@ -176,7 +176,7 @@ def test_compressed_samples_become_uncompressed_in_another_container(identity, t
 @pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM"])
 def test_codecs_of_whole_blocks_do_not_lengthen_a_recording(identity, tmp_path, subtype):
     source = write_audio(tmp_path / "a.wav", white_noise(16001), 8000, subtype=subtype)
-    with audio_io.opened(source) as file:
+    with audio_io.AudioFile(source) as file:
         frames = file.frames  # libsndfile's own IMA files state whole blocks
     enhance_file(source, tmp_path / "b.wav", identity, 1)
     written = sf.info(tmp_path / "b.wav")

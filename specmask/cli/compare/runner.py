@@ -130,7 +130,7 @@ class TestSet:
         items = pairing.items(self.clean, {}, self.noisy, by=self.by)
         for path in (p for i in items for p in (i.clean, i.enhanced) if p is not None):
             try:
-                with audio_io.opened(path) as file:
+                with audio_io.AudioFile(path) as file:
                     if not file.frames:
                         raise AudioError("holds no samples")
             except AudioError as error:  # without its result, no training could be scored

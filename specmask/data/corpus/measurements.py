@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from specmask.audio.io import BLOCK_FRAMES, opened, to_mono
+from specmask.audio.io import BLOCK_FRAMES, AudioFile, to_mono
 from specmask.audio.levels import decibel
 from specmask.data.corpus import fingerprint
 from specmask.data.corpus.fingerprint import Fingerprint
@@ -53,7 +53,7 @@ def measure(path: Path, with_fingerprint: bool = True) -> Measurements:
     flat: Counter[float] = Counter()  # samples in runs, by their absolute value
     power = np.zeros(SPECTRUM // 2 + 1)
     low_rate, peak = [np.zeros(0, np.float32)], 0.0
-    with opened(path) as file:
+    with AudioFile(path) as file:
         rate, channels = file.samplerate, file.channels
         stream = soxr.ResampleStream(rate, fingerprint.RATE, 1, quality="MQ")
         for block in file.blocks(BLOCK_FRAMES):

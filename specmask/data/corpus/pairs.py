@@ -15,7 +15,6 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from specmask.audio import media
 from specmask.audio.io import Rejected
-from specmask.audio.levels import FULL_SCALE
 from specmask.config.schema import Config
 from specmask.data.corpus import layouts, recordings
 from specmask.data.corpus.layouts import Layout, Name, NameOf
@@ -24,7 +23,6 @@ from specmask.data.names import NoisyName, read_noisy
 from specmask.errors import UserError
 
 TOLERANCE_SECONDS = 0.05  # by which the lengths of a pair may differ; the longer one is cut
-LARGEST = 32767 / FULL_SCALE
 
 
 @dataclass(frozen=True)

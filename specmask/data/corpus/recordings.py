@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from specmask.audio import io as audio_io
-from specmask.audio.io import BLOCK_FRAMES, AudioError, Rejected, opened, resampled_length
+from specmask.audio.io import BLOCK_FRAMES, AudioError, AudioFile, Rejected, resampled_length
 from specmask.audio.levels import FULL_SCALE, decibel
 from specmask.config.schema import Config
 from specmask.data.corpus import layouts, scan_cache
@@ -169,7 +169,7 @@ def inspect(path: Path) -> Facts | str:
     digest = hashlib.blake2b(digest_size=12)
     frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf
     try:
-        with opened(path) as file:
+        with AudioFile(path) as file:
             rate, channels = file.samplerate, file.channels
             digest.update(f"{rate} {channels}".encode())
             # not exact: digests of MP3 files stay as they have always been

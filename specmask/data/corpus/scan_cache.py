@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from specmask import parallel
@@ -69,18 +68,8 @@ class ScanCache:
     def __enter__(self) -> "ScanCache":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._table.close()
-
-
-def owns(name: str) -> bool:
-    """Return whether a file of this name is the cache, or SQLite's journal of it."""
-    return name.startswith(FILE_NAME)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -4,7 +4,6 @@ The train folders make training and validation, other speakers and other recordi
 each; the test folders make testing.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -263,29 +262,16 @@ def refuse_leaks(config: Config, training: SourceSet, testing: SourceSet) -> lis
 def _refuse_shared(
     config: Config, training: list[Source], others: list[Source], what: str, split: str
 ) -> list[str]:
-    found = shared_recordings(training, others, what, split)
-    if found and config.data.leaks == "refuse":
-        raise UserError(f"{found}, or set [data] leaks = warn")
-    return [found] if found else []
-
-
-def shared_recordings(
-    training: Iterable[Source], others: Iterable[Source], what: str, split: str
-) -> str:
-    """Return a sentence on the recordings of another split that training has too; "" without any.
-
-    Args:
-        training: sources of training.
-        others: sources of the other split.
-        what: begins the sentence.
-        split: name of the other split.
-    """
     paths = {s.digest: s.path for s in training}
     shared = [(s.path, paths[s.digest]) for s in others if s.digest in paths]
     if not shared:
-        return ""
+        return []
     other, first = shared[0]
-    return (
+    found = (
         f"{what} for {split} {other} is the same recording as {first} for training "
-        f"({len(shared)} such files); remove them from one of the folders"
+        f"({len(shared)} such {'file' if len(shared) == 1 else 'files'}); remove them from one of "
+        "the folders"
     )
+    if config.data.leaks == "refuse":
+        raise UserError(f"{found}, or set [data] leaks = warn")
+    return [found]

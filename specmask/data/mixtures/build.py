@@ -19,7 +19,6 @@ from specmask import files, parallel
 from specmask.audio.io import SUFFIXES
 from specmask.config.schema import Config
 from specmask.config.types import KINDS
-from specmask.data.corpus import scan_cache
 from specmask.data.mixtures import manifest, render, transcripts
 from specmask.data.mixtures.manifest import Row, index_of
 from specmask.data.mixtures.plan import Plan
@@ -66,17 +65,13 @@ class Status:
 
 @dataclass(frozen=True)
 class Summary:
-    """Result of a run for one split: files in all, new ones, and ones beyond the total.
-
-    ``workers`` names the processes that made the new ones.
-    """
+    """Result of a run for one split: files in all, new ones, and ones beyond the total."""
 
     split: str
     total: int
     new: int
     surplus: int
     manifest: Path
-    workers: frozenset[str] = frozenset()
 
 
 def make(plan: Plan, overwrite: bool = False) -> Summary:
@@ -98,12 +93,8 @@ def locked(config: Config) -> Iterator[None]:
         UserError: if another run holds it.
     """
     with files.held(config.data.data_path):
-        for path in config.work_path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in files.LOCK_FILES and not scan_cache.owns(path.name):
-                path.unlink()
-        for path in config.data.data_path.glob(f"{files.TEMPORARY}*"):  # of a manifest
+        plans = config.work_path.glob("*.pickle")
+        for path in [*plans, *config.data.data_path.glob(f"{files.TEMPORARY}*")]:
             path.unlink()
         yield
 
@@ -232,7 +223,7 @@ def make_missing(split: Status) -> Summary:
     if split.up_to_date:
         return Summary(plan.split, total, 0, split.surplus, path)
 
-    journal, workers = manifest.journal_of(path), set[str]()
+    journal = manifest.journal_of(path)
     manifest.write(journal, _done_rows(split, path))
     render_one = functools.partial(render.render, plan=plan)
     with (
@@ -240,10 +231,10 @@ def make_missing(split: Status) -> Summary:
         manifest.appending(journal) as add,
     ):
         label, count = f"mix {plan.split}", plan.config.compute.workers
-        for row in parallel.map_chunks(function, split.missing, count, label, seen=workers):
+        for row in parallel.map_chunks(function, split.missing, count, label):
             add(row)
     manifest.finish(path, total)
-    return Summary(plan.split, total, split.missing_count, split.surplus, path, frozenset(workers))
+    return Summary(plan.split, total, split.missing_count, split.surplus, path)
 
 
 def _done_rows(split: Status, path: Path) -> Iterator[Row]:

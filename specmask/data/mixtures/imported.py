@@ -12,10 +12,10 @@ import scipy  # loads scipy.signal (0.5 s) when it is used
 
 from specmask.audio.io import read_piece
 from specmask.audio.levels import FULL_SCALE, to_int16
-from specmask.data.corpus.pairs import LARGEST
 from specmask.data.mixtures.mixing import Mixture
 
 FRAME_SECONDS = 0.032
+LARGEST_SAMPLE = 32767 / FULL_SCALE  # of 16-bit audio
 LARGEST_SPEECH_SHARE = 0.1  # of the power of the noise, for a sum
 
 
@@ -50,9 +50,9 @@ def read(
     )
     if gain is None:
         # −1 is a sample of 16-bit audio, +1 is none; two steps for the rounding of a difference
-        peaks = (*(max(v.max(), -v.min() * LARGEST) for v in (x, y)),
+        peaks = (*(max(v.max(), -v.min() * LARGEST_SAMPLE) for v in (x, y)),
                  np.abs(y - x).max() + 2 / FULL_SCALE)  # fmt: skip
-        gain = float(min(1.0, LARGEST / max(peaks)))
+        gain = float(min(1.0, LARGEST_SAMPLE / max(peaks)))
     clean16, noisy16 = to_int16(x * gain), to_int16(y * gain)
     return Mixture(clean16, noisy16 - clean16, noisy16, gain, gain)
 

@@ -160,7 +160,7 @@ def index_of(row: Row) -> int:
 def write(path: Path, content: Iterable[dict[str, Any]]) -> None:
     """Write rows below the names of the columns, complete or not at all."""
     with files.replacing(path) as temporary, _opened(temporary, "w") as file:
-        writer = csv.DictWriter(_Lines(file), COLUMNS)
+        writer = csv.DictWriter(files.Lines(file), COLUMNS)
         writer.writeheader()
         writer.writerows(content)
 
@@ -168,16 +168,6 @@ def write(path: Path, content: Iterable[dict[str, Any]]) -> None:
 def _opened(path: Path, mode: Literal["w", "a"]) -> TextIO:
     # a buffer of one line: a kill loses no row that was written
     return path.open(mode, buffering=1, newline="\n", encoding="utf-8", errors="surrogateescape")
-
-
-class _Lines:
-    r"""Ends lines with \n, where csv thinks of \r\n and therefore quotes names that hold a \r."""
-
-    def __init__(self, file: TextIO):
-        self.file = file
-
-    def write(self, line: str) -> None:
-        self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 # ---------------------------------------------------------------- the journal
@@ -201,7 +191,7 @@ def earlier(path: Path) -> Iterator[Row]:
 def appending(journal: Path) -> Iterator[Callable[[dict[str, Any]], Any]]:
     """Give a function that adds a row to a journal, which :func:`write` has begun."""
     with _opened(journal, "a") as file:
-        yield csv.DictWriter(_Lines(file), COLUMNS).writerow
+        yield csv.DictWriter(files.Lines(file), COLUMNS).writerow
 
 
 def finish(path: Path, total: int) -> None:

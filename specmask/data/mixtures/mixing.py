@@ -38,32 +38,6 @@ class Mixture:
     scale: float = 1.0
 
 
-def mix(
-    clean: np.ndarray, noise: np.ndarray, snr: float, speech_level_db: float, rate: int
-) -> Mixture:
-    """Mix speech and noise at an SNR over the whole clip, the speech at a level.
-
-    If one of the three would exceed 0.99 of full scale, all are scaled together: the SNR stays.
-
-    Args:
-        clean: [samples], not silent.
-        noise: [samples], not silent.
-        snr: in dB.
-        speech_level_db: level of the active speech in dBFS.
-        rate: in Hz.
-
-    >>> from specmask.audio import levels
-    >>> rng = np.random.default_rng(0)
-    >>> mixture = mix(rng.uniform(-1, 1, 16000), rng.uniform(-1, 1, 16000), 6, -25, 16000)
-    >>> bool((mixture.noisy == mixture.clean + mixture.noise).all())
-    True
-    >>> round(levels.snr_db(mixture.clean, mixture.noise), 2)
-    6.0
-    """
-    gains = level_gains(clean, clean, noise, snr, speech_level_db, rate)
-    return apply_gains(clean, noise, *fitting_gains(clean, clean, noise, *gains))
-
-
 def level_gains(
     clean: np.ndarray,
     speech: np.ndarray,

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,16 @@ from specmask.files import write_table
 
 SNR_TOLERANCE_DB = 0.05  # of the requested SNR: soft noise is rounded to 16 bits
 PRINT_TOLERANCE = 5e-4  # numbers with three or four decimals may differ in the last one
-COLUMNS = ("split", "index", "file", "mismatch")
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Difference between a file and the manifest."""
+    """Difference between a file and the manifest: a row of the list, whose columns are these."""
 
     split: str
     index: str
     file: str
-    text: str
+    mismatch: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Verdict:
 
     split: str
     rows: int
-    files: int
     mismatches: list[Mismatch]
 
 
@@ -73,7 +71,7 @@ def _verify_split(config: Config, split: str) -> Verdict:
             mismatches.append(Mismatch(split, row["index"], "", text))
             break  # all that follow are shifted
     mismatches += _unknown_files(config, split, rows)
-    return Verdict(split, len(rows), 3 * len(rows), mismatches)
+    return Verdict(split, len(rows), mismatches)
 
 
 def _unknown_files(config: Config, split: str, rows: list[dict[str, str]]) -> list[Mismatch]:
@@ -126,7 +124,7 @@ def check_row(row: dict[str, str], config: Config, split: str) -> list[tuple[str
 
 
 def _samples(path: Path, row: dict[str, str]) -> np.ndarray:
-    with audio_io.opened(path) as file:
+    with audio_io.AudioFile(path) as file:
         facts = (file.frames, file.channels, file.samplerate, file.subtype)
         expected = (int(row["samples"]), 1, int(row["sample_rate"]), "PCM_16")
         if facts != expected:
@@ -165,8 +163,8 @@ def _snr_misses(row: dict[str, str]) -> list[tuple[str, str]]:
 
 def write(path: Path, verdicts: list[Verdict]) -> Path | None:
     """Write every mismatch to a CSV file, or remove an old one when there is none."""
-    lines = [m for v in verdicts for m in v.mismatches]
-    return write_table(path, COLUMNS, [(m.split, m.index, m.file, m.text) for m in lines])
+    lines = [astuple(m) for v in verdicts for m in v.mismatches]
+    return write_table(path, [f.name for f in fields(Mismatch)], lines)
 
 
 # ---------------------------------------------------------------- one item again

@@ -1,15 +1,14 @@
 """Which recordings are used, who speaks in them, and that no split shares them."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import RATE, data_config, hiss, speechlike, write_audio
+from helpers import RATE, data_config, speechlike, write_audio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from specmask.data.corpus import recordings, splits
+from specmask.data.corpus import recordings
 from specmask.data.corpus.layouts import Layout
 from specmask.data.corpus.recordings import Source, inspect
 from specmask.data.corpus.splits import split_sources
@@ -281,26 +280,6 @@ def test_a_single_file_that_is_too_short_to_be_split():
 
 
 # ---------------------------------------------------------------- leaks
-
-
-def test_the_same_content_in_two_splits_is_named(tmp_path):
-    rng = np.random.default_rng(0)
-    path = write_audio(tmp_path / "train/a/one.wav", hiss(rng, 1))
-    write_audio(tmp_path / "train/a/two.wav", hiss(rng, 1))
-    write_audio(tmp_path / "test/b/three.wav", hiss(rng, 1))
-    training, _ = scan(tmp_path / "train", tmp_path)
-    assert (
-        splits.shared_recordings(
-            training, scan(tmp_path / "test", tmp_path)[0], "speech", "testing"
-        )
-        == ""
-    )
-    shutil.copy(path, tmp_path / "test/b/by another name.wav")
-    found = splits.shared_recordings(
-        training, scan(tmp_path / "test", tmp_path)[0], "speech", "testing"
-    )
-    for word in ("speech", "b/by another name.wav", "a/one.wav", "1 such files"):
-        assert word in found
 
 
 def test_digest_of_a_list(tmp_path):

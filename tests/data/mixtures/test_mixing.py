@@ -24,6 +24,12 @@ def measured_snr_db(clean: np.ndarray, noise: np.ndarray) -> float:
     return 10 * math.log10(energy[0] / energy[1])
 
 
+def mix(clean: np.ndarray, noise: np.ndarray, snr: float, level_db: float) -> mixing.Mixture:
+    """Mix as data_prep does without effects."""
+    gains = mixing.level_gains(clean, clean, noise, snr, level_db, RATE)
+    return mixing.apply_gains(clean, noise, *mixing.fitting_gains(clean, clean, noise, *gains))
+
+
 @pytest.mark.parametrize("reference", ["whole", "active"])
 @pytest.mark.parametrize("snr", [-5, 10])
 def test_snr_in_both_references(reference, snr):
@@ -109,7 +115,7 @@ def test_mixtures_measured_back(snr, level, seed, gains, samples):
     noise = hiss(rng, 0.5)[-samples:] * np.float32(10 ** (gains[1] / 20))
     if not clean.any():
         return
-    m = mixing.mix(clean, noise, snr, level, RATE)
+    m = mix(clean, noise, snr, level)
     assert m.clean.dtype == m.noise.dtype == m.noisy.dtype == np.int16
     assert_array_equal(m.noisy.astype(int), m.clean.astype(int) + m.noise.astype(int))
     peak = max(int(np.abs(x.astype(int)).max()) for x in (m.clean, m.noise, m.noisy))
@@ -124,21 +130,13 @@ def test_mixtures_measured_back(snr, level, seed, gains, samples):
     assert m.clean_gain == float(repr(m.clean_gain))
 
 
-@pytest.mark.parametrize("snr", range(-6, 10))
-def test_default_grid_measured_back(snr):
-    rng = np.random.default_rng(snr + 6)
-    m = mixing.mix(speechlike(rng, 3), hiss(rng, 3), snr, -25, RATE)
-    assert abs(measured_snr_db(m.clean, m.noise) - snr) < 0.005
-    assert abs(active_level_db(m.clean / 32768, RATE) + 25) < 0.01
-
-
 @pytest.mark.parametrize("snr", [-30, 0, 30])
 def test_all_three_are_limited_together(snr):
     rng = np.random.default_rng(0)
     clean, noise = speechlike(rng, 1), hiss(rng, 1)
     clean[1000] = 20  # a click far above full scale
     noise[1000] = 3
-    m = mixing.mix(clean, noise, snr, -5, RATE)
+    m = mix(clean, noise, snr, -5)
     peaks = [np.abs(x.astype(int)).max() for x in (m.clean, m.noise, m.noisy)]
     assert max(peaks) == pytest.approx(0.99 * 32768, abs=1)
     assert abs(measured_snr_db(m.clean, m.noise) - snr) < 0.05
@@ -149,7 +147,7 @@ def test_all_three_are_limited_together(snr):
 def test_parts_may_be_louder_than_their_sum(sign):
     """When speech and noise cancel, it is the parts that must not be clipped."""
     clean = tone(100, 0.5)
-    m = mixing.mix(clean, sign * clean, 0, -5, RATE)
+    m = mix(clean, sign * clean, 0, -5)
     assert_array_equal(m.noisy, m.clean + m.noise)
     assert max(np.abs(m.clean).max(), np.abs(m.noise).max()) <= 0.99 * 32768 + 1
     assert_array_equal(m.noise, sign * m.clean)
