@@ -158,6 +158,12 @@ def make_data(config: Config) -> list[build.Summary]:
     return [build.make(plan) for plan in make_plans(config)[0]]
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a table without the package."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def settings_args(overrides: Iterable[str]) -> list[str]:
     """Turn overrides into command-line arguments."""
     return [part for override in overrides for part in ("--set", override)]

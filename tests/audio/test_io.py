@@ -132,13 +132,6 @@ def test_pieces_beyond_the_end_are_zero(broadband, rate, beyond):
     assert_array_equal(piece, np.zeros(100))
 
 
-def test_a_piece_does_not_depend_on_what_was_read_before(broadband):
-    path = broadband / "44100.wav"
-    first = audio_io.read_piece(path, 4321, 2000, RATE)
-    audio_io.read_piece(path, 0, 9999, RATE)
-    assert_array_equal(audio_io.read_piece(path, 4321, 2000, RATE), first)
-
-
 # ---------------------------------------------------------------- formats
 
 
@@ -240,12 +233,7 @@ def test_damaged_files_give_a_reason_and_no_other_exception(tmp_path):
 def test_names_that_are_not_unicode(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     shutil.copy(write_audio(tmp_path / "a.wav", tone(100, 0.3)), path)
-    try:
-        samples, _ = audio_io.read(path)
-    except AudioError as error:
-        assert "name" in str(error)
-    else:
-        assert len(samples) == 4800
+    assert len(audio_io.read(path)[0]) == 4800
 
 
 # ---------------------------------------------------------------- finding files

@@ -1,14 +1,8 @@
 """Data sets that are large, spread over processes and machines, and interrupted at any moment."""
 
-import csv
 import os
-import random
-import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from helpers import (
     TOTALS,
     assert_error_line,
@@ -18,21 +12,14 @@ from helpers import (
     data_overrides,
     make_data,
     make_project,
+    read_csv,
     run_script,
     settings_args,
     snapshot,
-    start_script,
 )
 
 from specmask import files
 from specmask.data.mixtures import build
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """Read a manifest without the package."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
 
 # ---------------------------------------------------------------- shards
 
@@ -57,14 +44,14 @@ def test_subfolders_from_end_to_end(tmp_path):
         for name, content in snapshot(tmp_path / "plain").items()
         if name.endswith(".wav")
     }
-    found = rows(tmp_path / "sharded/manifest_training.csv")
+    found = read_csv(tmp_path / "sharded/manifest_training.csv")
     assert [r["clean_file"] for r in found[2:4]] == ["00000/clnsp3.wav", "00001/clnsp4.wav"]
 
     for script in ("stft.py", "train.py", "enhance.py", "evaluate.py"):
         done = call_script(script, *sharded, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "enhanced").rglob("0000?/noisy*.wav"))) == 4
-    scored = rows(tmp_path / "report/scores.csv")
+    scored = read_csv(tmp_path / "report/scores.csv")
     assert len([r for r in scored if r["system"] == "enhanced" and r["noise_type"] == "hiss"]) == 4
 
     (tmp_path / "sharded/Noise_training/00001" / Path(found[4]["noise_file"]).name).unlink()
@@ -84,28 +71,6 @@ def test_subfolders_from_end_to_end(tmp_path):
 
 
 # ---------------------------------------------------------------- interruptions
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_kills_at_any_moment_lose_nothing(corpus, tmp_path):
-    """Five kills at random moments of a run; the last one finishes what is then the same set."""
-    totals = {"data__total_training_files": 120, "compute__workers": 2}
-    args = settings_args(data_overrides(corpus, tmp_path / "out", **totals))
-    rng, noisy = random.Random(3), "out/NoisySpeech_training/noisy*"
-    for _ in range(5):
-        wanted = len(list(tmp_path.glob(noisy))) + rng.randint(1, 20)
-        with start_script("data_prep.py", *args, cwd=tmp_path, start_new_session=True) as process:
-            while process.poll() is None and len(list(tmp_path.glob(noisy))) < wanted:
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0, 0.03))
-            with suppress(ProcessLookupError):  # it has just ended
-                os.killpg(process.pid, signal.SIGKILL)
-    done = run_script("data_prep.py", *args, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    make_data(data_config(corpus, tmp_path / "expected", **totals | {"compute__workers": 1}))
-    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "expected")
-    assert {p.name for p in (tmp_path / "out/.specmask").iterdir()} <= {"lock", "scan.sqlite"}
 
 
 def test_what_a_kill_has_left_of_a_manifest_is_removed(corpus, tmp_path, expected):

@@ -20,6 +20,7 @@ from specmask.config.schema import Config
 from specmask.data import stft_cache
 from specmask.data.mixtures import build, manifest
 from specmask.data.mixtures.plan import make_plans
+from specmask.data.mixtures.render import FILES
 from specmask.errors import UserError
 from specmask.files import held
 
@@ -49,8 +50,7 @@ def copied(made, corpus, tmp_path) -> Config:
 
 def spectrum(config: Config, row: dict, kind: str, split: str = "training") -> np.ndarray:
     """The spectrum of a written file, complex64 [frames, bins]."""
-    column = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
-    x, _ = sf.read(config.stft.folder(kind, split) / row[column[kind]], dtype="float32")
+    x, _ = sf.read(config.stft.folder(kind, split) / row[FILES[kind]], dtype="float32")
     return spectral.forward(x, Stft.from_config(config))
 
 

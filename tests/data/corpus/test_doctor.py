@@ -1,6 +1,5 @@
 """The doctor finds what the test has done to recordings, and nothing in good ones."""
 
-import csv
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from helpers import (
     data_overrides,
     hiss,
     make_corpus,
+    read_csv,
     settings_args,
     speechlike,
     tone,
@@ -35,8 +35,7 @@ def run(corpus: Path, out: Path, **changes: object) -> tuple[int, list[dict[str,
     path = out / "check.csv"
     if not path.is_file():
         return done.returncode, [], done.stdout + done.stderr
-    with path.open(encoding="utf-8", newline="") as file:
-        return done.returncode, list(csv.DictReader(file)), done.stdout + done.stderr
+    return done.returncode, read_csv(path), done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------- one file

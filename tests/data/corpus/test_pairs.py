@@ -1,6 +1,5 @@
 """Ready-made pairs: found by folder and name, imported as they are, and used like mixtures."""
 
-import csv
 import shutil
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +17,7 @@ from helpers import (
     make_corpus,
     make_data,
     make_project,
+    read_csv,
     speechlike,
     voice,
     write_audio,
@@ -167,8 +167,7 @@ def test_what_does_not_fit_into_16_bits_is_scaled_together(tmp_path):
 
 
 def rows(folder: Path, split: str) -> list[dict[str, str]]:
-    with (folder / f"manifest_{split}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(folder / f"manifest_{split}.csv")
 
 
 def test_voicebank_is_imported_as_it_is(tmp_path):
@@ -212,8 +211,7 @@ def test_voicebank_is_imported_as_it_is(tmp_path):
             made = sf.read(out / f"{kind}_testing" / row[f"{column}_file"], dtype="int16")[0]
             assert (made == x).all()
     assert int(found["testing"][3]["samples"]) == len(long) - 160
-    with (out / "testing_rejected.csv").open(encoding="utf-8", newline="") as file:
-        reasons = {r["path"]: r["reason"] for r in csv.DictReader(file)}
+    reasons = {r["path"]: r["reason"] for r in read_csv(out / "testing_rejected.csv")}
     assert "0.20 s shorter" in reasons["VoiceBank/noisy_testset_wav/p232_005.wav"]
     again = call_script("data_prep.py", "--config", ini, cwd=tmp_path)
     assert again.stdout.count(" 0 new") == 3

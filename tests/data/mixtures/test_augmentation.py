@@ -1,6 +1,5 @@
 """Parameters of augmentation, their effect on mixtures, and the same bytes from the row alone."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -14,6 +13,7 @@ from helpers import (
     data_config,
     hiss,
     make_corpus,
+    read_csv,
     snapshot,
     speechlike,
     tone,
@@ -30,6 +30,7 @@ from specmask.config.types import KINDS
 from specmask.data import stft_cache
 from specmask.data.mixtures import augmentation, build, effects, manifest, mixing, render, rir
 from specmask.data.mixtures.plan import make_plans
+from specmask.data.mixtures.render import FILES
 from specmask.errors import UserError
 
 # Every option that switches something on, and the key of its parameters.
@@ -56,7 +57,6 @@ SWITCHES = {
 }
 NOWHERE = Path("nowhere"), Path("out")  # for draws that read and write nothing
 MORE_THAN_A_SUM = {"room early", "room dry", "band full", "clip", "codec"}
-COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +82,14 @@ def made(config: Config, split: str = "training") -> list[dict[str, str]]:
     """Make one split and return its rows."""
     plan = next(p for p in make_plans(config)[0] if p.split == split)
     build.make(plan)
-    with (config.data.data_path / f"manifest_{split}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(config.data.data_path / f"manifest_{split}.csv")
 
 
 def arrays(config: Config, row: dict[str, str], split: str = "training") -> list[np.ndarray]:
     """The three files of a row as whole numbers."""
     folder = config.data.data_path
     return [
-        sf.read(folder / f"{kind}_{split}" / row[COLUMN[kind]], dtype="int16")[0].astype(int)
+        sf.read(folder / f"{kind}_{split}" / row[FILES[kind]], dtype="int16")[0].astype(int)
         for kind in KINDS
     ]
 

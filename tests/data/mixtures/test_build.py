@@ -1,6 +1,5 @@
 """The data set measured back from its files, and the same bytes whatever happens on the way."""
 
-import csv
 import dataclasses
 import itertools
 import json
@@ -19,6 +18,7 @@ from helpers import (
     error_db,
     hiss,
     make_corpus,
+    read_csv,
     snapshot,
     speechlike,
     tone,
@@ -35,10 +35,9 @@ from specmask.data.mixtures import manifest as manifests
 from specmask.data.mixtures import render as rendering
 from specmask.data.mixtures.manifest import changed
 from specmask.data.mixtures.plan import data_settings, make_plans
-from specmask.data.mixtures.render import COLUMNS, remake
+from specmask.data.mixtures.render import COLUMNS, FILES, remake
 from specmask.errors import UserError
 
-COLUMN = {"CleanSpeech": "clean_file", "Noise": "noise_file", "NoisySpeech": "noisy_file"}
 GRID = ["-6.00", "-1.00", "4.00", "9.00"]
 
 
@@ -56,13 +55,12 @@ def make_training(config: Config, overwrite: bool = False) -> build.Summary:
 def rows(config: Config, split: str = "training") -> list[dict[str, str]]:
     """Read a manifest without the package."""
     path = config.data.data_path / f"manifest_{split}.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_csv(path)
 
 
 def samples(config: Config, row: dict[str, str], kind: str, split: str = "training") -> np.ndarray:
     """Read one of the three files of a row as whole numbers."""
-    path = config.data.data_path / f"{kind}_{split}" / row[COLUMN[kind]]
+    path = config.data.data_path / f"{kind}_{split}" / row[FILES[kind]]
     found, rate = sf.read(path, dtype="int16")
     assert rate == int(row["sample_rate"]) and sf.info(path).subtype == "PCM_16"
     assert found.shape == (int(row["samples"]),)
@@ -111,7 +109,7 @@ def test_names(made):
             assert row["noisy_file"] == f"noisy{n}_SNRdb_{row['snr_db']}_clnsp{n}.wav"
         for kind in KINDS:
             names = {p.name for p in (folder / f"{kind}_{split}").iterdir()}
-            assert names == {row[COLUMN[kind]] for row in found}  # and nothing else lies there
+            assert names == {row[FILES[kind]] for row in found}  # and nothing else lies there
 
 
 def test_every_file_has_the_snr_that_was_asked_for(made):
@@ -212,12 +210,6 @@ def test_every_clip_at_every_snr(corpus, tmp_path):
 # ---------------------------------------------------------------- the same bytes, always
 
 
-def test_two_workers_make_the_same_bytes_as_one(made, corpus, tmp_path):
-    config = data_config(corpus, tmp_path, compute__workers=2)
-    assert make(config)["training"].new == 20  # more than one task
-    assert snapshot(tmp_path) == snapshot(made.data.data_path)
-
-
 def test_the_order_of_the_files_on_disk_does_not_matter(made, tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path / "again")
     walk = os.walk
@@ -281,7 +273,7 @@ def test_a_smaller_total_takes_the_first_ones(copied, corpus):
 
 def test_deleted_files_are_made_again(copied, made):
     folder = copied.data.data_path
-    lost = [rows(copied)[k][column] for k, column in enumerate(COLUMN.values())]
+    lost = [rows(copied)[k][column] for k, column in enumerate(FILES.values())]
     for kind, name in zip(KINDS, lost, strict=True):
         (folder / f"{kind}_training" / name).unlink()
     short = folder / "CleanSpeech_training" / rows(copied)[10]["clean_file"]
@@ -305,12 +297,12 @@ def test_interrupted_runs_go_on(copied, made, cut):
     complete = partial.read_bytes().count(b"\n") - 1 if partial.read_bytes() else 0
     for row in rows(made)[12:]:  # not rendered yet
         for kind in KINDS:
-            (folder / f"{kind}_training" / row[COLUMN[kind]]).unlink()
+            (folder / f"{kind}_training" / row[FILES[kind]]).unlink()
     (folder / "Noise_training/.specmask-left.wav").write_bytes(b"half")
     times = stamps(copied)
     assert make_training(copied).new == 20 - max(0, complete)
     assert snapshot(folder) == snapshot(made.data.data_path)
-    kept = [COLUMN[kind] for kind in KINDS]
+    kept = [FILES[kind] for kind in KINDS]
     for row in rows(made)[: max(0, complete)]:
         for kind, column in zip(KINDS, kept, strict=True):
             name = f"{kind}/{row[column]}"

@@ -1,10 +1,7 @@
 """Manifests are read back whatever they hold, and journals survive any interruption."""
 
-import csv
-from pathlib import Path
-
 import pytest
-from helpers import data_config, snapshot
+from helpers import data_config, read_csv, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,12 +29,6 @@ def made(corpus, tmp_path) -> Config:
     config = data_config(corpus, tmp_path, **TOTALS)
     make(config)
     return config
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a manifest without the package."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def some_rows(cells: list[tuple[str, str]]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from helpers import (
     call_script,
     data_config,
     data_overrides,
+    read_csv,
     settings_args,
     snapshot,
 )
@@ -35,8 +36,7 @@ def copy(made, corpus, tmp_path):
     """A copy of it, its first row of training, and its command line."""
     out = tmp_path / "out"
     shutil.copytree(made, out)
-    with (out / "manifest_training.csv").open(encoding="utf-8", newline="") as file:
-        row = next(csv.DictReader(file))
+    row = read_csv(out / "manifest_training.csv")[0]
     return out, row, settings_args(data_overrides(corpus, out))
 
 
@@ -47,8 +47,7 @@ def mismatches(out, args, cwd) -> list[dict[str, str]]:
         assert done.returncode == 0, done.stdout + done.stderr
         return []
     assert done.returncode == 1 and str(path) in done.stdout
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(path)
 
 
 def change(path, function) -> None:
@@ -112,11 +111,14 @@ def test_rows_that_were_changed(column, copy, tmp_path):
     value = row[column][:-1] + str((int(row[column][-1], 16) + 1) % 10)
     if column != "noise_digest":
         value = str(float(row[column]) + 0.01)
-    lines = path.read_text().split("\n")
-    lines[1] = lines[1].replace(row[column], value, 1)
-    path.write_text("\n".join(lines))
-    assert any(column.split("_digest")[0][:5] in r["mismatch"] or "digest" in r["mismatch"]
-               for r in mismatches(out, args, tmp_path))  # fmt: skip
+    content = read_csv(path)
+    content[0][column] = value
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(content)
+    word = "digest" if column == "noise_digest" else column
+    assert any(word in r["mismatch"] for r in mismatches(out, args, tmp_path))
 
 
 def test_levels_that_an_earlier_version_measured_with_the_offset(copy, tmp_path):
@@ -224,8 +226,7 @@ def test_a_row_that_leads_out_of_the_folder(copy, tmp_path, name):
 def test_a_row_whose_pieces_are_damaged(copy, tmp_path, value):
     out, _, args = copy
     path = out / "manifest_training.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        found = list(csv.DictReader(file))
+    found = read_csv(path)
     found[0]["speech"] = value
     manifest.write(path, found)
     command = ("data_prep.py", "--render", "training", "0", *args, "--output", tmp_path / "a")
