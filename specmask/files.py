@@ -114,7 +114,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) ->
 
 
 class Lines:
-    r"""A file for csv, which ends lines in \r\n and so quotes names that hold a \r; here in \n."""
+    r"""A text file for csv: its lines end in \n.
+
+    csv itself ends them in \r\n, and so quotes names that hold a \r.
+    """
 
     def __init__(self, file: TextIO):
         self.file = file

@@ -9,7 +9,7 @@ LINE_SECONDS = 20.0  # between two lines
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words.
+    """Return a time as text.
 
     >>> duration(4.2), duration(265), duration(7300)
     ('4 s', '4 min 25 s', '2 h 1 min')

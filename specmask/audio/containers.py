@@ -34,7 +34,7 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """A range of bytes of a file that is decoded like a file of its own, after a header."""
+    """A range of bytes of a file that is decoded as a separate file, after a header."""
 
     header: bytes
     start: int

@@ -56,7 +56,7 @@ def files(folder: Path) -> list[Path]:
     found = []
     visited = {*Path(os.path.realpath(folder)).parents}
     links = [folder]
-    for start in links:  # grows on the way
+    for start in links:  # extended in the loop
         for parent, folders, names in os.walk(start):
             real = Path(os.path.realpath(parent))
             if real in visited:
@@ -286,7 +286,7 @@ def _decoded_length(path: Path, size: int, modified_ns: int) -> int:
 
 
 class _PartOfFile(io.RawIOBase):
-    """A header and a range of bytes of a file, as a file of their own."""
+    """A header and a range of bytes of a file, as a separate file."""
 
     def __init__(self, raw: BinaryIO, part: Part):
         self._raw, self._part = raw, part

@@ -60,7 +60,7 @@ class MediaFile:
         AudioError: if it is not readable or has no sound.
     """
 
-    format, subtype, endian = "WAV", "PCM_16", "FILE"  # of a result in its place
+    format, subtype, endian = "WAV", "PCM_16", "FILE"  # of an output written in its place
     frames = UNKNOWN_FRAMES
 
     def __init__(self, path: Path):

@@ -79,7 +79,7 @@ class Layers:
             if text:
                 try:
                     value = _resolve(text, base)
-                except RuntimeError as error:  # ~name of nobody, links in a circle
+                except RuntimeError as error:  # unknown ~user, link loop
                     raise UserError(
                         f"{source}: [{ini_name(name)}] {ini_name(key)} = {text}: no such path can "
                         f"be found ({str(error).rstrip('.')}); write out the whole path"

@@ -28,7 +28,7 @@ class Config(Section):
 
     @property
     def work_path(self) -> Path:
-        """Folder of what runs keep for themselves; safe to delete when none is going on."""
+        """Working files of runs; safe to delete while no run is active."""
         return self.data.data_path / ".specmask"
 
     @property
@@ -96,7 +96,7 @@ class Config(Section):
         if "pesq" in self.train.loss and self.data.sample_rate != PESQ_RATE_HZ:
             raise ValueError(
                 f"[train] loss = pesq with [data] sample_rate = {self.data.sample_rate}: wideband "
-                f"PESQ is of {PESQ_RATE_HZ} Hz; use another loss, or that rate"
+                f"PESQ needs {PESQ_RATE_HZ} Hz; use another loss, or that rate"
             )
         if self.model.target.endswith("_mapping") and self.model.compression < 0.1:
             raise ValueError(

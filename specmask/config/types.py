@@ -53,12 +53,12 @@ NEXT_STEP = OnResume("from the next step on")
 NO_EFFECT = OnResume("no effect on training")
 OTHER_NETWORK = refused("it would be another network")
 OTHER_DATA = OnResume(
-    "the running epoch starts again, the best weights are chosen anew",
+    "the running epoch starts again, the best weights are selected again",
     rescores=True, restarts_epoch=True,
 )  # fmt: skip
 OTHER_EXAMPLES = OnResume("other examples are drawn from the next step on")
 OTHER_LOSS = OnResume(
-    "losses before and after cannot be compared: the best weights are chosen anew", rescores=True
+    "losses before and after cannot be compared: the best weights are selected again", rescores=True
 )
 ROUNDING = OnResume("results may differ by rounding")
 

@@ -102,7 +102,7 @@ def mixture_files(index: int, snr_db: float, files_per_folder: int = 0) -> dict[
 
 
 def mixture_index(name: str) -> int | None:
-    """Return the index of the mixture that a file is of, or None for a file of another name.
+    """Return the index of the mixture that a file belongs to, or None for a file of another name.
 
     Args:
         name: without folder, with suffix.

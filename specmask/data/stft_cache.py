@@ -86,7 +86,7 @@ def build(config: Config, split: str) -> tuple[int, int, bool]:
 
 
 def outdated(config: Config, split: str) -> str:
-    """Return what differs between a cache that is there and the configuration and data set."""
+    """Return what differs between an existing cache and the configuration and data set."""
     found = _read_facts(config.stft.cache(split))
     return manifest.changed(found, facts(config, split)) if found else ""
 
@@ -134,7 +134,7 @@ def _check_folder(folder: Path) -> None:
             ours = False
         if not ours:
             raise UserError(
-                f"{path}: of no STFT cache, and the cache would replace it; move it, or name "
+                f"{path}: not an STFT cache, which would replace it; move it, or name "
                 "another folder in [STFT] ..._STFT_dir"
             )
 
@@ -281,7 +281,7 @@ class Cache:
 
     @property
     def digest(self) -> str:
-        """Digest of the index, which tells data sets apart: lengths, levels and SNRs of files."""
+        """Digest of the index, which identifies the data set: lengths, levels and SNRs of files."""
         return hashlib.blake2b(self.index.tobytes(), digest_size=12).hexdigest()
 
     def gather(self, kind: str, items: np.ndarray) -> np.ndarray:

@@ -450,7 +450,7 @@ def test_changes_are_reported_with_what_they_imply(tmp_path, capsys):
     assert "[train] epochs was 1, is 2: the schedule is stretched" in out
     assert "[train] loss was compressed:1, si_sdr:0.001, is mse:1: losses before and after" in out
     assert "[train] learning_rate was 0.002, is 0.0001: from the next step on" in out
-    assert outcome.progress.best_epoch == 2  # chosen anew
+    assert outcome.progress.best_epoch == 2  # selected again
     run.train("train.epochs=2", "train.loss=mse:1", "train.learning_rate=1e-4")
     assert "note: [" not in capsys.readouterr().out  # said once
     with pytest.raises(UserError) as error:

@@ -181,7 +181,7 @@ def _file_findings(group: Group, source: Source, facts: Measurements, rate: int)
     if source.channels > 1:
         add("stereo", f"{source.channels} channels; data_prep.py mixes them down", FIX)
         if facts.mixdown_db < CANCELS_DB:
-            detail = f"the mix-down is {-facts.mixdown_db:.1f} dB softer than the channels"
+            detail = f"the mix-down is {-facts.mixdown_db:.1f} dB below the channels"
             add("channels cancel", detail, SET_ASIDE)
     if source.rate != rate:
         lost = f", nothing above {source.rate / 2:g} Hz" if source.rate < rate else ""
@@ -262,7 +262,7 @@ def summary(report: Report) -> list[str]:
     for g in report.groups:
         counts = Counter(g.splits.values())
         parts = ", ".join(f"{n} for {split}" for split, n in sorted(counts.items()))
-        lines.append(f"{g.option}: {len(g.sources)} usable files of {g.kind} ({parts})")
+        lines.append(f"{g.option}: {len(g.sources)} usable {g.kind} files ({parts})")
     problems = Counter((f.plan, f.problem, f.folder) for f in report.findings)
     order = (STOP, SET_ASIDE, FIX, KEEP)
     for (plan, problem, folder), n in sorted(

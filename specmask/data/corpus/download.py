@@ -1,7 +1,7 @@
 """Download of known corpora: resumable, checked, and unpacked safely.
 
 An archive is downloaded to ``NAME.part`` and resumes there after an interruption (HTTP Range, with
-If-Range so that a file that has changed is downloaded anew). Then its size is compared with what
+If-Range so that a file that has changed is downloaded again). Then its size is compared with what
 the server says, its MD5 with the published one where there is one, and every member of the archive
 is read through its own checks (CRC of zip and gzip). Only then it gets its name and is unpacked,
 into a temporary folder whose files are moved at the end.

@@ -164,7 +164,7 @@ def excluded_by_list(config: Config, option: str) -> dict[str, str]:
 def inspect(path: Path) -> Facts | str:
     """Decode a file block by block and return its facts, or the reason why it cannot be used.
 
-    The facts are kept on disk: whoever changes them raises ``scan_cache.VERSION``.
+    The facts are kept on disk: raise ``scan_cache.VERSION`` when they change.
     """
     digest = hashlib.blake2b(digest_size=12)
     frames, energy, lowest, highest = 0, 0.0, np.inf, -np.inf

@@ -101,8 +101,8 @@ def facts(
 ) -> Iterator[Facts | str]:
     """Yield ``inspect(path)`` for every path, in order, from the cache where it is known.
 
-    Only facts are kept. The reason why a file cannot be used is found anew each time: it may
-    have been its permissions.
+    Only facts are kept. The reason why a file cannot be used is determined again each time: it
+    may have been its permissions.
 
     Args:
         inspect: returns a dict that JSON can hold, or a reason.

@@ -133,7 +133,7 @@ def status(plan: Plan, overwrite: bool = False) -> Status:
 
 
 def _has_files(row: Row, plan: Plan) -> bool:
-    """Whether the three files of a row have their names and sizes."""
+    """Return whether the three files of a row have their names and sizes."""
     size = HEADER_BYTES + 2 * int(row["samples"])
     per_folder = plan.config.data.files_per_folder
     names = mixture_files(index_of(row), float(row["snr_db"]), per_folder)
@@ -152,7 +152,7 @@ def _size(path: Path) -> int:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file has a name that data sets give."""
+    """Return whether a file has a name that data sets give."""
     return mixture_index(name) is not None
 
 
@@ -197,7 +197,7 @@ def disk_space(splits: list[Status]) -> tuple[int, int]:
 
 
 def gigabytes(size: int) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes as text."""
     return f"{size / 1e9:.{1 if size > 1e10 else 3}f} GB"
 
 
@@ -208,7 +208,7 @@ def make_missing(split: Status) -> Summary:
     """Render the missing files of a split, and write the manifest."""
     plan, total = split.plan, split.plan.total
     path = manifest.path_of(plan.config, plan.split)
-    if split.overwrite:  # the words of the old files, whose names the new ones bear
+    if split.overwrite:  # the words of the old files, after which the new ones are named
         transcripts.path_of(plan).unlink(missing_ok=True)
     for kind in KINDS:
         folder = plan.config.stft.folder(kind, plan.split)
@@ -288,6 +288,6 @@ def _refuse_foreign(plan: Plan, folders: list[Path], settings: dict[str, Any]) -
                 raise UserError(
                     f"{folder}: holds audio that data_prep.py did not make (the first: "
                     f"{Path(entry.path).relative_to(folder)}); move them away, choose another "
-                    "data_path, or use --overwrite to replace those that bear the names of a data "
-                    "set"
+                    "data_path, or use --overwrite to replace those that are named like files of a "
+                    "data set"
                 )

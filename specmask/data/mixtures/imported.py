@@ -58,7 +58,7 @@ def read(
 
 
 def is_sum(clean: np.ndarray, noise: np.ndarray, rate: int) -> bool:
-    """Whether a noise is unrelated to the speech: see :func:`speech_share`."""
+    """Return whether a noise is unrelated to the speech: see :func:`speech_share`."""
     return speech_share(clean, noise, rate) <= LARGEST_SPEECH_SHARE
 
 

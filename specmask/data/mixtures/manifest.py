@@ -231,7 +231,7 @@ def remove_journal(path: Path) -> None:
 
 
 def changed(old: dict, new: dict, source_options: Mapping[str, str] | None = None) -> str:
-    """Say in words which of the new settings differ from the old ones; empty if none does.
+    """Describe which of the new settings differ from the old ones; empty if none does.
 
     Args:
         old, new: the settings.

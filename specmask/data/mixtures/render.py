@@ -134,7 +134,7 @@ def _measurements(mixture: mixing.Mixture, names: dict[str, str], rate: int) -> 
 
 
 def is_imported(row: dict[str, str]) -> bool:
-    """Whether a manifest row is of a ready-made pair."""
+    """Return whether a manifest row is of a ready-made pair."""
     return row["augmentation"] == json.dumps(IMPORTED)
 
 

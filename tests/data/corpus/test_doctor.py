@@ -242,5 +242,5 @@ def test_good_recordings(tmp_path):
     root = make_corpus(tmp_path / "corpus")
     code, rows, printed = run(root, tmp_path / "out")
     assert (code, rows) == (0, []) and "nothing found" in printed
-    assert "clean_train_path: 6 usable files of speech" in printed
+    assert "clean_train_path: 6 usable speech files" in printed
     assert [p.name for p in (tmp_path / "out").iterdir()] == [".specmask"]  # facts of the scan

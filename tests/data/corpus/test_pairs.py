@@ -218,7 +218,7 @@ def test_voicebank_is_imported_as_it_is(tmp_path):
     assert call_script("data_prep.py", "--verify", "--config", ini, cwd=tmp_path).returncode == 0
     seen = call_script("data_prep.py", "--check", "--config", ini, cwd=tmp_path)
     assert seen.returncode == 0, seen.stdout
-    assert "9 usable files of noisy (6 for training, 3 for validation)" in seen.stdout
+    assert "9 usable noisy files (6 for training, 3 for validation)" in seen.stdout
     for split in found:
         for row in found[split]:
             mixture = render.remake(row, load(ini), split)
