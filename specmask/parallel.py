@@ -49,8 +49,8 @@ def map_chunks(
 ) -> Iterator[Any]:
     """Yield ``function(item)`` for every item, in order, and show the progress.
 
-    A task is ``chunk`` items, or fewer where there are few tasks. A single task, or one
-    local worker, runs in this process.
+    A task is ``chunk`` items, or fewer where there are few tasks. A single task, or one local
+    worker, runs in this process.
 
     Args:
         function: called with one item; see :class:`Stored` if it carries much data.

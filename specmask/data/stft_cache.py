@@ -134,7 +134,7 @@ def _check_folder(folder: Path) -> None:
             ours = False
         if not ours:
             raise UserError(
-                f"{path}: not an STFT cache, which would replace it; move it, or name "
+                f"{path}: not part of an STFT cache, which would replace it; move it, or name "
                 "another folder in [STFT] ..._STFT_dir"
             )
 

@@ -318,7 +318,7 @@ def test_arrays_of_the_user_are_kept(copied):
     for name in ("noise.npy", "index.npy", "clean_2.npy"):
         before = (folder / name).read_bytes() if (folder / name).exists() else None
         np.save(folder / name, mine)
-        with pytest.raises(UserError, match=f"{name}: not an STFT cache.*another folder"):
+        with pytest.raises(UserError, match=f"{name}: not part of an STFT cache.*another folder"):
             stft_cache.build(copied, "training")
         assert_array_equal(np.load(folder / name), mine)
         (folder / name).write_bytes(before) if before else (folder / name).unlink()

@@ -208,7 +208,7 @@ def make_missing(split: Status) -> Summary:
     """Render the missing files of a split, and write the manifest."""
     plan, total = split.plan, split.plan.total
     path = manifest.path_of(plan.config, plan.split)
-    if split.overwrite:  # the words of the old files, after which the new ones are named
+    if split.overwrite:  # of the old files, whose names the new ones have
         transcripts.path_of(plan).unlink(missing_ok=True)
     for kind in KINDS:
         folder = plan.config.stft.folder(kind, plan.split)
