@@ -320,7 +320,7 @@ def test_a_run_that_is_stopped_goes_on(made, corpus, tmp_path, monkeypatch, erro
         return render(index, plan)
 
     monkeypatch.setattr(rendering, "render", render_some)
-    monkeypatch.setattr(build.parallel.map_chunks, "__defaults__", (4, None))  # files a task
+    monkeypatch.setattr(build.parallel.map_chunks, "__defaults__", (None, 4))  # files a task
     with pytest.raises(error):
         make(config)
     assert not (tmp_path / "out/manifest_training.csv").exists()
