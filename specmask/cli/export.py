@@ -63,6 +63,8 @@ def export(args: argparse.Namespace) -> int:
         )
     noisy = args.noisy or cfg.enhance.input_path
     clean = args.clean
+    if clean and not clean.is_dir():
+        raise UserError(f"--clean {clean}: no such folder; name that of the clean recordings")
     if clean is None and noisy == cfg.stft.folder("NoisySpeech", "testing"):
         clean = cfg.stft.folder("CleanSpeech", "testing")
     pairs = check.find_pairs(noisy, clean, args.files)  # errors come before the work

@@ -13,6 +13,7 @@ from specmask.enhancement.enhancer import Enhancer
 from specmask.enhancement.streaming import Streamer
 from specmask.errors import UserError
 
+BLOCK_SECONDS = 0.01  # of the device's blocks
 METER_DB = 60  # range of a meter
 METER_WIDTH = 20
 TRIAL_SECONDS = 5.0  # of silence, to measure the largest lag of a stream
@@ -28,32 +29,33 @@ class Live:
 
     Args:
         model: what :func:`specmask.load` returns; causal.
-        block_seconds: of the device's blocks.
-        rate: of the device in Hz; without it the model's. Another one is later by 0.07 to 0.2 s,
-            since resamplers work in blocks.
 
     Raises:
         UserError: if the model is not causal.
     """
 
-    def __init__(self, model: Enhancer, block_seconds: float = 0.01, rate: int | None = None):
+    def __init__(self, model: Enhancer):
         if not model.causal:
             raise UserError(
                 "the network is not causal: it needs the whole recording and cannot run live; "
                 "name a causal run with --set enhance.checkpoint=cp/RUN"
             )
-        self.model, self.block_seconds = model, block_seconds
+        self.model = model
         self.levels = (-np.inf, -np.inf)  # dBFS of input and output
         self.underruns = 0  # blocks that were not ready in time
         self.slowest_seconds = 0.0
-        self._start(rate or model.rate)
+        self._start(model.rate)
 
     def _start(self, rate: int) -> None:
-        self.rate, self.block = rate, max(1, round(self.block_seconds * rate))
+        """Start a stream at the device's rate in Hz.
+
+        Another one than the model's is later by 0.07 to 0.2 s, since resamplers work in blocks.
+        """
+        self.rate, self.block = rate, max(1, round(BLOCK_SECONDS * rate))
         # Delayed by the largest lag of the stream, there is always a block ready.
         self.delay, silence = 0, np.zeros(self.block, np.float32)
         stream = Streamer(self.model, rate=rate)
-        for _ in range(round(TRIAL_SECONDS / self.block_seconds)):
+        for _ in range(round(TRIAL_SECONDS / BLOCK_SECONDS)):
             stream.feed(silence)
             self.delay = max(self.delay, stream.lag)
         if rate != self.model.rate:  # the lag of a resampler goes up and down, at times by more

@@ -1,5 +1,6 @@
 """Metadata that libsndfile does not copy: speaker masks and chunks of WAV, comments of FLAC."""
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def _of_wav(file: BinaryIO) -> Metadata:
     for name, start, size in _chunks(file):
         file.seek(start)
         if name == b"fmt " and size >= MASK_OFFSET + 4:
-            form = file.read(size)
+            form = file.read(MASK_OFFSET + 4)
             if struct.unpack_from("<H", form)[0] == WAVE_FORMAT_EXTENSIBLE:
                 (speakers,) = struct.unpack_from("<I", form, MASK_OFFSET)
         elif name == b"data" and size == UNKNOWN_SIZE:  # of RF64: what follows is not searched
@@ -111,18 +112,18 @@ def _of_wav(file: BinaryIO) -> Metadata:
 def _of_flac(file: BinaryIO) -> Iterator[str]:
     """Yield the names of the metadata that libsndfile does not copy."""
     last = False
-    while not last:
-        header = file.read(4)
+    while not last and len(header := file.read(4)) == 4:
         last, kind = bool(header[0] & 0x80), header[0] & 0x7F
         size = int.from_bytes(header[1:], "big")
         start = file.tell()
         if kind == FLAC_COMMENTS:
-            (vendor,) = struct.unpack("<I", file.read(4))
-            file.seek(vendor, 1)
-            (count,) = struct.unpack("<I", file.read(4))
+            block = io.BytesIO(file.read(size))
+            (vendor,) = struct.unpack("<I", block.read(4))
+            block.seek(vendor, 1)
+            (count,) = struct.unpack("<I", block.read(4))
             for _ in range(count):
-                (length,) = struct.unpack("<I", file.read(4))
-                name = file.read(length).partition(b"=")[0].decode().upper()
+                (length,) = struct.unpack("<I", block.read(4))
+                name = block.read(length).partition(b"=")[0].decode().upper()
                 if name not in COPIED_COMMENTS:
                     yield name
         elif kind == FLAC_CUE_SHEET:

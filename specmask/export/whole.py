@@ -53,11 +53,14 @@ class WholeModel(keras.Model):
 
 def apply_knobs(mask: Any, knobs: Knobs) -> Any:
     """Return what :meth:`specmask.enhancement.postprocess.Knobs.apply` does, of [..., bins, 2]."""
+    if knobs == Knobs():
+        return mask
+    one = np.array([1, 0], np.float32)
     floor = 10 ** (-knobs.max_suppression_db / 20)
     magnitude = ops.sqrt(ops.sum(ops.square(mask), axis=-1, keepdims=True))
-    mask = mask * ops.maximum(1.0, floor / ops.maximum(magnitude, SMALLEST))
-    dry = np.array([1 - knobs.mix, 0], np.float32)
-    return knobs.gain * (knobs.mix * mask + dry)
+    least = ops.where(magnitude >= SMALLEST, mask / ops.maximum(magnitude, SMALLEST), one) * floor
+    mask = ops.where(magnitude >= floor, mask, least)
+    return knobs.gain * (knobs.mix * mask + (1 - knobs.mix) * one)
 
 
 def analysis_matrix(stft: Stft) -> np.ndarray:

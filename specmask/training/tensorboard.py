@@ -192,4 +192,4 @@ class Profiler:
         if self.running:
             tf.profiler.experimental.stop()
             self.running = False
-            print(f"trace of steps {TRACED[0]} to {TRACED[1]} -> {self.folder}")
+            print(f"trace -> {self.folder}")

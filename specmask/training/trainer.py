@@ -5,6 +5,7 @@ resumes as if it had never stopped, bit for bit, on any number of cores.
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -311,7 +312,7 @@ class Trainer:
         if self.cluster.chief:
             save_batch(path, batch, files, p.total_steps)
         cached = self.config.stft.cache("training")
-        advice = (
+        hint = (
             "the batch itself is finite: lower [train] learning_rate"
             if all(np.isfinite(a).all() for a in batch)
             else "the batch contains NaN or infinite values: remove the STFT cache "
@@ -319,7 +320,7 @@ class Trainer:
         )
         raise UserError(
             f"{p.skipped_in_a_row} steps in a row had no finite gradient, the last was step "
-            f"{p.total_steps}; {advice}; the batch was saved to {path}"
+            f"{p.total_steps}; {hint}; the batch was saved to {path}"
         )
 
     def _show(self, result: StepResult, rate: float, clock: Clock) -> None:
@@ -342,7 +343,8 @@ class Trainer:
     def _end_epoch(self, clock: Clock) -> None:
         p = self.progress
         self._finish_row()
-        loss = p.loss_sum / max(1, self.batches.steps - p.skipped)
+        done = self.batches.steps - p.skipped
+        loss = p.loss_sum / done if done else math.nan
         row: state.Row = {
             "epoch": p.epoch + 1,
             "step": p.total_steps,

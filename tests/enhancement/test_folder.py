@@ -64,6 +64,18 @@ def test_a_broken_link_does_not_stop_the_rest(identity, tmp_path):
     assert "No such file" in done.rejected[0].reason
 
 
+def test_flac_files_that_are_cut_do_not_stop_the_rest(identity, tmp_path):
+    source = tmp_path / "in" / "a.flac"
+    source.parent.mkdir()
+    with sf.SoundFile(source, "w", 8000, 1) as file:
+        file.title = "Räuber"
+        file.write(white_noise(900))
+    for length in (42, 44, 50, 80, 500):  # after the first block of metadata, in the next one
+        (tmp_path / "in" / f"b{length}.flac").write_bytes(source.read_bytes()[:length])
+    done = enhance_folder(tmp_path / "in", tmp_path / "out", identity, 1)
+    assert (done.done, len(done.rejected)) == (1, 5)
+
+
 # ---------------------------------------------------------------- formats
 
 STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-21, "PCM_32": 2**-21}

@@ -144,7 +144,8 @@ def test_a_device_of_another_rate_is_opened_at_its_own(identity, device):
 
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_resampled_sound_never_runs_dry(rate):
-    session = live.Live(enhancer.load(), rate=rate)
+    session = live.Live(enhancer.load())
+    session._start(rate)
     block = np.zeros(session.block, np.float32)
     for _ in range(3000):
         session.process(block)

@@ -162,6 +162,18 @@ def test_matrices_are_the_transform(window, n_fft):
     np.testing.assert_allclose(back, overlap_add(wanted[None], stft), atol=1e-5)
 
 
+def test_the_knobs_of_a_whole_model_are_those_of_a_stream():
+    """Masks of zero too: the attenuation limit gives them a phase of zero."""
+    rng = np.random.default_rng(0)
+    mask = rng.uniform(0, 2, 99) * np.exp(2j * np.pi * rng.uniform(size=99))
+    mask[:9] *= 1e-3
+    mask[9:20] = 0
+    knobs = postprocess.Knobs(max_suppression_db=12, mix=0.8, post_gain_db=-3)
+    found = whole.apply_knobs(np.stack([mask.real, mask.imag], -1).astype("f"), knobs)
+    wanted = knobs.apply(mask.astype("F"))
+    np.testing.assert_allclose(np.asarray(found).view("F").ravel(), wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize("options", [[], ["model.bidirectional=yes"]])
 def test_whole_model_equals_the_enhancer(tmp_path, options):
     run = make_run(tmp_path, *options)
@@ -258,6 +270,7 @@ def test_nothing_is_replaced_unasked_and_no_option_ignored(exported, tmp_path, c
     common += ["--output", str(tmp_path / "out")]
     for checkpoint, options, words in (
         (run, ["--format", "c,web"], "holds web; --overwrite"),
+        (run, ["--format", "c", "--clean", "wrong"], "--clean wrong: no such folder"),
         (run, ["--format", "c", "--int8"], "--int8: no effect on --format c"),
         (windowed, ["--format", "onnx,c"], "not causal and has no step"),
         (windowed, ["--format", "litert"], "expected onnx or savedmodel"),

@@ -19,6 +19,7 @@ from specmask.data.mixtures import manifest
 from specmask.errors import UserError
 from specmask.files import held
 from specmask.training import checkpoint, distributed, runs
+from specmask.training.clock import Clock
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +363,15 @@ def test_no_validation_files(tmp_path, capsys):
     assert "lowest training loss chooses" in capsys.readouterr().out
     assert outcome.progress.best_loss == min(r["training_loss"] for r in outcome.progress.history)
     assert "si_sdr" not in (outcome.folder / "history.csv").read_text()
+
+
+def test_an_epoch_whose_steps_were_all_skipped_is_not_the_best(trainer):
+    run = trainer()
+    run.validation = None
+    run.progress.step = run.progress.skipped = run.batches.steps
+    run._end_epoch(Clock(0))
+    assert np.isnan(run.progress.history[0]["training_loss"])
+    assert run.progress.best_loss == np.inf and not (run.folder / "best.npz").exists()
 
 
 def test_noisy_files_are_shown_before_clean_ones(tmp_path):
