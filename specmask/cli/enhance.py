@@ -57,7 +57,6 @@ def enhance(args: argparse.Namespace) -> None:
     is_file = inputs.is_single(sources, target)
     if is_file:
         recording, format = inputs.single_recording(sources[0], target, args.overwrite)
-        recordings = [recording]
     elif not args.stdin:
         recordings = inputs.find_recordings(sources, target, args.glob, format)
     model, path = enhancer.from_config(cfg)  # after a wrong path is reported
@@ -74,17 +73,22 @@ def enhance(args: argparse.Namespace) -> None:
         enhance_pipe(args, model)
         return
     with parallel.engine(cfg.compute):
-        done = folder.enhance_folder(
-            recordings,
-            None if is_file else target,
-            model,
-            cfg.enhance.block_seconds,
-            overwrite=args.overwrite,
-            format=format,
-            workers=cfg.compute.workers,
-            spectrograms=args.spectrograms,
-            run=path if path.is_dir() else None,
-        )
+        if is_file:
+            done = folder.enhance_single(
+                recording, model, cfg.enhance.block_seconds, format, args.spectrograms
+            )
+        else:
+            done = folder.enhance_folder(
+                recordings,
+                target,
+                model,
+                cfg.enhance.block_seconds,
+                overwrite=args.overwrite,
+                format=format,
+                workers=cfg.compute.workers,
+                spectrograms=args.spectrograms,
+                run=path if path.is_dir() else None,
+            )
     report(done, target)
 
 

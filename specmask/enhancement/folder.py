@@ -7,11 +7,10 @@ Conventions:
 
 import functools
 import itertools
-import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,13 @@ from specmask.enhancement.file import (
     write_file,
 )
 from specmask.enhancement.inputs import Recording
+from specmask.enhancement.log import Log, Stamp, stamps_of
 from specmask.errors import UserError
-from specmask.files import parse_json, relative_to
 from specmask.progress import Progress
 
 TOGETHER = 8  # short files that share the calls of the network
 SPREAD_BYTES = 20_000_000  # less is done before other processes have started
-LOG = "enhanced.json"
 REJECTED = "enhance_rejected.csv"
-LOG_SECONDS = 5  # between two lists of the pending results: a kill loses no more
-PENDING = "pending"  # in the log: results that are to be made again and still are the old ones
-SOURCES = "sources"  # in the log: size and time of change of the recording of each result
-
-Stamp = list[int]  # size in bytes and time of change in ns of a recording
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Summary:
 
 def enhance_folder(
     recordings: Sequence[Recording],
-    target: Path | None,
+    target: Path,
     model: Enhancer,
     block_seconds: float,
     overwrite: bool = False,
@@ -90,8 +83,7 @@ def enhance_folder(
 
     Args:
         recordings: of :func:`specmask.enhancement.inputs.find_recordings`, with the same format.
-        target: folder that receives the results and a log of their settings; None: no log, for a
-            single file with a path of its own.
+        target: folder that receives the results and a log of their settings.
         model: what :func:`specmask.load` returns.
         block_seconds: audio held in memory at a time.
         overwrite: make existing results again.
@@ -107,68 +99,75 @@ def enhance_folder(
     """
     if spectrograms:
         spectrogram.import_matplotlib()
-    with files.held(target) if target else nullcontext():
-        settings: dict[str, object] = {}
-        pending: set[str] = set()
-        changed: set[str] = set()
-        sources: dict[str, Stamp] = {}
-        renewed = False
-        stamps = {r: _stamp(r.source) for r in recordings}  # before they are read
-        if target is not None:
-            settings, pending, sources, renewed = _settings(
-                target, recordings, model, format, overwrite, run
-            )
-            if not (overwrite or renewed):
-                changed = {
-                    key
-                    for r in recordings
-                    if r.target.is_file()
-                    and _is_changed(r, stamps[r], sources.get(key := _key(target, r)))
-                }
-                pending |= changed
-            _write_log(target, settings, pending, sources)
+    with files.held(target):
+        stamps = stamps_of(recordings)  # before they are read
+        log = Log.start(target, recordings, model, format, overwrite, run)
+        changed = set() if overwrite or log.renewed else log.changed(stamps)
+        log.pending |= changed
+        log.write()
         todo = [
             r
             for r in recordings
-            if overwrite or not r.target.is_file() or (target and _key(target, r) in pending)
+            if overwrite or not r.target.is_file() or log.key(r) in log.pending
         ]
-        if target is not None:  # logs of earlier versions have no sources
-            for r in set(recordings).difference(todo):
-                sources.setdefault(_key(target, r), stamps[r])
-        summary = Summary(up_to_date=len(recordings) - len(todo))
-        started = logged = time.monotonic()
+        for r in set(recordings).difference(todo):
+            log.sources.setdefault(log.key(r), stamps[r])
+        summary, started = Summary(up_to_date=len(recordings) - len(todo)), time.monotonic()
         try:
-            for outcome in _outcomes(todo, model, block_seconds, format, workers):
+            left = {r: stamps[r] for r in todo}
+            for outcome in _outcomes(left, model, block_seconds, format, workers):
                 _count(outcome, summary)
-                if target is None or outcome.enhanced is None:
-                    continue
-                key = _key(target, outcome.recording)
-                sources[key] = stamps[outcome.recording]
-                if key in pending:
-                    pending.remove(key)
-                    summary.renewed += renewed
+                key = log.key(outcome.recording)
+                if outcome.enhanced and log.note(key, stamps[outcome.recording]):
+                    summary.renewed += log.renewed
                     summary.changed += key in changed
-                    if time.monotonic() - logged > LOG_SECONDS:
-                        _write_log(target, settings, pending, sources)
-                        logged = time.monotonic()
         finally:
-            if target is not None:
-                _write_log(target, settings, pending, sources)
+            log.write()
         if spectrograms:
             _draw(recordings)
         summary.seconds = time.monotonic() - started
-        if target is not None:
-            audio_io.write_rejected(target / REJECTED, summary.rejected)
-        if not summary.done and not summary.up_to_date:
-            first = summary.rejected[0]
-            if len(recordings) == 1:
-                raise UserError(f"{recordings[0].source}: {first.reason}; name another recording")
-            raise UserError(
-                f"none of {len(recordings)} files can be used, the first: {first.path}: "
-                f"{first.reason}; name a folder of recordings"
-                + (f", and see {target / REJECTED}" if target else "")
-            )
-        return summary
+        audio_io.write_rejected(target / REJECTED, summary.rejected)
+        if summary.done or summary.up_to_date:
+            return summary
+        if len(recordings) == 1:
+            raise _unusable(recordings[0], summary)
+        first = summary.rejected[0]
+        raise UserError(
+            f"none of {len(recordings)} files can be used, the first: {first.path}: "
+            f"{first.reason}; name a folder of recordings, and see {target / REJECTED}"
+        )
+
+
+def enhance_single(
+    recording: Recording,
+    model: Enhancer,
+    block_seconds: float,
+    format: str = AS_INPUT,
+    spectrograms: bool = False,
+) -> Summary:
+    """Enhance one recording into a file with a path of its own, without a log.
+
+    For the arguments see :func:`enhance_folder`.
+
+    Raises:
+        UserError: if it cannot be used.
+    """
+    if spectrograms:
+        spectrogram.import_matplotlib()
+    summary, started = Summary(), time.monotonic()
+    for outcome in _outcomes(stamps_of([recording]), model, block_seconds, format, workers=1):
+        _count(outcome, summary)
+    if summary.rejected:
+        raise _unusable(recording, summary)
+    if spectrograms:
+        _draw([recording])
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _unusable(recording: Recording, summary: Summary) -> UserError:
+    reason = summary.rejected[0].reason
+    return UserError(f"{recording.source}: {reason}; name another recording")
 
 
 def _count(outcome: Outcome, summary: Summary) -> None:
@@ -198,19 +197,19 @@ def _draw(recordings: Sequence[Recording]) -> None:
 
 
 def _outcomes(
-    recordings: Sequence[Recording],
+    stamps: Mapping[Recording, Stamp],
     model: Enhancer,
     block_seconds: float,
     format: str,
     workers: int,
 ) -> Iterator[Outcome]:
     """Enhance files, with their progress in bytes."""
-    sizes = {recording: _size(recording.source) for recording in recordings}
-    total = sum(sizes.values())
+    sizes = {recording: stamp[0] if stamp else 0 for recording, stamp in stamps.items()}
+    recordings, total = list(sizes), sum(sizes.values())
     spread = not model.runtime.batched and len(recordings) > 1 and total >= SPREAD_BYTES
     with Progress(total, "enhance") as progress:
         if not spread or parallel.worker_count(workers) == 1:
-            outcomes = _in_this_process(recordings, sizes, model, block_seconds, format, progress)
+            outcomes = _in_this_process(sizes, model, block_seconds, format, progress)
         else:
             work = functools.partial(
                 _enhance, model=model, block_seconds=block_seconds, format=format
@@ -241,7 +240,6 @@ def _enhance(recording: Recording, model: Enhancer, block_seconds: float, format
 
 
 def _in_this_process(
-    recordings: Sequence[Recording],
     sizes: dict[Recording, int],
     model: Enhancer,
     block_seconds: float,
@@ -250,7 +248,11 @@ def _in_this_process(
 ) -> Iterator[Outcome]:
     """Enhance files one after the other, or those of one block together."""
     short: list[tuple[Recording, Layout, np.ndarray]] = []
-    for recording in recordings:
+
+    def advance(size: int, share: float) -> None:
+        progress.update(size * share)
+
+    for recording, size in sizes.items():
         try:
             with audio_io.AudioFile(recording.source) as file:
                 layout = Layout.of(file, recording.source)
@@ -267,7 +269,7 @@ def _in_this_process(
                         recording.target,
                         model,
                         recording.format(format),
-                        functools.partial(_advance, progress, sizes[recording]),
+                        functools.partial(advance, size),
                     )
                     yield Outcome(recording, enhanced)
         except AudioError as error:
@@ -276,17 +278,6 @@ def _in_this_process(
             yield from _together(short, model, format)
             short = []
     yield from _together(short, model, format)
-
-
-def _advance(progress: Progress, size: int, share: float) -> None:
-    progress.update(size * share)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # a broken link: opening it gives the reason
-        return 0
 
 
 def _together(
@@ -302,86 +293,3 @@ def _together(
             yield Outcome(recording, enhanced_file)
         except AudioError as error:
             yield Outcome(recording, reason=str(error))
-
-
-def _settings(
-    target: Path,
-    recordings: Sequence[Recording],
-    model: Enhancer,
-    format: str,
-    overwrite: bool,
-    run: Path | None,
-) -> tuple[dict[str, object], set[str], dict[str, Stamp], bool]:
-    """Compare the settings with those of the files that a folder holds.
-
-    Returns:
-        the settings for the log; the results in the folder that are to be made again, which a
-        kill leaves in the log as pending; the recordings that results were made from, as far as
-        they are known; whether the results to be made again are of earlier weights of the run.
-
-    Raises:
-        UserError: if files of other settings would stay beside the new ones.
-    """
-    settings: dict[str, object] = {"model": model.digest, "channels": model.channels}
-    settings |= {"highband": model.highband} | asdict(model.knobs) | {"format": format}
-    try:
-        before = dict(parse_json((target / LOG).read_text(encoding="utf-8")))
-        pending = {str(name) for name in before.pop(PENDING, [])}
-        sources: dict[str, Stamp] = dict(before.pop(SOURCES, {}))
-    except (OSError, ValueError, TypeError):
-        before, pending, sources = {}, set(), {}
-    origin = relative_to(target, run) if run else ""
-    same_run = before.pop("run", "") == origin != ""
-    same_run = same_run and before | {"model": model.digest} == settings
-    existing = {_key(target, r) for r in recordings if r.target.exists()}
-    others = {path.as_posix() for path in audio_io.files(target)} - existing
-    pending &= existing | others
-    renewed = False
-    if overwrite:
-        pending |= existing
-        if before and before != settings:
-            pending |= others
-    elif before != settings and same_run and not others:
-        pending, renewed = existing, True
-    elif before != settings and (existing or (before and others)):
-        maker = "other settings" if before else "another program"
-        if before and before.get("model") != model.digest:
-            maker = "another checkpoint"
-        first = min(existing or others)
-        raise UserError(
-            f"{target}: holds files made by {maker} (the first: {first}); "
-            f"{'--overwrite makes them again, or ' if existing else ''}name another output folder"
-        )
-    return settings | ({"run": origin} if origin else {}), pending, sources, renewed
-
-
-def _key(target: Path, recording: Recording) -> str:
-    """Return the name of a result in the log of its folder."""
-    return recording.target.relative_to(target).as_posix()
-
-
-def _stamp(source: Path) -> Stamp:
-    try:
-        status = source.stat()
-    except OSError:  # a broken link: opening it gives the reason
-        return []
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _is_changed(recording: Recording, stamp: Stamp, before: Stamp | None) -> bool:
-    """Return whether a recording is another than its result was made from.
-
-    Where that one is not known, a recording that is newer than the result is taken for another.
-    """
-    if not stamp:
-        return False
-    return stamp != before if before else stamp[1] > recording.target.stat().st_mtime_ns
-
-
-def _write_log(
-    target: Path, settings: dict[str, object], pending: set[str], sources: dict[str, Stamp]
-) -> None:
-    content = settings | ({PENDING: sorted(pending)} if pending else {})
-    content |= {SOURCES: {key: stamp for key, stamp in sorted(sources.items()) if stamp}}
-    with files.replacing(target / LOG) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -16,7 +16,6 @@ from helpers import (
     call_script,
     error_db,
     make_project,
-    make_run,
     white_noise,
     write_audio,
 )
@@ -24,24 +23,14 @@ from helpers import (
 from specmask import files
 from specmask.audio import io as audio_io
 from specmask.cli.enhance import report, summary
-from specmask.enhancement import array, enhancer, folder, inputs
+from specmask.enhancement import array, enhancer, folder, inputs, log
 from specmask.enhancement import file as recording_file
-from specmask.enhancement.file import AS_INPUT, TAGS, Enhanced, enhance_file
+from specmask.enhancement.file import AS_INPUT, Enhanced, enhance_file
 from specmask.enhancement.inputs import find_recordings
-from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
+from specmask.enhancement.metadata import TAGS, Metadata, read_metadata, write_metadata
 from specmask.enhancement.postprocess import Knobs
 from specmask.errors import UserError
 from specmask.evaluation import provenance
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
-
-
-@pytest.fixture(scope="module")
-def causal(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("causal")))
 
 
 def enhance_folder(source, target, model, block_seconds, glob="*", **options) -> folder.Summary:
@@ -324,7 +313,7 @@ def test_short_files_share_a_batch_and_long_ones_do_not(causal, tmp_path, monkey
         np.testing.assert_allclose(a, b, atol=1.01 * 2**-15)
 
 
-def test_a_recording_that_cannot_be_used_is_told_by_its_reason(causal, tmp_path):
+def test_an_unusable_recording_is_reported_with_its_reason(causal, tmp_path):
     memo = tmp_path / "memo.m4a"
     memo.write_bytes(bytes(999))
     with pytest.raises(UserError, match=r"memo\.m4a: not readable .*another recording$"):
@@ -363,10 +352,10 @@ def test_results_of_earlier_weights_of_the_same_run_are_made_again(causal, tmp_p
     for name in ("a.wav", "deep/b.wav"):
         write_audio(tmp_path / "in" / name, white_noise(600))
     run = functools.partial(enhance_folder, tmp_path / "in", tmp_path / "out", causal, 10)
-    log = tmp_path / "out" / folder.LOG
+    path = tmp_path / "out" / log.NAME
 
     def grow_old() -> None:
-        log.write_text(json.dumps(json.loads(log.read_text()) | {"model": "old"}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "old"}))
 
     assert run(run=tmp_path / "cp").renewed == 0
     grow_old()
@@ -387,11 +376,11 @@ def test_results_of_recordings_that_have_changed_are_made_again(causal, tmp_path
         write_audio(tmp_path / "in" / name, white_noise(600))
     run = functools.partial(enhance_folder, tmp_path / "in", tmp_path / "out", causal, 10)
     assert run().done == 3
-    log = tmp_path / "out" / folder.LOG
+    path = tmp_path / "out" / log.NAME
     if not known:
-        content = json.loads(log.read_text())
+        content = json.loads(path.read_text())
         del content["sources"]
-        log.write_text(json.dumps(content))
+        path.write_text(json.dumps(content))
     done = run(glob="b.wav")
     assert (done.done, done.changed, done.up_to_date) == (0, 0, 1)
     other = write_audio(tmp_path / "in" / "a.wav", white_noise(600, seed=1))
@@ -421,15 +410,17 @@ def test_a_stopped_run_that_makes_results_again_leaves_no_mixture(
     run = functools.partial(enhance_folder, tmp_path / "in", out, causal, 10, run=tmp_path / "cp")
     run()
     if renewed:
-        log = json.loads((out / folder.LOG).read_text())
-        (out / folder.LOG).write_text(json.dumps(log | {"model": "old"}))
+        content = json.loads((out / log.NAME).read_text())
+        (out / log.NAME).write_text(json.dumps(content | {"model": "old"}))
     before = {p.name: p.stat().st_mtime_ns for p in out.rglob("*.wav")}
     with monkeypatch.context() as patch:
         patch.setattr(folder, "TOGETHER", 1)
-        patch.setattr(folder, "LOG_SECONDS", 0)
+        patch.setattr(log, "WRITE_SECONDS", 0)
         logged = []
-        write_log = folder._write_log
-        patch.setattr(folder, "_write_log", lambda *a: (logged.append(len(a[2])), write_log(*a)))
+        write = log.Log.write
+        patch.setattr(
+            log.Log, "write", lambda self: (logged.append(len(self.pending)), write(self))
+        )
         real = folder.write_file
 
         def stopping(y, layout, target, format):
@@ -602,7 +593,7 @@ def test_several_files_and_folders_go_into_one_folder(causal, tmp_path):
     recordings = find_recordings(sources, tmp_path / "out")
     assert folder.enhance_folder(recordings, tmp_path / "out", causal, 10).done == 3
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "a.wav", "b.flac", "c.wav", folder.LOG, ".specmask"
+        "a.wav", "b.flac", "c.wav", log.NAME, ".specmask"
     }  # fmt: skip
 
 
