@@ -71,10 +71,9 @@ def own(run: Path, x: np.ndarray) -> None:
     line("keras, stream", factor, 1000 * factor * hop)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        settings = ini.load(enhancer.weights_and_config(run)[1])
         with console.quiet():
             paths = formats.export_run(
-                model.runtime, settings, ["onnx", "litert"], folder, True, postprocess.Knobs()
+                model.runtime, ["onnx", "litert"], folder, True, postprocess.Knobs()
             )
         for path in paths:
             if not path.stem.startswith("step"):

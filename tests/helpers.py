@@ -247,6 +247,14 @@ def make_project(folder: Path) -> Path:
     return path
 
 
+SMALL_NETWORK = [
+    *("model.network=conv_lstm", "model.conv_channels=3", "model.squeeze_channels=2"),
+    *("model.recurrent_units=6", "model.dense_units=5", "model.attention_heads=2"),
+    "model.frame_units=4",
+]
+SMALL_8K = [*SMALL_NETWORK, "stft.n_fft=256", "data.sample_rate=8000"]
+
+
 def causal_networks() -> list[str]:
     """Return the names of the networks that can stream."""
     from specmask import models

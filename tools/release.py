@@ -57,14 +57,7 @@ def main() -> None:
     own.write_text(settings(configuration.load(ini)), encoding="utf-8")
     model = enhancer.load(kept)
     with tempfile.TemporaryDirectory() as temporary, console.quiet():
-        formats.export_run(
-            model.runtime,
-            configuration.load(own),
-            ["onnx", "litert"],
-            Path(temporary),
-            False,
-            Knobs(),
-        )
+        formats.export_run(model.runtime, ["onnx", "litert"], Path(temporary), False, Knobs())
         for path in Path(temporary).glob("step.*"):  # the description of LiteRT's too
             shutil.copyfile(path, PRETRAINED / f"{args.name}{path.suffix}")
     for path in sorted(PRETRAINED.glob(f"{args.name}.*")):

@@ -81,7 +81,7 @@ def export(args: argparse.Namespace) -> int:
     reference = enhancer.Enhancer(run, knobs=knobs)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        paths = export_run(run, ini.load(run_ini), formats, folder, args.int8, knobs)
+        paths = export_run(run, formats, folder, args.int8, knobs)
     rows = check.compare(paths, reference, *zip(*pairs, strict=True))
     with_clean = sum(c is not None for _, c in pairs)
     text = f"{check.table(rows)}\n\n{len(pairs)} recordings, {with_clean}"

@@ -43,7 +43,7 @@ class Enhancer:
         knobs: settings of the post-processing, or a dictionary of them.
 
     Raises:
-        ValueError: if one of the settings is none of these.
+        ValueError: if a setting has an unknown value.
     """
 
     runtime: Runtime
@@ -141,7 +141,7 @@ def _runtime(path: Path, name: str) -> Runtime:
         return _exported(weights, name)
     if name == "auto" and path.is_dir():
         for export in filter(runtimes.is_installed, _exports(weights)):
-            if runtime := _opened_export(export, weights):
+            if runtime := opened_export(export, weights):
                 return runtime
     import_tensorflow()
     from specmask.enhancement.keras_runtime import KerasRuntime
@@ -194,12 +194,7 @@ def _exports(weights: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def is_export_of(path: Path, weights: Path) -> bool:
-    """Return whether an exported step exists, can be opened and was made from these weights."""
-    return _opened_export(path, weights) is not None
-
-
-def _opened_export(path: Path, weights: Path) -> Runtime | None:
+def opened_export(path: Path, weights: Path) -> Runtime | None:
     """Return an exported step; None if it cannot be opened or is not of these weights."""
     try:
         step = runtimes.load(path)

@@ -13,7 +13,7 @@ from specmask import files
 from specmask.audio import io as audio_io
 from specmask.audio.io import AudioError, AudioFile
 from specmask.enhancement.enhancer import Enhancer
-from specmask.enhancement.metadata import Metadata, read_metadata, write_metadata
+from specmask.enhancement.metadata import TAGS, Metadata, read_metadata, write_metadata
 from specmask.enhancement.streaming import Streamer
 
 WRITE_FRAMES = 1 << 14  # libsndfile's Vorbis encoder overflows its stack on long writes
@@ -25,9 +25,8 @@ FORMATS |= {".wave": "wav", ".rf64": "rf64", ".oga": "ogg", ".opus": "opus", ".s
 FORMATS |= {".aif": "aiff", ".aifc": "aiff"}
 # Written in place of such an input only.
 RARE_SUFFIXES = (".sph", ".nist", ".voc")
-TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
-TAGS += ["tracknumber", "genre"]
-BLOCK_CODECS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM")  # of whole blocks: too long
+# They write whole blocks: the file would get longer.
+BLOCK_CODECS = ("IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM")
 FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS")  # subtypes that hold more than full scale
 UNCOMPRESSED = ["PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_S8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -76,7 +75,6 @@ def enhance_file(
     model: Enhancer,
     block_seconds: float,
     format: str = AS_INPUT,
-    progress: Callable[[float], object] = lambda share: None,
 ) -> Enhanced:
     """Enhance a file, block by block, into another one that appears when it is complete.
 
@@ -85,7 +83,6 @@ def enhance_file(
         model: what :func:`specmask.load` returns.
         block_seconds: audio held in memory at a time.
         format: of the target: as input, or one of the values of :data:`FORMATS`.
-        progress: called with the share of the file that each block was.
 
     Raises:
         AudioError: if the source cannot be used.
@@ -93,7 +90,7 @@ def enhance_file(
     with audio_io.AudioFile(source) as file:
         size = max(1, round(block_seconds * file.samplerate))
         layout = Layout.of(file, source)
-        return enhance_blocks(file.blocks(size), layout, target, model, format, progress)
+        return enhance_blocks(file.blocks(size), layout, target, model, format)
 
 
 def enhance_blocks(
@@ -106,7 +103,8 @@ def enhance_blocks(
 ) -> Enhanced:
     """Enhance the blocks of a file, float32 [samples, channels], into another one.
 
-    For the rest see :func:`enhance_file`.
+    ``progress`` is called with the share of the file that each block was; for the rest see
+    :func:`enhance_file`.
     """
     streamer = Streamer(model, layout.channels, layout.rate)
     with new_file(target, layout, format) as out:

@@ -48,7 +48,7 @@ class KerasRuntime:
         return mask.numpy(), state
 
 
-def describe(config: Config, network: models.Network, digest: str = "") -> Description:
+def describe(config: Config, network: models.Network, digest: str) -> Description:
     """Return the description of a network, with default knobs.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-# Chunks of WAV that stay true for a file of the same length and rate.
+# Chunks of WAV that stay valid for a file of the same length and rate.
 KEPT_CHUNKS = (b"bext", b"cue ", b"iXML", b"axml", b"smpl", b"inst")
 ADJACENT = b"adtl"  # kind of a LIST chunk: the labels of cue points
 MOST_BYTES = 1 << 24  # of a chunk
@@ -16,9 +16,9 @@ WAVE_FORMAT_EXTENSIBLE = 0xFFFE
 UNKNOWN_SIZE = 0xFFFFFFFF
 MASK_OFFSET = 20  # of the speaker mask in a fmt chunk of that format
 FLAC_COMMENTS, FLAC_CUE_SHEET, FLAC_PICTURE = 4, 5, 6  # types of metadata blocks
-# Vorbis comments that libsndfile copies, or makes itself.
-COPIED_COMMENTS = {"TITLE", "COPYRIGHT", "ENCODER", "SOFTWARE", "ARTIST", "COMMENT", "DATE"}
-COPIED_COMMENTS |= {"ALBUM", "LICENSE", "TRACKNUMBER", "GENRE"}
+# Tags that libsndfile reads and writes: results keep them.
+TAGS = ["title", "copyright", "software", "artist", "comment", "date", "album", "license"]
+TAGS += ["tracknumber", "genre"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _of_flac(file: BinaryIO) -> Iterator[str]:
             for _ in range(count):
                 (length,) = struct.unpack("<I", block.read(4))
                 name = block.read(length).partition(b"=")[0].decode().upper()
-                if name not in COPIED_COMMENTS:
+                if name.lower() not in (*TAGS, "encoder"):  # which libsndfile makes itself
                     yield name
         elif kind == FLAC_CUE_SHEET:
             yield "cue sheet"

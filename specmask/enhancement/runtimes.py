@@ -3,7 +3,8 @@
 Conventions:
     A runtime gives masks for noisy spectra: ``mask(noisy, state) -> (mask, state)`` with noisy
     and mask float32 [batch, frames, bins, 2] (real, imaginary), any number of frames from 1 on.
-    The masks are those of frames ``lookahead_frames`` earlier: the first ones are of no frame.
+    The masks are those of frames ``lookahead_frames`` earlier: the first ``lookahead_frames`` masks
+    are meaningless.
     The state is the runtime's own; ``zero_state(batch)`` is the one before the first frame.
     An exported file needs a :class:`Description` besides its weights, in JSON: ONNX files carry
     it in their metadata, LiteRT files have it beside them (``step.json``).
@@ -81,7 +82,7 @@ class _Step:
 
     name: str
     description: Description
-    arguments: tuple[Path, int]
+    path: Path
     batched = False
 
     def zero_state(self, batch: int) -> list[list[np.ndarray]]:
@@ -103,8 +104,7 @@ class _Step:
 
     def __reduce__(self) -> tuple:
         """Let other processes open the file again, once for all their tasks."""
-        path, threads = self.arguments
-        return _opened, (path, threads, path.stat().st_mtime_ns)
+        return _opened, (self.path, self.path.stat().st_mtime_ns)
 
     def frame(
         self, noisy: np.ndarray, state: list[np.ndarray]
@@ -118,7 +118,6 @@ class Onnx(_Step):
 
     Args:
         path: an .onnx file of export.py.
-        threads: that one frame may use.
 
     Raises:
         UserError: if onnxruntime is missing, or the file is not a Specmask export.
@@ -126,10 +125,10 @@ class Onnx(_Step):
 
     name = "ONNX Runtime"
 
-    def __init__(self, path: Path, threads: int = 1):
-        self.arguments = path, threads
+    def __init__(self, path: Path):
+        self.path = path
         try:
-            self.session = session(path, threads)
+            self.session = session(path)
             text = self.session.get_modelmeta().custom_metadata_map[METADATA_KEY]
             self.description = Description.from_json(text)
         except UserError:
@@ -154,7 +153,6 @@ class LiteRt(_Step):
 
     Args:
         path: a .tflite file of export.py, its .json beside it.
-        threads: that one frame may use.
 
     Raises:
         UserError: if ai-edge-litert is missing, or the files are not a Specmask export.
@@ -162,16 +160,15 @@ class LiteRt(_Step):
 
     name = "LiteRT"
 
-    def __init__(self, path: Path, threads: int = 1):
-        self.arguments = path, threads
+    def __init__(self, path: Path):
+        self.path = path
         litert = _module("ai_edge_litert.interpreter", "ai-edge-litert")
         try:
             text = path.with_suffix(".json").read_text(encoding="utf-8")
             self.description = Description.from_json(text)
             with quiet():  # it reports its delegate
-                self.interpreter = litert.Interpreter(
-                    model_content=path.read_bytes(), num_threads=threads
-                )
+                model = path.read_bytes()
+                self.interpreter = litert.Interpreter(model_content=model, num_threads=1)
                 self.interpreter.allocate_tensors()
             step = self.interpreter.get_signature_runner()
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -197,7 +194,7 @@ PACKAGES = {".onnx": "onnxruntime", ".tflite": "ai_edge_litert"}
 EXPORTED: dict[str, type[Onnx] | type[LiteRt]] = {".onnx": Onnx, ".tflite": LiteRt}
 
 
-def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
+def load(path: Path) -> Onnx | LiteRt:
     """Open an exported step by its suffix, .onnx or .tflite.
 
     Raises:
@@ -205,12 +202,12 @@ def load(path: Path, threads: int = 1) -> Onnx | LiteRt:
     """
     if path.suffix not in EXPORTED or not path.is_file():
         raise UserError(f"{path}: expected an existing .onnx or .tflite file of export.py")
-    return EXPORTED[path.suffix](path, threads)
+    return EXPORTED[path.suffix](path)
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(path: Path, threads: int, modified: int) -> "Onnx | LiteRt":
-    return load(path, threads)
+def _opened(path: Path, modified: int) -> "Onnx | LiteRt":
+    return load(path)
 
 
 def is_installed(path: Path) -> bool:
@@ -218,12 +215,11 @@ def is_installed(path: Path) -> bool:
     return importlib.util.find_spec(PACKAGES.get(path.suffix, "tensorflow")) is not None
 
 
-def session(path: Path, threads: int = 1) -> Any:
-    """Open an ONNX file in ONNX Runtime."""
+def session(path: Path) -> Any:
+    """Open an ONNX file in ONNX Runtime, with one thread."""
     onnxruntime = _module("onnxruntime", "onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     # bytes: names that are not Unicode cannot be handed over
     return onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]

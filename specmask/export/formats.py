@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from specmask import files
 from specmask.config import ini
-from specmask.config.schema import Config
 from specmask.enhancement import enhancer, runtimes
 from specmask.enhancement.keras_runtime import KerasRuntime
 from specmask.enhancement.postprocess import Knobs
@@ -33,18 +31,12 @@ INT8 = "_int8"  # suffix of names and digests
 
 
 def export_run(
-    run: KerasRuntime,
-    config: Config,
-    formats: Sequence[str],
-    folder: Path,
-    int8: bool,
-    knobs: Knobs,
+    run: KerasRuntime, formats: Sequence[str], folder: Path, int8: bool, knobs: Knobs
 ) -> list[Path]:
     """Write a trained run in several formats and return the files.
 
     Args:
         run: the run.
-        config: its configuration.
         formats: any of onnx, litert, savedmodel, c, ladspa, web.
         folder: receives step.onnx, whole.onnx, step.tflite, step.json, saved_model, c, ladspa,
             web.
@@ -52,10 +44,9 @@ def export_run(
         knobs: settings of the post-processing, in the graph of the whole model and in the
             description of a step.
     """
-    weights = weight_values(run)
-    description = replace(run.description, knobs=knobs)
-    whole = functools.cache(lambda: whole_model(config, weights, knobs))
-    step = step_model(config, weights) if description.causal else None
+    network, description = run.network, replace(run.description, knobs=knobs)
+    whole = functools.cache(lambda: whole_model(network, description.stft, knobs))
+    step = step_model(network) if description.causal else None
     written = []
     if "onnx" in formats:
         if step:
@@ -70,17 +61,12 @@ def export_run(
         write_saved_model(step, whole(), written[-1])
     sources = [name for name in c_source.FORMATS if name in formats]
     if sources or web_page.FORMAT in formats:
-        graph = _onnx_graph(step or step_model(config, weights))
+        graph = _onnx_graph(step or step_model(network))
         made = program.make(graph, description)
         written += [c_source.write(name, made, description, folder) for name in sources]
         if web_page.FORMAT in formats:
             written.append(web_page.write(made, description, folder))
     return written
-
-
-def weight_values(run: KerasRuntime) -> list[np.ndarray]:
-    """Return the values of a run's network, in the order of its variables."""
-    return [np.asarray(v) for v in run.network.model.variables]
 
 
 def renew_step(folder: Path) -> Path | None:
@@ -91,15 +77,15 @@ def renew_step(folder: Path) -> Path | None:
     """
     weights, run_ini = enhancer.weights_and_config(folder)
     path = weights.parent / enhancer.EXPORTS / "step.tflite"
-    if enhancer.is_export_of(path, weights):
+    if enhancer.opened_export(path, weights):
         return None
-    run, config = KerasRuntime(weights, run_ini), ini.load(run_ini)
+    run = KerasRuntime(weights, run_ini)
     if not run.description.causal:
         return None
     path.parent.mkdir(exist_ok=True)
-    description = replace(run.description, knobs=Knobs.from_config(config))
+    description = replace(run.description, knobs=Knobs.from_config(ini.load(run_ini)))
     with quiet():
-        write_litert(step_model(config, weight_values(run)), path, description)
+        write_litert(step_model(run.network), path, description)
     return path
 
 
@@ -135,7 +121,7 @@ def write_onnx(
 def _onnx_graph(model: keras.Model) -> Any:
     _onnx()  # an error in one line where it is missing
     signature = _signature(model)
-    return onnx_graph.model_of(model, _flat(signature))
+    return onnx_graph.model_of(model, signature[0] if isinstance(signature[0], list) else signature)
 
 
 def _save(onnx: Any, graph: Any, path: Path, description: Description) -> None:
@@ -189,10 +175,6 @@ def _signature(model: keras.Model) -> list:
     if isinstance(model, WholeModel):
         return [keras.InputSpec(shape=(1, None), dtype="float32", name="noisy")]
     return [[keras.InputSpec(shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]]
-
-
-def _flat(signature: list) -> list:
-    return signature[0] if isinstance(signature[0], list) else signature
 
 
 def _onnx() -> Any:

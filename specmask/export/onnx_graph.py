@@ -199,7 +199,7 @@ class Graph:
 
     def finished(self, inputs: Sequence[str], outputs: dict[str, tf.Tensor]) -> Any:
         """Return the model with the names of its inputs and outputs."""
-        helper, made = self.onnx.helper, []
+        helper = self.onnx.helper
         for tensor, name in zip(self.inputs, inputs, strict=True):
             if self.names[tensor.name] != name:
                 raise RuntimeError(f"{name}: TensorFlow calls this input {tensor.op.name}")

@@ -2,9 +2,9 @@
 
 The step is read from ONNX. What does not depend on the input is computed here; shapes are fixed.
 Transposing, slicing, reshaping and broadcasting cost nothing later: they are views, and NumPy does
-their arithmetic, on arrays whose numbers nobody reads. What remains are element by element
-functions and matrix products (see native/specmask.c), in places of memory that are used again as
-soon as what is in them is not needed any more.
+their arithmetic, on arrays whose values are never read. What remains are element by element
+functions and matrix products (see native/specmask.c), in memory that is reused as soon as its
+content is no longer needed.
 
 Conventions:
     A program is little-endian words of 32 bits: a header, operations, float32 constants. Offsets
@@ -40,9 +40,7 @@ FUNCTIONS = [
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus")
 ELEMENTWISE = {
     "Neg": "negate",
-    "Abs": "absolute",
     "Sqrt": "square_root",
-    "Reciprocal": "reciprocal",
     "Exp": "exponential",
     "Log": "logarithm",
     "Tanh": "tanh",
@@ -56,9 +54,7 @@ ELEMENTWISE = {
     "Div": "divide",
     "Max": "maximum",
     "Min": "minimum",
-    "Greater": "greater",
     "GreaterOrEqual": "greater_or_equal",
-    "Equal": "equal",
     "Where": "select",
 }
 
@@ -128,7 +124,6 @@ class Program:
         self.states = {name: view for name, view in self.views.items() if name != "noisy"}
         for node in graph.node:
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            attributes["outputs"] = len(node.output)
             self.translate(node, attributes)
         self.mask = self.copied(self.view("mask"), kept=True)
         ends = {name: self.view(name + NEXT) for name in self.states}
@@ -210,9 +205,7 @@ class Program:
     def translate(self, node: Any, attributes: dict[str, Any]) -> None:
         """Translate a node, or compute it where its inputs are known."""
         names = list(node.input)
-        if node.op_type == "Shape":
-            self.known[node.output[0]] = np.array(self.view(names[0]).shape, np.int64)
-        elif all(name in self.known for name in names if name):
+        if all(name in self.known for name in names if name):
             from onnx.reference import ReferenceEvaluator
 
             feeds = {name: self.known[name] for name in names if name}
@@ -234,58 +227,35 @@ class Program:
             results = found if isinstance(found, list) else [found]
             self.views |= dict(zip(node.output, results, strict=False))
 
-    def numbers(self, names: list[str], place: int, attributes: dict, name: str) -> Any:
-        """Return whole numbers that are an input in some versions of ONNX, an attribute in others.
-
-        None where there are none.
-        """
-        if len(names) > place and names[place]:
-            return [int(x) for x in np.ravel(self.known[names[place]])]
-        return attributes.get(name)
+    def numbers(self, name: str) -> list[int]:
+        """Return whole numbers that are an input."""
+        return [int(x) for x in np.ravel(self.known[name])]
 
     def onnx_identity(self, names: list[str], _: dict) -> np.ndarray:
         return self.view(names[0])
 
     onnx_cast = onnx_identity  # truth values are 0 and 1
 
-    def onnx_reshape(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        shape = [int(n) for n in self.known[names[1]]]
-        if not attributes.get("allowzero"):
-            shape = [n or x.shape[i] for i, n in enumerate(shape)]
-        return self.reshaped(x, shape)
+    def onnx_reshape(self, names: list[str], _: dict) -> np.ndarray:
+        return self.reshaped(self.view(names[0]), self.numbers(names[1]))
 
     def onnx_transpose(self, names: list[str], attributes: dict) -> np.ndarray:
-        return self.view(names[0]).transpose(attributes.get("perm"))
+        return self.view(names[0]).transpose(attributes["perm"])
 
-    def onnx_expand(self, names: list[str], _: dict) -> np.ndarray:
+    def onnx_slice(self, names: list[str], _: dict) -> np.ndarray:
         x = self.view(names[0])
-        return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(self.known[names[1]])))
-
-    def onnx_slice(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        starts, ends, axes, steps = (
-            self.numbers(names, i, attributes, name)
-            for i, name in enumerate(("starts", "ends", "axes", "steps"), 1)
-        )
         cut = [slice(None)] * x.ndim
-        axes = range(len(starts)) if axes is None else axes
-        for axis, start, end, step in zip(
-            axes, starts, ends, steps or [1] * len(starts), strict=True
-        ):
+        starts, ends, axes, steps = map(self.numbers, names[1:])
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             cut[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
         return x[tuple(cut)]
 
     def onnx_split(self, names: list[str], attributes: dict) -> list[np.ndarray]:
-        x, axis = self.view(names[0]), attributes.get("axis", 0)
-        sizes = self.numbers(names, 1, attributes, "split")
-        if sizes is None:
-            size = -(-x.shape[axis] // attributes["outputs"])
-            return np.split(x, range(size, x.shape[axis], size), axis)
-        return np.split(x, np.cumsum(sizes)[:-1], axis)
+        ends = np.cumsum(self.numbers(names[1]))
+        return np.split(self.view(names[0]), ends[:-1], attributes["axis"])
 
     def onnx_gather(self, names: list[str], attributes: dict) -> np.ndarray:
-        x, axis = self.view(names[0]), attributes.get("axis", 0)
+        x, axis = self.view(names[0]), attributes["axis"]
         index = np.asarray(self.known[names[1]])
         if index.ndim == 0:
             return np.moveaxis(x, axis, 0)[int(index)]
@@ -306,14 +276,8 @@ class Program:
             self.emit("copy", place, part)
         return out
 
-    def onnx_pad(self, names: list[str], attributes: dict) -> np.ndarray:
-        x = self.view(names[0])
-        pads = self.numbers(names, 1, attributes, "pads")
-        value = self.known[names[2]] if len(names) > 2 and names[2] else attributes.get("value", 0)
-        if attributes.get("mode", b"constant") != b"constant" or np.any(value) or min(pads) < 0:
-            raise UserError(
-                "Pad: the runtime in C adds zeros only; choose other formats by --format"
-            )
+    def onnx_pad(self, names: list[str], _: dict) -> np.ndarray:
+        x, pads = self.view(names[0]), self.numbers(names[1])
         before, after = pads[: x.ndim], pads[x.ndim :]
         # memory is zero at the start, and nothing else is written to it
         shape = [b + n + a for b, n, a in zip(before, x.shape, after, strict=True)]
@@ -337,8 +301,8 @@ class Program:
     # ------------------------------------------------------------ reductions
 
     def reduced(self, x: np.ndarray, axes: Any, function: str, keep: bool = True) -> np.ndarray:
-        """Return the sum, mean or largest over axes; None or nothing: over all."""
-        axes = {axis % x.ndim for axis in (axes if axes is not None else [])} or set(range(x.ndim))
+        """Return the sum, mean or largest over axes."""
+        axes = {axis % x.ndim for axis in axes}
         out = self.new([1 if i in axes else n for i, n in enumerate(x.shape)])
         self.emit("copy", out, self.constant(-3e38 if function == "largest" else 0))
         count = int(np.prod([x.shape[axis] for axis in axes]))
@@ -351,21 +315,16 @@ class Program:
         )
         return out if keep else out.squeeze(tuple(axes))
 
-    def _reduce(self, names: list[str], attributes: dict, function: str) -> np.ndarray:
-        axes = self.numbers(names, 1, attributes, "axes")
-        x, keep = self.view(names[0]), bool(attributes.get("keepdims", 1))
-        if not axes and attributes.get("noop_with_empty_axes"):
-            return x
-        return self.reduced(x, axes, function, keep)
-
     def onnx_reducesum(self, names: list[str], attributes: dict) -> np.ndarray:
-        return self._reduce(names, attributes, "sum")
+        axes = self.numbers(names[1])
+        return self.reduced(self.view(names[0]), axes, "sum", bool(attributes["keepdims"]))
 
     def onnx_reducemean(self, names: list[str], attributes: dict) -> np.ndarray:
-        return self._reduce(names, attributes, "mean")
+        axes = attributes["axes"]
+        return self.reduced(self.view(names[0]), axes, "mean", bool(attributes["keepdims"]))
 
     def onnx_softmax(self, names: list[str], attributes: dict) -> np.ndarray:
-        x, axis = self.view(names[0]), attributes.get("axis", -1)
+        x, axis = self.view(names[0]), attributes["axis"]
         x = self.apply("exponential", self.apply("subtract", x, self.reduced(x, [axis], "largest")))
         return self.apply("divide", x, self.reduced(x, [axis], "sum"))
 
@@ -413,36 +372,22 @@ class Program:
     def onnx_conv(self, names: list[str], attributes: dict) -> np.ndarray:
         """A convolution as a matrix product whose rows overlap: [1, channels, height, width]."""
         x, kernel = self.view(names[0]), self.known[names[1]]
-        flat = x.ndim == 3
-        if flat:  # one dimension: a height of one
-            x, kernel = x[:, :, None], kernel[:, :, None]
-        spatial = len(kernel.shape) - 2 - flat
-        strides, dilations = (
-            [1] * flat + list(attributes.get(name, [1] * spatial))
-            for name in ("strides", "dilations")
-        )
+        strides, dilations = attributes["strides"], attributes["dilations"]
         rows, width = kernel.shape[2:]
         reach = (rows - 1) * dilations[0], (width - 1) * dilations[1]
-        if (
-            x.ndim != 4
-            or x.shape[0] != 1
-            or attributes.get("group", 1) != 1
-            or (width > 1 and dilations[1] != 1)
-        ):
+        if x.shape[0] != 1 or (width > 1 and dilations[1] != 1):
             raise UserError(
-                "Conv: groups, and dilation along frequency, are not in the runtime in C; "
+                "Conv: batches, and dilation along frequency, are not in the runtime in C; "
                 "choose other formats by --format"
             )
-        padding = attributes.get("auto_pad", b"NOTSET")
-        pads = list(attributes.get("pads", [0] * (2 * spatial)))
-        before, after = ([0] * flat + pads[:spatial]), ([0] * flat + pads[spatial:])
-        if padding in (b"SAME_UPPER", b"SAME_LOWER"):
+        pads = attributes.get("pads", [0] * 4)
+        before, after = pads[:2], pads[2:]
+        if "auto_pad" in attributes:  # half of the zeros at both ends, the odd one at the second
             missing = [
                 max(0, (-(-n // s) - 1) * s + r + 1 - n)
                 for n, s, r in zip(x.shape[2:], strides, reach, strict=True)
             ]
-            less, more = [m // 2 for m in missing], [m - m // 2 for m in missing]
-            before, after = (less, more) if padding == b"SAME_UPPER" else (more, less)
+            before, after = [m // 2 for m in missing], [m - m // 2 for m in missing]
         x = x[0].transpose(1, 2, 0)  # [height, width, channels], as it is in memory
         height, bins, channels = x.shape
         out_rows = (height + before[0] + after[0] - reach[0] - 1) // strides[0] + 1
@@ -474,26 +419,9 @@ class Program:
             out,
         )
         y = out.transpose(0, 3, 1, 2)
-        if len(names) > 2 and names[2]:
+        if len(names) > 2:
             y = self.apply("add", y, self.constant(self.known[names[2]][:, None, None]))
-        return y[:, :, 0] if flat else y
-
-    # ------------------------------------------------------------ ONNX of earlier exports
-
-    # Exports were once made with tf2onnx. The default model's of then had, apart from Reciprocal
-    # and a Split into equal parts, these three that onnx_operations.py never writes.
-
-    def onnx_squeeze(self, names: list[str], attributes: dict) -> np.ndarray:
-        axes = self.numbers(names, 1, attributes, "axes")
-        return self.view(names[0]).squeeze(tuple(axes) if axes is not None else None)
-
-    def onnx_unsqueeze(self, names: list[str], attributes: dict) -> np.ndarray:
-        axes = self.numbers(names, 1, attributes, "axes")
-        return np.expand_dims(self.view(names[0]), tuple(axes))
-
-    def onnx_globalaveragepool(self, names: list[str], _: dict) -> np.ndarray:
-        x = self.view(names[0])
-        return self.reduced(x, range(2, x.ndim), "mean")
+        return y
 
     # ------------------------------------------------------------ fusing
 

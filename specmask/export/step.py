@@ -5,29 +5,19 @@ Conventions:
     ``<state>_next``. :mod:`specmask.enhancement.runtimes` runs it.
 """
 
-from collections.abc import Sequence
-
 import keras
-import numpy as np
 
-from specmask import models
-from specmask.config.schema import Config
 from specmask.enhancement import runtimes
 from specmask.errors import UserError
 from specmask.models import Network
 
 
-def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
-    """Return the network of a configuration for one frame of one channel, all shapes fixed.
-
-    Args:
-        config: of the run.
-        weights: values of the network's variables; without them they are random.
+def step_model(network: Network) -> keras.Model:
+    """Return a network for one frame of one channel, all shapes fixed; it shares the weights.
 
     Raises:
         UserError: if the network is not causal.
     """
-    network = with_weights(config, weights)
     if not network.causal:
         raise UserError(
             "[model]: the network is not causal and has no step for one frame; "
@@ -41,12 +31,3 @@ def step_model(config: Config, weights: Sequence[np.ndarray] | None = None) -> k
     fixed = keras.models.clone_model(network.model, inputs, clone_function=lambda layer: layer)
     names = ["mask", *(x.name + runtimes.NEXT for x in states)]
     return keras.Model(fixed.inputs, dict(zip(names, fixed.outputs, strict=True)), name="step")
-
-
-def with_weights(config: Config, weights: Sequence[np.ndarray] | None) -> Network:
-    """Return the network of a configuration with the given weights, or random ones."""
-    network = models.build(config)
-    if weights is not None:
-        for variable, value in zip(network.model.variables, weights, strict=True):
-            variable.assign(value)
-    return network

@@ -1,6 +1,5 @@
 """A network with its STFT around it: samples in, samples out."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,9 +7,7 @@ import numpy as np
 from keras import ops
 
 from specmask.audio.stft import Stft
-from specmask.config.schema import Config
 from specmask.enhancement.postprocess import SMALLEST, Knobs
-from specmask.export import step
 from specmask.models import Network, targets
 from specmask.models.stft import overlap_add
 
@@ -76,8 +73,8 @@ def synthesis_matrix(stft: Stft) -> np.ndarray:
     return (signals * stft.synthesis_window).reshape(2 * stft.bins, -1).astype(np.float32)
 
 
-def whole_model(config: Config, weights: Sequence[np.ndarray], knobs: Knobs) -> WholeModel:
+def whole_model(network: Network, stft: Stft, knobs: Knobs) -> WholeModel:
     """Return a network with its STFT around it: samples [1, samples] -> [1, samples]."""
-    model = WholeModel(step.with_weights(config, weights), Stft.from_config(config), knobs)
+    model = WholeModel(network, stft, knobs)
     model(np.zeros((1, 1000), np.float32))
     return model

@@ -119,12 +119,10 @@ class BandAttention(keras.layers.Layer):
 class Upsample(keras.layers.Layer):
     """Double the number of bands: a convolution over bands gives each two, one after the other."""
 
-    def __init__(self, filters: int, kernel: int = 3, activation: str | None = None, **kwargs: Any):
+    def __init__(self, filters: int, activation: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv = layers.CausalConv2D(
-            2 * filters, (1, kernel), activation=activation, name="conv"
-        )
+        self.conv = layers.CausalConv2D(2 * filters, (1, 3), activation=activation, name="conv")
 
     def build(self, shape: tuple) -> None:
         """Create the convolution."""

@@ -1,4 +1,4 @@
-"""Notes about settings that defeat a training, and about results that are of no use."""
+"""Notes about settings that ruin a training, and about useless weights."""
 
 import math
 from pathlib import Path
@@ -37,8 +37,7 @@ def finished(train: Train, progress: Progress) -> str:
 
 def improvement_db(progress: Progress) -> float:
     """Return the SI-SDR improvement of the best weights over the noisy input; NaN if unknown."""
-    best = (r for r in progress.history if r.get("epoch") == progress.best_epoch)
-    return float(next(best, {}).get("si_sdr_improvement", math.nan))
+    return float(progress.best_row.get("si_sdr_improvement", math.nan))
 
 
 def weak_run(folder: Path) -> str:

@@ -36,7 +36,7 @@ class Batches:
         workers: number of processes that train together.
 
     Raises:
-        UserError: if a batch is larger than the data, or cannot be shared among the workers.
+        UserError: if a batch is larger than the data.
     """
 
     def __init__(self, config: Config, training: Cache, worker: int = 0, workers: int = 1):

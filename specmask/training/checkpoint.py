@@ -92,25 +92,12 @@ def load(path: Path, groups: Groups) -> dict[str, Any]:
     return state
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and the state of a checkpoint.
+def read(path: Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the state of a checkpoint, or the state and no arrays, sooner.
 
     Raises:
         UserError: if it cannot be read.
     """
-    return _read(path, arrays=True)
-
-
-def state(path: Path) -> dict[str, Any]:
-    """Return the state of a checkpoint alone, without reading its arrays.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    return _read(path, arrays=False)[1]
-
-
-def _read(path: Path, arrays: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = parse_json(str(file["state"]))

@@ -209,7 +209,7 @@ def _settings(config: Config) -> dict[str, str]:
 
 
 def _best_scores(p: Progress, epochs: int) -> str:
-    scores = next((r for r in p.history if r.get("epoch") == p.best_epoch), {})
+    scores = p.best_row
     return (
         f"{p.epoch:>2}/{epochs:<3}  {p.best_loss:9.5f}  {p.best_epoch:>2}"
         f"  {scores.get('si_sdr_improvement', float('nan')):10.2f}"

@@ -1,6 +1,5 @@
 """Progress of a run: counters, best epoch and history, as checkpoints and history.csv hold them."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,11 @@ class Progress:
     history: list[Row] = field(default_factory=list)
     pending: Row | None = None  # the last epoch's row, while its metrics are computed
 
+    @property
+    def best_row(self) -> Row:
+        """The best epoch's row of the history; empty before there is one."""
+        return next((row for row in self.history if row.get("epoch") == self.best_epoch), {})
+
     def record_loss(self, loss: float, train: Train) -> bool:
         """Count a finished epoch with its (validation) loss; return whether it is the best."""
         if loss < self.best_loss:
@@ -75,7 +79,7 @@ def read(path: Path) -> Progress:
     Raises:
         UserError: if it is damaged.
     """
-    return _progress(path, checkpoint.state(path))
+    return _progress(path, checkpoint.read(path, arrays=False)[1])
 
 
 def _progress(path: Path, state: Mapping[str, Any]) -> Progress:
@@ -91,14 +95,8 @@ def _progress(path: Path, state: Mapping[str, Any]) -> Progress:
 
 def write_history(path: Path, rows: list[Row]) -> None:
     """Write history.csv, one row per epoch; without rows there is no file."""
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    names = dict.fromkeys(name for row in rows for name in row)
-    with files.replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    files.write_table(path, names, [[row.get(name, "") for name in names] for row in rows])
 
 
 def epoch_line(row: Row, progress: Progress, epochs: int) -> str:

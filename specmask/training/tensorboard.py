@@ -34,13 +34,13 @@ COUNTERS = ("epoch", "step", "learning_rate")  # columns of a row that are no cu
 
 
 def check_logs(folder: Path) -> None:
-    """Check that there are no events where a new run is to have its logs.
+    """Check that a new run's log folder holds no events.
 
-    They are of a run of the same name in another checkpoint_path, or of one whose folder there was
-    removed; :class:`Board` would cut them off.
+    They would be from a run of the same name elsewhere, or one that was deleted; :class:`Board`
+    would truncate them.
 
     Raises:
-        UserError: if there are.
+        UserError: if it does.
     """
     if any(folder.glob(f"*/{EVENTS}")):
         raise UserError(

@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 from helpers import (
     ROOT,
+    SMALL_8K,
     assert_error_line,
     call_script,
     causal_networks,
@@ -32,24 +33,11 @@ from specmask.errors import UserError
 from specmask.export import check, formats, onnx_graph, step, whole
 from specmask.models.features import FEATURES
 
-SMALL = [
-    "model.network=conv_lstm",
-    "model.conv_channels=3",
-    "model.squeeze_channels=2",
-    "model.recurrent_units=6",
-]
-SMALL += [
-    "model.dense_units=5",
-    "model.attention_heads=2",
-    "model.frame_units=4",
-    "stft.n_fft=256",
-    "data.sample_rate=8000",
-]
 TOLERANCE = 1e-4
 
 
 def small(*options: str) -> schema.Config:
-    return configuration.load(ROOT / "config.ini", [*SMALL, *options])
+    return configuration.load(ROOT / "config.ini", [*SMALL_8K, *options])
 
 
 def noisy(frames: int, bins: int = 129) -> np.ndarray:
@@ -68,7 +56,7 @@ def steps(request, tmp_path_factory):
     cfg = small(f"model.network={request.param}")
     keras.utils.set_random_seed(0)
     network = models.build(cfg)
-    made = step.step_model(cfg, [np.asarray(v) for v in network.model.variables])
+    made = step.step_model(network)
     description = keras_runtime.describe(cfg, network, "of nothing")
     formats.write_onnx(made, folder / "step.onnx", description)
     formats.write_litert(made, folder / "step.tflite", description)
@@ -112,10 +100,10 @@ def test_steps_of_every_feature(tmp_path, network, target):
         "model.low_hz=100",
     )
     rng = np.random.default_rng(0)
-    values = [np.asarray(v) for v in models.build(cfg).model.variables]
-    weights = [v + (v.dtype == np.float32) * rng.normal(0, 0.05, v.shape) for v in values]
-    made = step.step_model(cfg, weights)
-    network = step.with_weights(cfg, weights)
+    network = models.build(cfg)
+    for weight in network.model.weights:
+        weight.assign(weight + rng.normal(0, 0.05, weight.shape))
+    made = step.step_model(network)
     description = keras_runtime.describe(cfg, network, "of nothing")
     formats.write_onnx(made, tmp_path / "step.onnx", description)
     exported, x = runtimes.load(tmp_path / "step.onnx"), noisy(9)
@@ -144,7 +132,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_networks_that_are_not_causal_have_no_step():
     with pytest.raises(UserError, match="not causal"):
-        step.step_model(small("model.bidirectional=yes"))
+        step.step_model(models.build(small("model.bidirectional=yes")))
 
 
 # ---------------------------------------------------------------- the whole chain in one graph
@@ -179,8 +167,7 @@ def test_whole_model_equals_the_enhancer(tmp_path, options):
     run = make_run(tmp_path, *options)
     sound = postprocess.Knobs(max_suppression_db=3, mix=0.7, post_gain_db=-6)
     model = enhancer.load(run, knobs=sound)
-    weights = [np.asarray(v) for v in model.runtime.network.model.variables]
-    found = whole.whole_model(configuration.load(run / "config.ini"), weights, sound)
+    found = whole.whole_model(model.runtime.network, model.stft, sound)
     for samples in (1, 80, 5003):
         x = white_noise(samples)
         y = np.asarray(found(x[None]))[0]
@@ -195,9 +182,8 @@ def test_whole_models_are_exported_for_every_length(tmp_path, option):
     options = "levels=3", "window_frames=8", "conv_channels=2", "attention_heads=2"
     run = make_run(tmp_path, *(f"model.{text}" for text in (option, *options)))
     model = enhancer.load(run)
-    weights = [np.asarray(v) for v in model.runtime.network.model.variables]
     cfg = configuration.load(run / "config.ini")
-    made = whole.whole_model(cfg, weights, postprocess.Knobs())
+    made = whole.whole_model(model.runtime.network, model.stft, postprocess.Knobs())
     description = keras_runtime.describe(cfg, model.runtime.network, "of nothing")
     formats.write_onnx(made, tmp_path / "whole.onnx", description)
     session = runtimes.session(tmp_path / "whole.onnx")
@@ -292,7 +278,7 @@ def test_the_default_model_is_exported_from_its_weights(exported, tmp_path):
         assert result.returncode == 0, result.stderr
         default = enhancer.default_model("tensorflow")
         assert f"weights default.npz, {files.digest(default)}" in result.stdout
-        assert enhancer.is_export_of(out / "step.tflite", default)
+        assert enhancer.opened_export(out / "step.tflite", default)
     words = ["--checkpoint", run / "exports/step.onnx"]
     assert_error_line(call_script("export.py", *options, *words, cwd=tmp_path), "the run folder")
 

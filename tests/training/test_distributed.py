@@ -111,15 +111,15 @@ def test_two_processes_one_of_them_killed_and_started_again(ini):
     assert len(lines) == 1 and "another worker was lost" in lines[0]
     assert "Traceback" not in error
 
-    reached = checkpoint.state(runs.newest_first(history.parent)[0])["total_steps"]
+    reached = checkpoint.read(runs.newest_first(history.parent)[0], arrays=False)[1]["total_steps"]
     epochs = f"train.epochs={reached // 3 + 1}"
     outputs = [finish(p) for p in two_workers(ini, "workers", epochs, "train.schedule=constant")]
     assert "resumed from" in outputs[0] and "epoch " not in outputs[1].partition("epochs,")[0]
-    state = checkpoint.state(runs.newest_first(history.parent)[0])
+    state = checkpoint.read(runs.newest_first(history.parent)[0], arrays=False)[1]
     assert state["total_steps"] == reached + 3
     alone = arguments(ini, "alone", epochs, "train.schedule=constant")
     assert call_script("train.py", *alone, cwd=ini.parent).returncode == 0
-    wanted = checkpoint.state(runs.newest_first(ini.parent / "cp" / "alone")[0])
+    wanted = checkpoint.read(runs.newest_first(ini.parent / "cp" / "alone")[0], arrays=False)[1]
     for a, b in zip(wanted["history"], state["history"], strict=True):
         assert abs(a["training_loss"] - b["training_loss"]) < 1e-5
     assert [p.name for p in (ini.parent / "logs" / "workers").iterdir() if p.is_dir()]
