@@ -5,18 +5,12 @@ import struct
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import make_run, white_noise, write_audio
+from helpers import white_noise, write_audio
 
 from specmask.audio.io import AudioError
-from specmask.enhancement import enhancer
 from specmask.enhancement.file import enhance_file
 
 SECONDS = 6
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +64,7 @@ def test_the_whole_sound_comes_out(identity, sound, tmp_path, name, options, cha
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.ogg", "a.flac"])
-def test_a_file_that_is_cut_is_refused_with_both_lengths(identity, sound, tmp_path, name):
+def test_a_file_that_is_cut_is_refused(identity, sound, tmp_path, name):
     source = write_audio(tmp_path / name, sound, 16000)
     data = source.read_bytes()
     source.write_bytes(data[: len(data) // 2])

@@ -12,11 +12,6 @@ from specmask.enhancement import enhancer, live
 from specmask.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
-
-
 class Device:
     """Hands blocks of a signal to the callback, and keeps what comes back."""
 

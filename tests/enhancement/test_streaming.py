@@ -15,19 +15,9 @@ from specmask.enhancement.postprocess import Knobs
 
 
 @pytest.fixture(scope="module")
-def causal(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("causal")))
-
-
-@pytest.fixture(scope="module")
 def windowed(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("windowed"), "model.bidirectional=yes")
     return enhancer.load(run)
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory):
-    return enhancer.load(make_run(tmp_path_factory.mktemp("identity"), identity=True))
 
 
 def whole(model, x: np.ndarray) -> np.ndarray:
@@ -132,15 +122,6 @@ def test_identity_mask_gives_the_input_back_at_every_rate(identity, rate, channe
     y = specmask.enhance(x, rate, identity)
     assert y.shape == shape
     assert error_db(y, x) < -120
-
-
-@pytest.mark.parametrize("rate", [8000, 22050])
-def test_nothing_is_moved(causal, rate):
-    x = white_noise(rate)
-    y = specmask.enhance(x, rate, causal)
-    lags = np.arange(-400, 401)
-    products = [np.dot(x[500:-500], y[500 + lag : len(y) - 500 + lag]) for lag in lags]
-    assert lags[np.argmax(products)] == 0
 
 
 @pytest.mark.parametrize("x", [np.full(4000, 0.5), np.sign(np.sin(np.arange(4000) / 9))])
@@ -287,7 +268,7 @@ def test_knobs_on_masks():
     np.testing.assert_allclose(Knobs(post_gain_db=20).apply(mask), 10 * mask, rtol=1e-5, atol=1e-8)
 
 
-def test_dry_and_wet_lie_in_phase(causal):
+def test_dry_and_wet_are_in_phase(causal):
     x = white_noise(8000)
     wet = specmask.enhance(x, 12000, causal)
     half = specmask.enhance(x, 12000, replace(causal, knobs=Knobs(mix=0.5)))

@@ -42,55 +42,6 @@ def test_config_names_every_target():
     assert tuple(features.FEATURES) == types.FEATURES
 
 
-def test_complex_mask_gives_the_clean_spectrum():
-    clean, noisy = spectra(0), spectra(1) + 2
-    wanted = clean / noisy
-    raw = 20 * np.arctanh(np.clip(pairs(wanted), -19, 19) / 20) - [1, 0]
-    got = applied("complex", raw, noisy, "model.mask_bound=20")
-    np.testing.assert_allclose(got, clean, atol=1e-4)
-
-
-def test_sigmoids_scale_the_two_parts_apart():
-    noisy = spectra(1)
-    raw = pairs(logit(np.full(noisy.shape, 0.25)) + 1j * logit(np.full(noisy.shape, 0.75)))
-    np.testing.assert_allclose(
-        applied("sigmoids", raw, noisy), 0.25 * noisy.real + 0.75j * noisy.imag, atol=1e-4
-    )
-
-
-@pytest.mark.parametrize("target", ["magnitude", "ratio", "binary", "phase_sensitive"])
-def test_gains_keep_the_phase(target):
-    noisy, gain = spectra(1), np.random.default_rng(2).uniform(0.1, 0.9, (1, 4, 9))
-    bound = 2 if target == "magnitude" else 1
-    np.testing.assert_allclose(applied(target, logit(gain / bound), noisy), gain * noisy, atol=1e-4)
-
-
-def test_magnitude_mapping_gives_the_magnitude_with_the_noisy_phase():
-    clean, noisy = spectra(0), spectra(1)
-    raw = np.log(np.expm1(np.abs(clean) ** 0.3))  # inverse of softplus
-    wanted = np.abs(clean) * np.exp(1j * np.angle(noisy))
-    np.testing.assert_allclose(applied("magnitude_mapping", raw, noisy), wanted, atol=1e-3)
-
-
-def test_complex_mapping_gives_the_clean_spectrum():
-    clean, noisy = spectra(0), spectra(1)
-    raw = ops.convert_to_numpy(features.compress(pairs(clean), 0.3))
-    np.testing.assert_allclose(applied("complex_mapping", raw, noisy), clean, atol=1e-3)
-
-
-def test_real_mapping_leaves_the_imaginary_part_noisy():
-    clean, noisy = spectra(0), spectra(1)
-    raw = np.sign(clean.real) * np.abs(clean.real) ** 0.3
-    got = applied("real_mapping", raw, noisy)
-    np.testing.assert_allclose(got, clean.real + 1j * noisy.imag, atol=1e-3)
-
-
-def test_noise_is_subtracted_in_db():
-    noisy = spectra(1)
-    raw = np.full(noisy.shape, np.arctanh((20 - 6) / 82))
-    np.testing.assert_allclose(applied("noise_db", raw, noisy), noisy / 10, atol=1e-4)
-
-
 def realising(target: str, clean: np.ndarray, mask: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     """Raw output that a network has to give for the mask of its oracle."""
     with np.errstate(divide="ignore"):

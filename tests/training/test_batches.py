@@ -44,7 +44,7 @@ def test_workers_read_the_rows_of_one_batch(make, options):
 
 
 @pytest.mark.parametrize("options", [("train.remix=no",), REMIX], ids=["plain", "remix"])
-def test_an_epoch_goes_on_at_any_step(make, options):
+def test_an_epoch_resumes_at_any_step(make, options):
     made = make(*options)
     whole = list(made.epoch(3))
     assert len(whole) == 3

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
+from helpers import RATE, speechlike
 
 from specmask.config import ini
 from specmask.errors import UserError
 from specmask.training.pesq import pesq
-from tests.helpers import RATE, speechlike
 
 SECONDS = 3
 
