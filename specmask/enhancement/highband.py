@@ -65,7 +65,7 @@ class RateConverter:
         Args:
             enhanced: float32 [channels, samples].
             gain: above the model's band, less 1, of the same shape.
-            last: whether nothing comes behind the block.
+            last: whether this is the last block.
         """
         if self.same:
             return enhanced.T

@@ -66,7 +66,7 @@ def find_recordings(
             raise UserError(
                 f"{target}: is the input folder itself; name another folder for the output"
             )
-        # Results of an earlier run are no input.
+        # Results of an earlier run are not inputs.
         found += [(root, n) for n in names if not is_inside(real(root / n))]
     if not found:
         raise UserError(

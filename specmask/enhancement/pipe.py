@@ -77,7 +77,7 @@ def enhance_pipe(
 
 
 def _blocks(source: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield what is ready, the first time enough bytes to know a file by."""
+    """Yield what is ready; at first at least the bytes that identify a file format."""
     read = getattr(source, "read1", source.read)  # read1 does not wait for all
     beginning = b""
     while len(beginning) < MAGIC_BYTES and (data := read(size)):

@@ -229,7 +229,7 @@ class _Rows:
     def feed(self, x: np.ndarray, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Take [rows, samples]; return what is ready, and the gain above the band, less 1.
 
-        Where no recording needs that gain, the second is nothing of use.
+        The second is meaningless where no recording needs it.
         """
         self.samples_in += 0 if last else x.shape[1]
         stft = self.stft
@@ -260,7 +260,7 @@ class _Rows:
         mask = self.knobs.apply(mask)
         frames = scipy.fft.irfft(mask * noisy, stft.n_fft)[..., : stft.window_length]
         if len(self.overlap) > len(frames):
-            # What a target may amplify in its band without end, it does not above it.
+            # Some targets have no upper bound; above the model's band the gain is bounded.
             magnitude = np.minimum(np.abs(mask), self.knobs.gain)
             gain = np.einsum("rtf,rf->rt", magnitude, self.top_weights) - 1
             frames = np.concatenate([frames, gain[..., None] * stft.window])
@@ -309,7 +309,7 @@ class _CausalMasks:
         yield noisy, mask
 
     def flush(self) -> Iterator[Masked]:
-        """Give nothing back: what is still held are the zeros behind the end."""
+        """Give nothing back: what is still held are the zeros after the end."""
         return iter(())
 
 

@@ -36,13 +36,13 @@ class Network:
 
     The spectrum is float32 [batch, frames, bins, 2] with any number of frames from 1 on, the
     mask has its shape; the state is a list of float32 tensors [batch, ...], all zero at the
-    start. A network that is not causal has no state and takes its input as the whole.
+    start. A network that is not causal has no state and treats its input as complete.
 
     Attributes:
         model: the Keras model of the function.
         causal: whether there is a state.
         lookahead_frames: by how many frames the mask is late: mask t is that of frame
-            t − lookahead_frames, and the first ones are of no frame.
+            t − lookahead_frames, and the first ``lookahead_frames`` masks are meaningless.
     """
 
     model: keras.Model
@@ -76,7 +76,7 @@ class Network:
     def mask(self, noisy: Any, training: bool = False) -> Any:
         """Return the masks of whole clips [batch, frames, bins, 2], none of them late.
 
-        Behind the end, the network looks ahead into silence.
+        After the end it sees silence.
         """
         late = self.lookahead_frames
         ahead = ops.pad(noisy, ((0, 0), (0, late), (0, 0), (0, 0)))

@@ -5,8 +5,9 @@ at once, and transposed convolutions mirror the way back. With six levels from 3
 dense layers of 2048, 512, 2048 for windows of 256 x 256 it has about 82 million parameters.
 
 Differs from the project: a clip is cut into windows one after the other, and bins beyond a multiple
-of what the levels need take the output of the last one. Weights begin as in He et al. 2015: as
-Keras begins (Glorot), sixteen layers with dropout pass nothing on, and every input gets one mask.
+of what the levels need take the output of the last one. Weights begin as in He et al. 2015: with
+Keras's own (Glorot), the signal vanishes in sixteen layers with dropout, and every input gets the
+same mask.
 """
 
 from typing import Any

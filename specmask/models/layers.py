@@ -277,7 +277,7 @@ def _missing(frames: Any, multiple: int) -> Any:
 
 
 class PadTo(keras.layers.Layer):
-    """Add zeros behind frames and bins until both are multiples of a number."""
+    """Zero-pad frames and bins at the end to multiples of a number."""
 
     def __init__(self, multiple: int, **kwargs: Any):
         super().__init__(**kwargs)

@@ -1,7 +1,7 @@
 """Recurrent layers that take a state and return it: over time, or on every band by itself.
 
-A cell has two forms: of one frame, which exported steps use, and of all frames, whose gradient is
-written by hand. Its loop back through time carries the gradient of the state alone; what does not
+A cell has two forms: for one frame (exported steps) and for all frames, with a hand-written
+gradient. Its loop back through time carries the gradient of the state alone; what does not
 depend on the frame after, the gates and the gradient of the weights, comes from one product over
 all frames. Automatic differentiation adds up the gradient of the weights frame by frame. A loop is
 over one tensor: over several, Keras's scan fails where the number of frames is open.

@@ -1,8 +1,9 @@
 """Memory of a training: estimated before the first step, and compared with the machine's.
 
 The step's traced graph is walked in its order. A buffer lives from the operation that writes it to
-the last one that reads it; the largest sum of live buffers is what the step needs at once. To it
-come the process as it is (TensorFlow, weights, optimizer) and the batches that are read ahead.
+the last one that reads it; the largest sum of live buffers is what the step needs at once. Added to
+that are the memory of the process so far (TensorFlow, weights, optimizer) and the batches read
+ahead.
 """
 
 import contextlib
@@ -68,8 +69,8 @@ def check(config: Config, needed: int, parts: int, available: int) -> None:
     train = config.train
     crop = f"crop_seconds = {train.crop_seconds:g}"
     raise UserError(
-        f"[train] batch_size = {train.batch_size} needs about {needed / 1e9:.1f} GB of memory, and "
-        f"{available / 1e9:.1f} GB are there, swap not counted; lower it or {crop}"
+        f"[train] batch_size = {train.batch_size} needs about {needed / 1e9:.1f} GB of memory, but "
+        f"only {available / 1e9:.1f} GB are available without swap; lower it or {crop}"
         f"{'' if train.crop_seconds else ' (whole files)'}, raise accumulation = "
         f"{train.accumulation} or parts = {parts}, set precision = mixed_bfloat16, or choose a "
         "smaller network in [model]"

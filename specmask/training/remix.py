@@ -1,4 +1,4 @@
-"""New mixtures of cached spectra: noise, SNR, level, equalisers and crops drawn anew.
+"""New mixtures of cached spectra: noise, SNR, level, equaliser and crop are random.
 
 The transform is linear, so any clean spectrum plus any noise spectrum at any gain is the spectrum
 of a mixture. Every draw is a function of (seed, epoch, place in the epoch) alone: replicas and

@@ -103,8 +103,8 @@ def config(tmp_path, monkeypatch):
 def test_a_training_above_the_memory_is_refused_before_it_leaves_anything(config, monkeypatch):
     monkeypatch.setattr(memory, "machine_bytes", lambda: 100_000_000)
     expected = (
-        r"\[train\] batch_size = 4 needs about \d\.\d GB of memory, and 0\.1 GB are there, swap "
-        r"not counted; lower it or crop_seconds = 0 \(whole files\), raise accumulation = 1 or "
+        r"\[train\] batch_size = 4 needs about \d\.\d GB of memory, but only 0\.1 GB are available "
+        r"without swap; lower it or crop_seconds = 0 \(whole files\), raise accumulation = 1 or "
         r"parts = 4, set precision = mixed_bfloat16, or choose a smaller network in \[model\]"
     )
     with pytest.raises(UserError, match=expected):
