@@ -23,6 +23,7 @@ PARAMETERS = {
     "default": 122_234,
     "voicebank_demand": 44_236,
     "demo": 21_394,
+    "bench": 1_522_438,
     "wilson2018_causal": 14_082_652,
     "wilson2018_blstm3": 77_828_851,
     "yunyangzeng": 27_579_091,
