@@ -30,7 +30,7 @@ from specmask.errors import UserError
 from specmask.files import digest
 from specmask.training import checkpoint
 
-SMALL = PROJECT_INI.replace("[model]", "[model]\nnetwork = band_lstm")
+SMALL = PROJECT_INI.replace("network = conv_lstm", "network = band_lstm")
 INIS = {
     "a": SMALL,
     "b": SMALL.replace("n_fft = 256", "n_fft = 300").replace("files = 12", "files = 9"),
