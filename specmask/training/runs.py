@@ -83,14 +83,20 @@ def keep_defaults(config: Config, resumed: Path | None) -> Config:
     """
     if resumed is None:
         return config
-    run = ini.load(resumed / "config.ini")
-    kept = {"train": {} if config.train.parts or _has_parts(resumed) else {"parts": 1}}
-    for section, keys in CHANGED_DEFAULTS.items():
-        given = getattr(config, section).model_fields_set
-        of_run = {key: getattr(getattr(run, section), key) for key in keys if key not in given}
-        kept[section] = kept.get(section, {}) | of_run
-    sections = {s: getattr(config, s).model_copy(update=values) for s, values in kept.items()}
+    run, sections = _config_of(resumed), {}
+    for name, keys in CHANGED_DEFAULTS.items():
+        section, of_run = getattr(config, name), getattr(run, name)
+        kept = {key: getattr(of_run, key) for key in keys if key not in section.model_fields_set}
+        if name == "train" and not config.train.parts and not _has_parts(resumed):
+            kept["parts"] = run.train.parts
+        sections[name] = section.model_copy(update=kept)
     return config.model_copy(update=sections)
+
+
+def _config_of(folder: Path) -> Config:
+    """Return the configuration of a run; before ``parts``, all threads shared the whole batch."""
+    earlier = () if _has_parts(folder) else ["train.parts=1"]
+    return ini.load(folder / "config.ini", earlier)
 
 
 def _has_parts(folder: Path) -> bool:
@@ -129,10 +135,7 @@ def changes(folder: Path, config: Config) -> list[Change]:
     Raises:
         UserError: if the run cannot resume with them.
     """
-    # Before the option, all threads shared the whole batch.
-    earlier = () if _has_parts(folder) else ["train.parts=1"]
-    old = ini.load(folder / "config.ini", earlier)
-    found = differences(old, config, ("model", "data", "stft", "train"))
+    found = differences(_config_of(folder), config, ("model", "data", "stft", "train"))
     found = [c for c in found if "testing" not in c.key]
     refused = [c.text for c in found if c.effect.refused]
     if refused:
